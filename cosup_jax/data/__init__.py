@@ -1,0 +1,1 @@
+"""Datasets: the feature schema, preprocessing and the input pipeline."""
