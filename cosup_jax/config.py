@@ -1,0 +1,126 @@
+"""The one grammar of configuration arguments, and overrides checked with a helpful error.
+
+A configuration file may take an argument after a colon, always of the form
+`name=value[,name=value]`: `--config=configs/ablation.py:row=esm+assm,data=slice_folder`.
+"""
+
+import difflib
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+
+class ConfigError(ValueError):
+    """A configuration argument or override that means nothing; the message lists what would."""
+
+
+def parse_arguments(text: str | None, valid: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Parses `name=value[,name=value]`; what is not given takes its first valid value.
+
+    Args:
+      text: what stood behind the colon, or None.
+      valid: the names, each with its values, the default first.
+
+    Raises:
+      ConfigError: an unknown name or value, or a name given twice; the message lists the valid ones.
+
+    >>> parse_arguments("fusion=sum", {"fusion": ("attention", "sum"), "data": ("a", "b")})
+    {'fusion': 'sum', 'data': 'a'}
+    """
+    given: dict[str, str] = {}
+    for part in (text or "").split(","):
+        if not part.strip():
+            continue
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or name not in valid:
+            raise ConfigError(
+                f"configuration argument {part!r}: expected name=value with name one of "
+                f"{', '.join(valid)}"
+            )
+        if name in given:
+            raise ConfigError(f"configuration argument {name!r} is given twice")
+        if value not in valid[name]:
+            near = difflib.get_close_matches(value, valid[name], n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ConfigError(
+                f"configuration argument {name}={value!r}{hint}: expected one of "
+                f"{', '.join(valid[name])}"
+            )
+        given[name] = value
+    return {name: given.get(name, values[0]) for name, values in valid.items()}
+
+
+def load(spec: str) -> ml_collections.ConfigDict:
+    """Loads a configuration file as the command line does: `path.py` or `path.py:arguments`.
+
+    Raises:
+      ConfigError: there is no such file, or it does not define `get_config`.
+    """
+    path, _, argument = spec.partition(":")
+    if not Path(path).is_file():
+        raise ConfigError(f"no configuration file {path!r}; the ones at hand lie in configs/")
+    module_spec = importlib.util.spec_from_file_location("cosup_config", path)
+    if module_spec is None or module_spec.loader is None:
+        raise ConfigError(f"{path!r} is not a Python file")
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise ConfigError(f"{path!r} defines no get_config; it is not a configuration file")
+    return module.get_config(argument)
+
+
+def field_names(config: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Returns the dotted names of all fields, groups included."""
+    names = []
+    for name in config:
+        names.append(prefix + name)
+        if isinstance(config[name], Mapping | ml_collections.ConfigDict):
+            names += field_names(config[name], f"{prefix}{name}.")
+    return names
+
+
+def check_overrides(config: ml_collections.ConfigDict, argv: Sequence[str]) -> None:
+    """Checks the names of all `--config.x=…` of a command line.
+
+    Raises:
+      ConfigError: a name that is no field, with the nearest one that is.
+    """
+    known = field_names(config)
+    for argument in argv:
+        stem = argument.lstrip("-")
+        if not argument.startswith("-") or not stem.startswith("config."):
+            continue
+        name = stem[len("config.") :].partition("=")[0].partition("[")[0]
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"; the nearest is --config.{near[0]}" if near else ""
+            raise ConfigError(f"there is no field --config.{name}{hint}")
+
+
+def to_json(config: ml_collections.ConfigDict) -> str:
+    """Returns the whole configuration as indented JSON, as it is kept in a run's folder."""
+    return config.to_json_best_effort(indent=2, sort_keys=True)
+
+
+def differences(first: str, second: str, ignoring: Sequence[str] = ()) -> list[str]:
+    """Returns the dotted names in which two JSON configurations differ, some fields left out."""
+    flat_first, flat_second = _flatten(json.loads(first)), _flatten(json.loads(second))
+    return sorted(
+        name
+        for name in flat_first.keys() | flat_second.keys()
+        if flat_first.get(name) != flat_second.get(name) and name not in ignoring
+    )
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

@@ -1,0 +1,105 @@
+"""Finds a dataset by its name, builds it where it has not been built yet, and describes it."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+import tfds_builders
+from cosup_jax.data import splits
+from cosup_jax.data.builder import DatasetLayoutError
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """How much a split holds."""
+
+    name: str
+    slices: int
+    patients: int
+
+
+def make_builder(
+    name: str, *, config: str = "", source: str = "", data_dir: str = ""
+) -> tfds.core.DatasetBuilder:
+    """Returns the builder of a dataset; nothing is read or written yet.
+
+    Args:
+      name: a folder of `tfds_builders`.
+      config: one of the builder's configurations; empty for its default.
+      source: the folder with the publisher's or the user's files; empty where none is needed.
+      data_dir: where built datasets lie; empty for TFDS's default (`TFDS_DATA_DIR`, else
+        `~/tensorflow_datasets`).
+
+    Raises:
+      ValueError: no such dataset or configuration.
+      DatasetLayoutError: the source folder is missing or not laid out as expected.
+    """
+    builder_class = tfds_builders.load_class(name)
+    known = [c.name for c in builder_class.BUILDER_CONFIGS]
+    if config and config not in known:
+        raise ValueError(f"dataset {name!r} has no configuration {config!r}; there are {known}")
+    chosen = config or None
+    if source and hasattr(builder_class, "config_from_source"):
+        chosen = builder_class.config_from_source(source)
+    return builder_class(
+        config=chosen, data_dir=data_dir or None, file_format=tfds.core.FileFormat.ARRAY_RECORD
+    )
+
+
+def prepare(builder: tfds.core.DatasetBuilder, source: str = "") -> None:
+    """Builds the dataset unless it lies built on disk. A build that is cut off leaves nothing."""
+    if builder.is_prepared():
+        return
+    if source and not Path(source).is_dir():
+        raise DatasetLayoutError(
+            f"{builder.name}: looked for its files in {source}, which is not a folder. Give the "
+            "folder with --config.data.source=FOLDER; without any data, "
+            "`python train.py --config=configs/quickstart.py` trains on generated phantoms."
+        )
+    manual_dir = str(Path(source).expanduser().resolve()) if source else None
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
+    )
+
+
+def summarise(builder: tfds.core.DatasetBuilder) -> list[SplitSummary]:
+    """Returns slices and patients of each split without opening any slice."""
+    patients = builder.info.metadata["patients"]
+    return [
+        SplitSummary(name, info.num_examples, len(patients[name]))
+        for name, info in builder.info.splits.items()
+    ]
+
+
+def describe(builder: tfds.core.DatasetBuilder) -> str:
+    """Returns what a run says first: the dataset, its splits, and what is unsafe about them."""
+    rows = [
+        f"  {s.name}: {s.slices} slices of {s.patients} patients" for s in summarise(builder)
+    ]
+    warning = splits.unknown_patients_warning(builder.info.metadata["patients"])
+    if warning:
+        rows.append(f"  note: {warning}")
+    return "\n".join([f"dataset {builder.info.full_name}", *rows])
+
+
+def evaluation_split(builder: tfds.core.DatasetBuilder, wanted: str, validation: str) -> str:
+    """Returns the split to report on: `wanted`, or the validation split where there is no such."""
+    return wanted if wanted in builder.info.splits else validation
+
+
+def fingerprint(builder: tfds.core.DatasetBuilder, split_names: Iterable[str]) -> str:
+    """Returns a SHA-256 over the stored bytes of the given splits (16 hex digits)."""
+    digest = hashlib.sha256(builder.info.full_name.encode())
+    for name in split_names:
+        info = builder.info.splits[name]
+        digest.update(f"{name}:{info.num_examples}".encode())
+        for path in info.filepaths:
+            with open(path, "rb") as file:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,125 @@
+"""From a built split to batches: TFDS → preprocessing → shuffle, shard, batch (Grain).
+
+Prepared slices stay in memory when they fit, so only the first epoch pays for decoding. The order of
+training depends on the seed and the epoch alone. Evaluation sees every slice exactly once; the last
+batch is filled up, and `_mask` is 0 where a slice is filling.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import grain
+import numpy as np
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from cosup_jax.data.preprocess import Preprocessing, prepare_example
+
+DEVICE_FIELDS = ("image", "mask", "edge", "_mask")
+_BYTES_PER_PIXEL = 4 + 1 + 1  # float32 image, uint8 mask and edge
+_READERS = grain.ReadOptions(num_threads=4, prefetch_buffer_size=32)
+_FROM_MEMORY = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
+
+
+class EmptySplitError(ValueError):
+    """A split holds too few slices for what is asked of it."""
+
+
+def open_split(
+    builder: tfds.core.DatasetBuilder,
+    split: str,
+    settings: Preprocessing,
+    *,
+    cache_gib: float = 8.0,
+) -> grain.MapDataset:
+    """Opens a labelled split as a random-access dataset of prepared slices.
+
+    Args:
+      builder: a built dataset.
+      split: its name, TFDS slicing allowed (`train[:45]`, `train+validation`).
+      settings: size and window.
+      cache_gib: prepared slices are kept in memory if all of them fit in this many GiB;
+        otherwise each is decoded again every time.
+
+    Raises:
+      EmptySplitError: the split is empty.
+      UnlabelledSliceError: the split holds a slice without a mask.
+    """
+    source = builder.as_data_source(split=split)
+    if not len(source):
+        raise EmptySplitError(f"{builder.info.full_name}: the split {split!r} is empty")
+    dataset = grain.MapDataset.source(source).map(lambda e: prepare_example(e, settings))
+    size = len(dataset) * settings.size[0] * settings.size[1] * _BYTES_PER_PIXEL
+    if size > cache_gib * 2**30:
+        return dataset
+    return grain.MapDataset.source(_read_all(dataset, split))
+
+
+def _read_all(dataset: grain.MapDataset, split: str) -> Sequence[dict[str, Any]]:
+    reader = dataset.to_iter_dataset(_READERS)
+    return list(tqdm(reader, total=len(dataset), desc=f"reading {split}", unit="slice"))
+
+
+def train_batches(
+    dataset: grain.MapDataset,
+    *,
+    batch_size: int,
+    seed: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> grain.IterDataset:
+    """Returns endless shuffled batches; an epoch is `steps_per_epoch` of them.
+
+    Every epoch has its own order, the same for a seed. Slices that fill no whole batch are left out
+    of that epoch, other ones in the next. Each process gets its own share of the global batch; the
+    iterator's `get_state` and `set_state` resume it exactly.
+
+    Args:
+      dataset: from `open_split`.
+      batch_size: slices in a global batch.
+      seed: decides the order.
+      process_index: this process's number.
+      process_count: how many processes share a batch.
+
+    Raises:
+      EmptySplitError: there are fewer slices than a batch takes.
+      ValueError: the processes do not divide the batch.
+    """
+    if batch_size % process_count:
+        raise ValueError(f"batch size {batch_size} is not divided by {process_count} processes")
+    used = steps_per_epoch(dataset, batch_size) * batch_size
+    mine = dataset.seed(seed).shuffle()[process_index:used:process_count]
+    batches = mine.batch(batch_size // process_count, drop_remainder=True)
+    return batches.repeat().to_iter_dataset(_FROM_MEMORY)
+
+
+def steps_per_epoch(dataset: grain.MapDataset, batch_size: int) -> int:
+    """Returns how many whole batches an epoch has.
+
+    Raises:
+      EmptySplitError: not even one.
+    """
+    if len(dataset) < batch_size:
+        raise EmptySplitError(
+            f"the training split holds {len(dataset)} slices, fewer than a batch of {batch_size}; "
+            "give a smaller --config.batch_size"
+        )
+    return len(dataset) // batch_size
+
+
+def eval_batches(dataset: grain.MapDataset, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+    """Yields every slice exactly once in order; the last batch is filled up with `_mask` 0."""
+    for batch in dataset.batch(batch_size).to_iter_dataset(_FROM_MEMORY):
+        present = len(batch["slice_index"])
+        filling = batch_size - present
+        padded = {
+            name: np.pad(batch[name], [(0, filling)] + [(0, 0)] * (batch[name].ndim - 1))
+            for name in batch
+        }
+        padded["_mask"] = np.pad(np.ones(present, np.float32), (0, filling))
+        yield padded
+
+
+def for_device(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the arrays of a batch that travel to the device, without names and indices."""
+    return {name: batch[name] for name in DEVICE_FIELDS if name in batch}

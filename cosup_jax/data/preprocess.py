@@ -1,0 +1,135 @@
+"""From a stored slice to what the network sees; shared by training and inference. NumPy only.
+
+The steps of the paper (§4.1): bilinear resize to the network's size, then z-score per slice. Images
+in Hounsfield units are windowed first. Masks are resized by nearest neighbour, all infection classes
+become one, and the edge truth of Eq. 1 is the morphological gradient of that mask.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from cosup_jax.data import schema
+
+LUNG_WINDOW = (-600.0, 1500.0)
+_CROSS = ndimage.generate_binary_structure(2, 1)
+_MIN_STD = 1e-6
+
+
+class UnlabelledSliceError(ValueError):
+    """A slice without a mask stands where a labelled one is needed."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The settings that decide what the network sees; the same in training and inference.
+
+    Attributes:
+      size: (height, width) in pixels.
+      window: (centre, width) in HU, applied only to images in HU.
+    """
+
+    size: tuple[int, int] = (256, 256)
+    window: tuple[float, float] = LUNG_WINDOW
+
+
+def apply_window(hu: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    """Maps the HU window (centre, width) linearly to 0..1 and clips what lies outside.
+
+    >>> apply_window(np.array([-2000.0, -600.0, 150.0]), (-600.0, 1500.0)).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    centre, width = window
+    return np.clip((hu - (centre - width / 2)) / width, 0.0, 1.0)
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes (H, W) float32 bilinearly (half-pixel centres; averages when it shrinks)."""
+    if image.shape == tuple(size):
+        return image.astype(np.float32)
+    resized = Image.fromarray(image.astype(np.float32)).resize(size[::-1], Image.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
+def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes (H, W) uint8 labels by nearest neighbour (half-pixel centres)."""
+    if labels.shape == tuple(size):
+        return labels
+    return np.asarray(Image.fromarray(labels).resize(size[::-1], Image.Resampling.NEAREST))
+
+
+def z_score(image: np.ndarray) -> np.ndarray:
+    """Subtracts the mean and divides by the standard deviation; a constant image becomes 0.
+
+    >>> z_score(np.array([[1.0, 3.0]])).tolist()
+    [[-1.0, 1.0]]
+    >>> z_score(np.full((1, 2), 7.0)).tolist()
+    [[0.0, 0.0]]
+    """
+    centred = image - image.mean()
+    std = centred.std()
+    # Rounding leaves a constant image with a tiny spread, which must not be blown up.
+    if std <= _MIN_STD * max(1.0, float(np.abs(image).max())):
+        return np.zeros_like(centred)
+    return centred / std
+
+
+def edges(mask: np.ndarray) -> np.ndarray:
+    """Returns the morphological gradient of a (H, W) mask: dilation minus erosion, 4-neighbour cross.
+
+    The line is two pixels wide, one inside and one outside; beyond the image border the mask goes on
+    as it is, so an infection cut by the border has no edge there. uint8 0/1.
+
+    >>> edges(np.pad(np.ones((1, 1), np.uint8), 1)).tolist()
+    [[0, 1, 0], [1, 1, 1], [0, 1, 0]]
+    """
+    inside = mask > 0
+    grown = ndimage.binary_dilation(inside, _CROSS)
+    shrunk = ndimage.binary_erosion(inside, _CROSS, border_value=1)
+    return (grown & ~shrunk).astype(np.uint8)
+
+
+def prepare_image(values: np.ndarray, intensity: str, settings: Preprocessing) -> np.ndarray:
+    """Returns the network's input (h, w, 1) float32 of a slice (H, W) in its true unit.
+
+    Args:
+      values: (H, W) float32; HU where `intensity` is `hu`, grey values otherwise.
+      intensity: one of `schema.INTENSITIES`.
+      settings: size and window.
+    """
+    if intensity == "hu":
+        values = apply_window(values, settings.window)
+    return z_score(resize_image(values, settings.size)).astype(np.float32)[..., None]
+
+
+def prepare_example(example: Mapping[str, Any], settings: Preprocessing) -> dict[str, Any]:
+    """Returns image, mask and edge truth of a labelled example of the schema, and where it is from.
+
+    Returns:
+      `image` (h, w, 1) float32, `mask` and `edge` (h, w, 1) uint8 0/1, `case_id`, `patient_id` str,
+      `slice_index` int.
+
+    Raises:
+      UnlabelledSliceError: the example has no mask.
+    """
+    case_id = example["case_id"].decode()
+    if not example["has_mask"]:
+        raise UnlabelledSliceError(
+            f"case {case_id!r}, slice {example['slice_index']} has no mask; training and evaluation "
+            "need labelled splits (an unlabelled split serves prediction only)"
+        )
+    intensity = schema.intensity_name(example["intensity"])
+    infection = (example["mask"][..., 0] > 0).astype(np.uint8)
+    mask = resize_labels(infection, settings.size)
+    return {
+        "image": prepare_image(schema.true_values(example)[..., 0], intensity, settings),
+        "mask": mask[..., None],
+        "edge": edges(mask)[..., None],
+        "case_id": case_id,
+        "patient_id": example["patient_id"].decode(),
+        "slice_index": int(example["slice_index"]),
+    }

@@ -1,0 +1,206 @@
+"""Folders of slices: which files they hold, and of which case, patient and position each one is."""
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosup_jax.data.builder import DatasetLayoutError
+from cosup_jax.data.images import IMAGE_SUFFIXES, JPEG_MASK, MASK_SUFFIXES
+from cosup_jax.data.schema import UNKNOWN_PATIENT
+
+_DESKTOP_FILES = ("thumbs.db", "desktop.ini")
+# At most nine digits: the slice index is an int32.
+_CASE_AND_SLICE = re.compile(r"(?P<case>.+)_(?P<slice>[0-9]{1,9})")
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True)
+class SliceName:
+    """What a file name or an index row says about a slice.
+
+    Attributes:
+      case_id: the scan.
+      patient_id: the person, or `UNKNOWN_PATIENT`.
+      slice_index: position along the body axis.
+      case_known: False where the file's stem had to serve as its case.
+    """
+
+    case_id: str
+    patient_id: str
+    slice_index: int
+    case_known: bool = True
+
+
+def list_slices(folder: Path, root: Path, *, masks: bool = False) -> dict[str, Path]:
+    """Lists the picture files of a folder without opening them.
+
+    Hidden files and those that desktops leave behind (Thumbs.db, desktop.ini) are no slices.
+
+    Args:
+      folder: holds the files, and nothing else.
+      root: the dataset's folder; a link that leads out of it is refused.
+      masks: whether these are masks, which may not be JPEGs.
+
+    Returns:
+      file stem to path, in the order of the names; may be empty.
+
+    Raises:
+      DatasetLayoutError: no such folder, a file of another kind, a link out of `root`, or two files
+        of one stem.
+    """
+    if not folder.is_dir():
+        raise DatasetLayoutError(f"{folder}: no such folder; expected one full of PNG or TIFF")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name.lower() in _DESKTOP_FILES:
+            continue
+        _check_file(path, root, masks)
+        if path.stem in found:
+            raise DatasetLayoutError(
+                f"{path}: has the name of {found[path.stem].name}; expected one file per slice"
+            )
+        found[path.stem] = path
+    return found
+
+
+def _check_file(path: Path, root: Path, masks: bool) -> None:
+    suffix = path.suffix.lower()
+    if masks and suffix in IMAGE_SUFFIXES and suffix not in MASK_SUFFIXES:
+        raise DatasetLayoutError(f"{path}: {JPEG_MASK}")
+    suffixes = MASK_SUFFIXES if masks else IMAGE_SUFFIXES
+    if suffix not in suffixes:
+        raise DatasetLayoutError(f"{path}: not a slice; expected only files of {suffixes} here")
+    check_inside(path, root)
+
+
+def check_inside(path: Path, root: Path) -> None:
+    """Refuses anything but a regular file that lies, links followed, inside `root`.
+
+    Raises:
+      DatasetLayoutError: naming the file.
+    """
+    try:
+        target = path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise DatasetLayoutError(f"{path}: a link that leads nowhere; expected a file") from error
+    if not target.is_relative_to(root.resolve()):
+        raise DatasetLayoutError(
+            f"{path}: a link to {target}, outside of {root}; expected all files inside, so copy "
+            "it there (a link to the whole folder is fine)"
+        )
+    if not target.is_file():
+        raise DatasetLayoutError(f"{path}: not a regular file; expected a picture file")
+
+
+def match(images: Mapping[str, Path], others: Mapping[str, Path], folder: Path) -> None:
+    """Checks that each image has its mask (or lung) of the same stem in `folder`, and no more.
+
+    Raises:
+      DatasetLayoutError: naming the first file without a partner, and how many there are.
+    """
+    lone = [path for stem, path in images.items() if stem not in others]
+    if lone:
+        raise DatasetLayoutError(
+            f"{lone[0]}: no {lone[0].stem}.png or .tif in {folder}; expected one for every image "
+            f"({len(lone)} of {len(images)} without)"
+        )
+    orphans = [path for stem, path in others.items() if stem not in images]
+    if orphans:
+        raise DatasetLayoutError(
+            f"{orphans[0]}: no image of this name; expected one for every file in {folder} "
+            f"({len(orphans)} of {len(others)} without)"
+        )
+
+
+def name_from_file(stem: str) -> SliceName:
+    """Reads `<case>_<slice>`; the patient is then the case.
+
+    Any other name is a case of its own, of an unknown patient, at position 0.
+
+    >>> name_from_file("scan7_012")
+    SliceName(case_id='scan7', patient_id='scan7', slice_index=12, case_known=True)
+    >>> name_from_file("thorax")
+    SliceName(case_id='thorax', patient_id='', slice_index=0, case_known=False)
+    """
+    found = _CASE_AND_SLICE.fullmatch(stem)
+    if found is None:
+        return SliceName(stem, UNKNOWN_PATIENT, 0, case_known=False)
+    return SliceName(found["case"], found["case"], int(found["slice"]))
+
+
+def read_index(path: Path, images: Mapping[str, Path]) -> dict[str, SliceName]:
+    """Reads an index CSV, whose rows name exactly the images of its split.
+
+    Columns: `file` (an image's file name), and optionally `case`, `patient`, `slice`; any other is
+    ignored. A missing column or an empty cell of `case` or `slice` is filled from the file name. A
+    missing column `patient` means that each case is a patient of its own; an empty cell, that the
+    patient is unknown.
+
+    Args:
+      path: the CSV file, UTF-8, comma-separated, with a header.
+      images: stem to path.
+
+    Returns:
+      stem to name.
+
+    Raises:
+      DatasetLayoutError: naming the CSV's row and what was expected of it.
+    """
+    rows = _read_rows(path)
+    stems = {image.name: stem for stem, image in images.items()}
+    names: dict[str, SliceName] = {}
+    for number, row in rows:
+        where = f"{path}, row {number}"
+        file = row["file"]
+        if "/" in file or "\\" in file:
+            raise DatasetLayoutError(f"{where}: file {file!r}; expected a name without folders")
+        if file not in stems:
+            raise DatasetLayoutError(f"{where}: file {file!r} does not exist among the images")
+        if stems[file] in names:
+            raise DatasetLayoutError(f"{where}: file {file!r} again; expected one row per file")
+        names[stems[file]] = _name_from_row(row, stems[file], where)
+    missing = [image.name for stem, image in images.items() if stem not in names]
+    if missing:
+        raise DatasetLayoutError(
+            f"{path}: no row for the image {missing[0]}; expected one for every image "
+            f"({len(missing)} of {len(images)} without)"
+        )
+    return names
+
+
+def _read_rows(path: Path) -> Sequence[tuple[int, dict[str, str]]]:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            columns = list(reader.fieldnames or [])
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetLayoutError(
+            f"{path}: {error}; expected a comma-separated UTF-8 CSV"
+        ) from error
+    if "file" not in columns:
+        raise DatasetLayoutError(
+            f"{path}: the columns are {columns}; expected `file`, and optionally `case`, "
+            "`patient`, `slice`, separated by commas"
+        )
+    for number, row in rows:
+        if None in row or None in row.values():
+            raise DatasetLayoutError(
+                f"{path}, row {number}: another number of cells; expected {len(columns)}"
+            )
+    return [(number, {k: v.strip() for k, v in row.items()}) for number, row in rows]
+
+
+def _name_from_row(row: Mapping[str, str], stem: str, where: str) -> SliceName:
+    guess = name_from_file(stem)
+    case_id = row.get("case") or guess.case_id
+    case_known = guess.case_known or bool(row.get("case"))
+    assumed = case_id if case_known else UNKNOWN_PATIENT
+    position = row.get("slice") or str(guess.slice_index)
+    if not _NUMBER.fullmatch(position):
+        raise DatasetLayoutError(
+            f"{where}: slice {position!r}; expected a whole number from 0 to 999999999"
+        )
+    return SliceName(case_id, row.get("patient", assumed), int(position), case_known)

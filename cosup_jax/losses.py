@@ -1,0 +1,257 @@
+"""Soft Dice on logits and the joint loss of co-supervision and fusion (Eqs. 1, 2, 5, 6).
+
+All functions are pure, work under `jit`, `grad` and `pmap`, and take targets of any real type.
+
+Two things differ from the equations as printed, neither in the gradient. Eqs. 1 and 2 read
+1 − 2 Σ …, which is negative with more than one stage; Σ_i ζ_i (1 − Dice_i), used here, differs from
+it by a constant. And ε is added to numerator and denominator, which they leave undefined for an
+empty slice.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+if TYPE_CHECKING:
+    from cosup_jax.models.output import SegOutput
+
+REDUCTIONS = ("batch", "slice")
+Weights = float | Sequence[float] | jax.Array | np.ndarray
+
+
+def soft_dice(
+    logits: jax.Array,
+    target: jax.Array,
+    *,
+    reduction: str = "batch",
+    eps: float = 1.0,
+    weights: jax.Array | None = None,
+    axis_name: str | None = None,
+) -> jax.Array:
+    """Computes the soft Dice coefficient of a prediction and its target.
+
+    Dice = (2 Σ p g + ε) / (Σ p + Σ g + ε), with p = σ(logits) and g = target.
+
+    Args:
+      logits: (B, H, W, 1) floating.
+      target: (B, H, W, 1) of any real type or bool, 0 or 1.
+      reduction: `batch`: the sums run over all pixels of the whole batch, so a slice counts by its
+        lesion; `slice`: one coefficient per slice, and their mean.
+      eps: ε in pixels. An empty prediction on an empty target scores 1; one of n confident pixels
+        on an empty target scores ε / (n + ε).
+      weights: (B,), 0 for slices that are padding and 1 for all others; None means all 1.
+      axis_name: inside `pmap`, the device axis. Sums run over all devices before anything is
+        divided, so the result is that of one device holding the global batch. Gradients must then
+        be averaged (`pmean`), not summed: each device's gradient of this global value already
+        carries the factor of the number of devices.
+
+    Returns:
+      A float32 scalar in 0..1 (1 if all slices are padding).
+
+    Raises:
+      ValueError: an unknown reduction, or shapes that do not fit.
+
+    Example:
+      >>> sure = jnp.array([[20.0, 20.0], [-20.0, -20.0]]).reshape(1, 2, 2, 1)
+      >>> truth = jnp.array([[1, 0], [1, 0]]).reshape(1, 2, 2, 1)
+      >>> round(float(soft_dice(sure, truth, eps=0.0)), 4)
+      0.5
+    """
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction is {reduction!r}, expected one of {', '.join(REDUCTIONS)}")
+    if logits.shape != target.shape or logits.ndim != 4:
+        raise ValueError(
+            f"logits of shape {logits.shape} and target of shape {target.shape}: both must be the "
+            "same (B, H, W, 1)"
+        )
+    if weights is not None and weights.shape != logits.shape[:1]:
+        raise ValueError(
+            f"weights of shape {weights.shape}, but the batch has {logits.shape[0]} slices"
+        )
+    p = jax.nn.sigmoid(logits.astype(jnp.float32))
+    g = jnp.asarray(target).astype(jnp.float32)
+    w = jnp.ones(len(p), jnp.float32) if weights is None else weights.astype(jnp.float32)
+    overlap = 2 * jnp.sum(p * g, axis=(1, 2, 3))
+    size = jnp.sum(p + g, axis=(1, 2, 3))
+    if reduction == "batch":
+        top, bottom = _global_sum((w @ overlap, w @ size), axis_name)
+        return (top + eps) / (bottom + eps)
+    total, count = _global_sum((w @ ((overlap + eps) / (size + eps)), jnp.sum(w)), axis_name)
+    return jnp.where(count > 0, total / jnp.where(count > 0, count, 1), 1)
+
+
+def _global_sum(
+    sums: tuple[jax.Array, jax.Array], axis_name: str | None
+) -> tuple[jax.Array, jax.Array]:
+    return sums if axis_name is None else jax.lax.psum(sums, axis_name)
+
+
+def dice_loss(
+    logits: jax.Array,
+    target: jax.Array,
+    *,
+    reduction: str = "batch",
+    eps: float = 1.0,
+    weights: jax.Array | None = None,
+    axis_name: str | None = None,
+) -> jax.Array:
+    """Computes 1 − `soft_dice` of the same arguments."""
+    return 1 - soft_dice(
+        logits, target, reduction=reduction, eps=eps, weights=weights, axis_name=axis_name
+    )
+
+
+def edge_loss(
+    edge_logits: Sequence[jax.Array],
+    edge: jax.Array,
+    zeta: Weights = 1.0,
+    *,
+    reduction: str = "batch",
+    eps: float = 1.0,
+    weights: jax.Array | None = None,
+    axis_name: str | None = None,
+) -> jax.Array:
+    """Computes L_edge = Σ_i ζ_i (1 − Dice_i), a sum over the stages (Eq. 1).
+
+    Args:
+      edge_logits: one (B, H, W, 1) map per edge-supervised stage; none gives 0.
+      edge: (B, H, W, 1), the edge of the mask.
+      zeta: ζ_i, one number for all stages or one for each.
+      reduction: see `soft_dice`.
+      eps: see `soft_dice`.
+      weights: see `soft_dice`.
+      axis_name: see `soft_dice`.
+
+    Returns:
+      A float32 scalar.
+
+    Raises:
+      ValueError: as many ζ_i as stages are needed.
+    """
+    return _weighted_sum(
+        "zeta",
+        zeta,
+        [
+            dice_loss(
+                logits, edge, reduction=reduction, eps=eps, weights=weights, axis_name=axis_name
+            )
+            for logits in edge_logits
+        ],
+    )
+
+
+def semantic_loss(
+    mask_logits: Sequence[jax.Array],
+    mask: jax.Array,
+    omega: Weights = 1.0,
+    *,
+    reduction: str = "batch",
+    eps: float = 1.0,
+    weights: jax.Array | None = None,
+    axis_name: str | None = None,
+) -> jax.Array:
+    """Computes L_semantic = Σ_i ω_i (1 − Dice_i), a sum over the stages (Eq. 2).
+
+    Args:
+      mask_logits: one (B, H, W, 1) map per mask-supervised stage; none gives 0.
+      mask: (B, H, W, 1), 1 where there is infection.
+      omega: ω_i, one number for all stages or one for each.
+      reduction: see `soft_dice`.
+      eps: see `soft_dice`.
+      weights: see `soft_dice`.
+      axis_name: see `soft_dice`.
+
+    Returns:
+      A float32 scalar.
+
+    Raises:
+      ValueError: as many ω_i as stages are needed.
+    """
+    return _weighted_sum(
+        "omega",
+        omega,
+        [
+            dice_loss(
+                logits, mask, reduction=reduction, eps=eps, weights=weights, axis_name=axis_name
+            )
+            for logits in mask_logits
+        ],
+    )
+
+
+def _weighted_sum(letter: str, factors: Weights, losses: list[jax.Array]) -> jax.Array:
+    shared = np.ndim(factors) == 0
+    each = [factors] * len(losses) if shared else list(factors)  # type: ignore[arg-type]
+    if len(each) != len(losses):
+        raise ValueError(
+            f"{letter} has {len(each)} weights, but the network has {len(losses)} such heads; give "
+            "one number for all, or one for each head"
+        )
+    total = jnp.zeros((), jnp.float32)
+    for factor, loss in zip(each, losses, strict=True):
+        total = total + jnp.asarray(factor, jnp.float32) * loss
+    return total
+
+
+def fusion_loss(
+    logits: jax.Array,
+    mask: jax.Array,
+    *,
+    reduction: str = "batch",
+    eps: float = 1.0,
+    weights: jax.Array | None = None,
+    axis_name: str | None = None,
+) -> jax.Array:
+    """Computes L_fusion = 1 − Dice of the prediction S_p (Eq. 5); arguments as `soft_dice`."""
+    return dice_loss(
+        logits, mask, reduction=reduction, eps=eps, weights=weights, axis_name=axis_name
+    )
+
+
+def joint_loss(
+    output: "SegOutput",
+    mask: jax.Array,
+    edge: jax.Array,
+    *,
+    theta: float = 0.8,
+    beta: float = 0.4,
+    zeta: Weights = 1.0,
+    omega: Weights = 1.0,
+    reduction: str = "batch",
+    eps: float = 1.0,
+    weights: jax.Array | None = None,
+    axis_name: str | None = None,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Computes L_total = θ L_edge + β L_semantic + L_fusion (Eq. 6; θ, β of Table 1).
+
+    Args:
+      output: what a network returned.
+      mask: (B, H, W, 1), 1 where there is infection.
+      edge: (B, H, W, 1), the edge of the mask.
+      theta: θ, weight of the edge loss.
+      beta: β, weight of the semantic loss.
+      zeta: ζ_i, one number for all edge stages or one for each.
+      omega: ω_i, one number for all mask stages or one for each.
+      reduction: see `soft_dice`.
+      eps: see `soft_dice`.
+      weights: see `soft_dice`.
+      axis_name: see `soft_dice`.
+
+    Returns:
+      The float32 scalar L_total, and its parts before weighting by θ and β as a dictionary with
+      the keys `edge`, `semantic`, `fusion` and, once more, `total`. Without heads a part is 0.
+
+    Raises:
+      ValueError: shapes, or the number of ζ_i or ω_i, do not fit.
+    """
+    options = {"reduction": reduction, "eps": eps, "weights": weights, "axis_name": axis_name}
+    parts = {
+        "edge": edge_loss(output.edge_logits, edge, zeta, **options),  # type: ignore[arg-type]
+        "semantic": semantic_loss(output.mask_logits, mask, omega, **options),  # type: ignore[arg-type]
+        "fusion": fusion_loss(output.logits, mask, **options),  # type: ignore[arg-type]
+    }
+    parts["total"] = theta * parts["edge"] + beta * parts["semantic"] + parts["fusion"]
+    return parts["total"], parts

@@ -1,0 +1,106 @@
+"""Scores per slice from pixel counts (Eqs. 7, 9, 10, 12), with a named policy for empty masks.
+
+Every score is a ratio, and a ratio can be 0 / 0. `empty` says what it is then:
+
+- `"one"`: 1 if both the prediction and the truth are empty, for nothing was there and nothing was
+  found; otherwise 0. This is how the paper's tables count.
+- `"nan"`: NaN for every 0 / 0, so that `nanmean` leaves such slices out.
+
+| slice | dice, iou | sensitivity | precision |
+| --- | --- | --- | --- |
+| truth empty, prediction empty | 0/0 | 0/0 → 1 | 0/0 → 1 |
+| truth empty, something predicted | 0 | 0/0 → 0 | 0 |
+| lesion, nothing predicted | 0 | 0 | 0/0 → 0 |
+
+A mean over slices with `"one"` is the paper's figure. NumPy counts give float64 NumPy scores, JAX
+counts float32 JAX scores.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cosup_jax.metrics.counts import Array, Counts
+
+EMPTY = ("one", "nan")
+
+
+def dice(counts: Counts, empty: str = "one") -> Array:
+    """Computes Dice = 2 TP / (2 TP + FP + FN) (Eq. 7), also known as F1; (B,) in 0..1.
+
+    Example:
+      >>> one = Counts(*(np.array([n]) for n in (1, 1, 1, 1)))
+      >>> float(dice(one)[0])
+      0.5
+    """
+    tp, fp, fn, _ = counts
+    return _ratio(2 * tp, 2 * tp + fp + fn, tp + fp + fn == 0, empty)
+
+
+def iou(counts: Counts, empty: str = "one") -> Array:
+    """Computes IoU = TP / (TP + FP + FN), the Jaccard index; (B,) in 0..1."""
+    tp, fp, fn, _ = counts
+    return _ratio(tp, tp + fp + fn, tp + fp + fn == 0, empty)
+
+
+def sensitivity(counts: Counts, empty: str = "one") -> Array:
+    """Computes sensitivity = TP / (TP + FN) (Eq. 9), the share of infection found; (B,) in 0..1."""
+    tp, fp, fn, _ = counts
+    return _ratio(tp, tp + fn, tp + fp + fn == 0, empty)
+
+
+def precision(counts: Counts, empty: str = "one") -> Array:
+    """Computes precision = TP / (TP + FP) (Eq. 10), the share of the found that is right."""
+    tp, fp, fn, _ = counts
+    return _ratio(tp, tp + fp, tp + fp + fn == 0, empty)
+
+
+def specificity(counts: Counts, empty: str = "one") -> Array:
+    """Computes specificity = TN / (TN + FP), the share of healthy pixels left alone; (B,).
+
+    It is 0 / 0 only where the truth is infection everywhere. The empty thing is then the healthy
+    region, and under `"one"` the score is 1 if the prediction has no healthy pixel either.
+    """
+    _, fp, fn, tn = counts
+    return _ratio(tn, tn + fp, tn + fp + fn == 0, empty)
+
+
+def mae(prob: Array, truth: Array) -> Array:
+    """Computes the mean absolute error of each slice, mean |p − g| over its pixels (Eq. 12).
+
+    Args:
+      prob: (B, H, W, 1) or (B, H, W) probabilities 0..1.
+      truth: the same shape, bool or numbers, 0 or 1.
+
+    Returns:
+      (B,) in 0..1.
+
+    Raises:
+      ValueError: the shapes differ.
+    """
+    if prob.shape != truth.shape or prob.ndim not in (3, 4):
+        raise ValueError(
+            f"probabilities of shape {prob.shape} and truth of shape {truth.shape}: both must be "
+            "the same (B, H, W, 1) or (B, H, W)"
+        )
+    xp, dtype = _namespace(prob, truth)
+    return xp.abs(prob.astype(dtype) - truth.astype(dtype)).mean(axis=tuple(range(1, prob.ndim)))
+
+
+def _namespace(*arrays: Array) -> tuple[Any, Any]:
+    if any(isinstance(array, jax.Array) for array in arrays):
+        return jnp, jnp.float32
+    return np, np.float64
+
+
+def _ratio(top: Array, bottom: Array, nothing: Array, empty: str) -> Array:
+    """Divides, and has `empty` decide where `bottom` is 0; `nothing` marks what is empty twice."""
+    if empty not in EMPTY:
+        raise ValueError(f"empty is {empty!r}, expected one of {', '.join(EMPTY)}")
+    xp, dtype = _namespace(top, bottom)
+    undefined = bottom == 0
+    instead = nothing.astype(dtype) if empty == "one" else xp.full(bottom.shape, xp.nan, dtype)
+    safe = xp.where(undefined, xp.ones_like(bottom), bottom).astype(dtype)
+    return xp.where(undefined, instead, xp.asarray(top).astype(dtype) / safe)

@@ -1,0 +1,50 @@
+"""The networks. All take (B, H, W, 1) images and return the raw logits of a `SegOutput`."""
+
+import dataclasses
+import difflib
+from typing import Any
+
+import flax.linen as nn
+
+from cosup_jax.models.cosup import CoSupNet, confidence_maps
+from cosup_jax.models.initialise import initialise
+from cosup_jax.models.output import SegOutput
+
+__all__ = ["CoSupNet", "SegOutput", "available", "build", "confidence_maps", "initialise"]
+
+_NETWORKS: dict[str, type[nn.Module]] = {"cosup": CoSupNet}
+
+
+def available() -> tuple[str, ...]:
+    """Returns the names `build` knows, in alphabetical order."""
+    return tuple(sorted(_NETWORKS))
+
+
+def build(name: str, **settings: Any) -> nn.Module:
+    """Builds a network by name.
+
+    Args:
+      name: one of `available()`.
+      **settings: fields of the network, such as `width` and `fusion` of `CoSupNet`.
+
+    Raises:
+      ValueError: no such network, or it has no such setting; the message lists those there are.
+
+    Example:
+      >>> build("cosup", width=16, mask_levels=(5,)).edge_stages
+      ('S1', 'S2')
+    """
+    if name not in _NETWORKS:
+        raise ValueError(f"there is no network {name!r}; the networks are {', '.join(available())}")
+    network = _NETWORKS[name]
+    fields = [
+        field.name for field in dataclasses.fields(network) if field.name not in ("parent", "name")
+    ]
+    for setting in settings:
+        if setting not in fields:
+            near = difflib.get_close_matches(setting, fields, 1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ValueError(
+                f"network {name!r} has no setting {setting!r}{hint}; it has {', '.join(fields)}"
+            )
+    return network(**settings)

@@ -1,0 +1,175 @@
+"""The building blocks all networks share, and the one place that knows how they normalise."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+# He et al. 2015: normal with variance 2 / fan_in, not truncated. `initialise` draws the same.
+kernel_init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """How a network computes and normalises.
+
+    Attributes:
+      dtype: type of activations and of the kernels inside a convolution; parameters and batch
+        statistics are float32 whatever it is.
+      axis_name: name of the device axis over which batch statistics are averaged, or None.
+    """
+
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    def norm(self, train: bool, name: str) -> nn.BatchNorm:
+        """Returns the batch normalisation of the package: momentum 0.9, ε 1e-5, float32 sums."""
+        return nn.BatchNorm(
+            use_running_average=not train,
+            momentum=0.9,
+            epsilon=1e-5,
+            dtype=self.dtype,
+            param_dtype=jnp.float32,
+            axis_name=self.axis_name,
+            name=name,
+        )
+
+
+class ConvNorm(nn.Module):
+    """Convolution without bias, batch normalisation and, if asked, ReLU.
+
+    The padding is k // 2 on every side, so an odd kernel with stride s maps H to ceil(H / s) with
+    its centre on every s-th pixel (JAX's "SAME" would shift a strided kernel by one).
+
+    Attributes:
+      features: output channels.
+      kernel: side of the square kernel.
+      stride: step in both directions.
+      relu: whether a ReLU follows.
+      policy: types and normalisation.
+    """
+
+    features: int
+    kernel: int = 3
+    stride: int = 1
+    relu: bool = True
+    policy: Policy = Policy()
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Maps (B, H, W, C) to (B, H / stride, W / stride, features)."""
+        x = nn.Conv(
+            self.features,
+            (self.kernel, self.kernel),
+            strides=self.stride,
+            padding=self.kernel // 2,
+            use_bias=False,
+            dtype=self.policy.dtype,
+            kernel_init=kernel_init,
+            name="conv",
+        )(x)
+        x = self.policy.norm(train, "norm")(x)
+        return nn.relu(x) if self.relu else x
+
+
+class ResidualBlock(nn.Module):
+    """The basic block of ResNet-34: two 3×3 convolutions and a shortcut, ReLU after the sum.
+
+    Attributes:
+      features: output channels.
+      stride: step of the first convolution and of the shortcut.
+      policy: types and normalisation.
+    """
+
+    features: int
+    stride: int = 1
+    policy: Policy = Policy()
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Maps (B, H, W, C) to (B, H / stride, W / stride, features)."""
+        shortcut = x
+        if self.stride != 1 or x.shape[-1] != self.features:
+            shortcut = ConvNorm(
+                self.features, 1, self.stride, relu=False, policy=self.policy, name="shortcut"
+            )(x, train)
+        y = ConvNorm(self.features, 3, self.stride, policy=self.policy, name="conv1")(x, train)
+        y = ConvNorm(self.features, relu=False, policy=self.policy, name="conv2")(y, train)
+        return nn.relu(shortcut + y)
+
+
+class ConvWeights(nn.Module):
+    """Kernel and bias of a convolution that the caller evaluates in a cheaper order.
+
+    The parameters are those of `nn.Conv(features, (kernel, kernel))`, names included.
+
+    Attributes:
+      inputs: input channels.
+      features: output channels.
+      kernel: side of the square kernel.
+    """
+
+    inputs: int
+    features: int
+    kernel: int = 1
+
+    @nn.compact
+    def __call__(self) -> tuple[jax.Array, jax.Array]:
+        """Returns the (k, k, inputs, features) kernel and the (features,) bias, both float32."""
+        shape = (self.kernel, self.kernel, self.inputs, self.features)
+        return (
+            self.param("kernel", kernel_init, shape, jnp.float32),
+            self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32),
+        )
+
+
+def pointwise(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    """Applies a 1×1 convolution and returns float32, whatever the type of `x`.
+
+    Args:
+      x: (B, H, W, C) activations.
+      kernel: (C, N) float32.
+      bias: (N,) float32.
+
+    Returns:
+      (B, H, W, N) float32; products are taken in the type of `x` and summed in float32.
+    """
+    y = jax.lax.dot_general(
+        x,
+        kernel.astype(x.dtype),
+        (((x.ndim - 1,), (0,)), ((), ())),
+        preferred_element_type=jnp.float32,
+    )
+    return y + bias[None, None, None]
+
+
+def resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """Resizes (B, h, w, C) maps to (B, *size, C), bilinear with half-pixel centres.
+
+    There is no anti-aliasing, as in the frameworks whose published results the package compares
+    with. The same size returns `x` itself.
+    """
+    if x.shape[1:3] == tuple(size):
+        return x
+    shape = (x.shape[0], *size, x.shape[3])
+    return jax.image.resize(x, shape, "bilinear", antialias=False)
+
+
+def check_image(x: jax.Array, multiple: int) -> None:
+    """Refuses a batch that a network with `multiple`-fold down-sampling cannot take.
+
+    Raises:
+      ValueError: `x` is not (B, H, W, C), or H or W is not a multiple of `multiple`.
+    """
+    if x.ndim != 4:
+        raise ValueError(f"a batch of images is (B, H, W, C); this array has the shape {x.shape}")
+    height, width = x.shape[1:3]
+    wanted = tuple(-(-n // multiple) * multiple for n in (height, width))
+    if wanted != (height, width) or 0 in wanted:
+        wanted = tuple(max(n, multiple) for n in wanted)
+        raise ValueError(
+            f"the image is {height}×{width}, but height and width must be multiples of {multiple}: "
+            f"pad (or resize) it to {wanted[0]}×{wanted[1]}"
+        )

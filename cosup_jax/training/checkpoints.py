@@ -1,0 +1,145 @@
+"""Checkpoints: the best epoch by validation Dice and the last, written whole or not at all (Orbax).
+
+A checkpoint holds everything the next epoch depends on: the train state, the plateau schedule, the
+position of the data iterator, the early-stopping counters and the best score.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from flax.training.early_stopping import EarlyStopping
+from orbax.checkpoint import checkpoint_managers
+
+from cosup_jax.training.state import TrainState
+
+FOLDER = "checkpoints"
+
+
+class CheckpointError(ValueError):
+    """A folder holds no checkpoint, or one that does not fit the network."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """Where a run stands on the host after a completed epoch.
+
+    Attributes:
+      epoch: completed epochs.
+      iterator: the data iterator's own state.
+      stopping: early-stopping counters (on the validation loss).
+      best_dice: best validation Dice so far.
+      best_epoch: the epoch that reached it.
+    """
+
+    epoch: int
+    iterator: dict[str, Any]
+    stopping: EarlyStopping
+    best_dice: float = -1.0
+    best_epoch: int = 0
+
+
+def open_checkpoints(workdir: Path) -> ocp.CheckpointManager:
+    """Opens a run's checkpoints; what an interrupted save left behind is cleaned up."""
+    keep = checkpoint_managers.AnyPreservationPolicy(
+        [
+            checkpoint_managers.LatestN(1),
+            checkpoint_managers.BestN(get_metric_fn=lambda metrics: metrics["dice"], n=1),
+        ]
+    )
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=keep, best_fn=lambda metrics: metrics["dice"], create=True
+    )
+    return ocp.CheckpointManager((workdir / FOLDER).resolve(), options=options)
+
+
+def save(
+    manager: ocp.CheckpointManager, state: TrainState, plateau: Any, progress: Progress, dice: float
+) -> None:
+    """Starts writing a checkpoint of the epoch just completed and returns while it is written."""
+    manager.save(
+        progress.epoch,
+        args=ocp.args.Composite(
+            state=ocp.args.StandardSave({"train": state, "plateau": plateau}),
+            progress=ocp.args.JsonSave(dataclasses.asdict(progress)),
+        ),
+        metrics={"dice": dice},
+    )
+
+
+def restore(
+    manager: ocp.CheckpointManager, epoch: int, state: TrainState, plateau: Any
+) -> tuple[TrainState, Any, Progress]:
+    """Reads a checkpoint into host arrays shaped like `state` and `plateau`.
+
+    Raises:
+      CheckpointError: it was written for another network or optimizer.
+    """
+    target = jax.tree.map(
+        lambda leaf: np.zeros(leaf.shape, leaf.dtype), {"train": state, "plateau": plateau}
+    )
+    try:
+        found = manager.restore(
+            epoch,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(target), progress=ocp.args.JsonRestore()
+            ),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"the checkpoint of epoch {epoch} in {manager.directory} does not fit this network: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    progress = found.progress
+    stopping = EarlyStopping(**progress.pop("stopping"))
+    restored = found.state
+    return restored["train"], restored["plateau"], Progress(**progress, stopping=stopping)
+
+
+def load_weights(run: str, state: TrainState) -> TrainState:
+    """Returns `state` with parameters and batch statistics of another run's best checkpoint.
+
+    Args:
+      run: the other run's working folder.
+      state: a fresh state of the same network.
+
+    Raises:
+      CheckpointError: no checkpoint there, or the network is another one; the tensors are named.
+    """
+    folder = Path(run).expanduser() / FOLDER
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"--config.init={run}: no checkpoints in {folder}; give the folder of a finished run"
+        )
+    with ocp.CheckpointManager(folder.resolve(), options=ocp.CheckpointManagerOptions(
+        best_fn=lambda metrics: metrics["dice"], read_only=True
+    )) as manager:
+        epoch = manager.best_step()
+        if epoch is None:
+            raise CheckpointError(f"--config.init={run}: {folder} holds no complete checkpoint")
+        found = manager.restore(epoch, args=ocp.args.Composite(state=ocp.args.StandardRestore()))
+    saved = found.state["train"]
+    weights = {name: saved[name] for name in ("params", "batch_stats")}
+    wanted = {"params": state.params, "batch_stats": state.batch_stats}
+    _check_same_tensors(weights, wanted, run)
+    return state.replace(**jax.tree.map(lambda w, _: np.asarray(w), weights, wanted))
+
+
+def _check_same_tensors(found: Any, wanted: Any, run: str) -> None:
+    shapes = [
+        {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(tree)}
+        for tree in (found, wanted)
+    ]
+    differing = sorted(
+        name for name in shapes[0].keys() | shapes[1].keys()
+        if shapes[0].get(name) != shapes[1].get(name)
+    )
+    if differing:
+        name = differing[0]
+        raise CheckpointError(
+            f"--config.init={run}: {len(differing)} tensors do not fit this network, the first is "
+            f"{name}: there {shapes[0].get(name)}, here {shapes[1].get(name)}"
+        )

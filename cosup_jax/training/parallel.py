@@ -1,0 +1,138 @@
+"""The only file that knows about devices: which ones, how a batch is spread, how a step is mapped."""
+
+import collections
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from cosup_jax.training import step
+from cosup_jax.training.state import TrainState
+
+AXIS = "devices"
+
+
+class DeviceError(ValueError):
+    """The devices at hand do not fit what is asked of them."""
+
+
+def choose_devices(count: int, batch_size: int) -> list[jax.Device]:
+    """Returns the local devices to train on.
+
+    Args:
+      count: how many; 0 takes all.
+      batch_size: slices in a batch; the devices must divide it.
+
+    Raises:
+      DeviceError: there are fewer devices, or they do not divide the batch.
+    """
+    present = jax.local_devices()
+    if count > len(present):
+        raise DeviceError(f"--config.devices={count}, but there are {len(present)} here")
+    chosen = present[: count or len(present)]
+    if batch_size % len(chosen):
+        raise DeviceError(
+            f"a batch of {batch_size} slices is not divided by {len(chosen)} devices; give a "
+            f"multiple with --config.batch_size, or fewer devices with --config.devices"
+        )
+    return chosen
+
+
+def parallel_train_step(loss: step.Loss, devices: Sequence[jax.Device]) -> Callable:
+    """Returns `train_step` over all devices; the state it is given is used up (donated).
+
+    The metrics come back once per device, all equal: `first` takes one of them to the host.
+    """
+    return jax.pmap(
+        partial(step.train_step, loss=loss, axis_name=AXIS),
+        axis_name=AXIS,
+        in_axes=(None, 0),
+        out_axes=(None, 0),
+        donate_argnums=(0,),
+        devices=devices,
+    )
+
+
+def parallel_eval_step(
+    loss: step.Loss, devices: Sequence[jax.Device]
+) -> Callable[[TrainState, Mapping[str, jax.Array]], dict[str, np.ndarray]]:
+    """Returns `eval_step` over all devices, its per-slice results in the order of the batch."""
+    mapped = jax.pmap(
+        partial(step.eval_step, loss=loss, axis_name=AXIS),
+        axis_name=AXIS,
+        in_axes=(None, 0),
+        out_axes=0,
+        devices=devices,
+    )
+
+    def run(state: TrainState, batch: Mapping[str, jax.Array]) -> dict[str, np.ndarray]:
+        results = jax.device_get(mapped(state, batch))
+        loss_value = results.pop("loss")[0]
+        return {name: value.reshape(-1) for name, value in results.items()} | {"loss": loss_value}
+
+    return run
+
+
+def memory(
+    mapped: Callable, state: Any, batch: Mapping[str, Any], devices: Sequence[jax.Device]
+) -> int:
+    """Returns the bytes a mapped step needs on one device, as its compiler counts them.
+
+    Args:
+      mapped: from `parallel_train_step`.
+      state: the train state.
+      batch: shapes and types of a host batch.
+      devices: the devices of `mapped`.
+    """
+    n = len(devices)
+    shapes = {
+        name: jax.ShapeDtypeStruct((n, v.shape[0] // n, *v.shape[1:]), v.dtype)
+        for name, v in batch.items()
+    }
+    found = mapped.lower(state, shapes).compile().memory_analysis()
+    return found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
+
+
+def first(metrics: Mapping[str, jax.Array]) -> dict[str, float]:
+    """Returns the scalars of a step's metrics, which are the same on every device."""
+    return {name: float(value[0]) for name, value in jax.device_get(dict(metrics)).items()}
+
+
+def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
+    """Puts one logical copy of a tree on all devices."""
+    return jax.device_put(tree, _sharding(devices))
+
+
+def shard(batch: Mapping[str, np.ndarray], devices: Sequence[jax.Device]) -> dict[str, jax.Array]:
+    """Spreads a host batch (B, ...) over the devices as (devices, B / devices, ...).
+
+    Raises:
+      DeviceError: the devices do not divide the batch.
+    """
+    split = {}
+    for name, value in batch.items():
+        if len(value) % len(devices):
+            raise DeviceError(
+                f"a batch of {len(value)} slices is not divided by {len(devices)} devices"
+            )
+        split[name] = value.reshape(len(devices), -1, *value.shape[1:])
+    return jax.device_put(split, _sharding(devices, AXIS))
+
+
+def prefetch(
+    batches: Iterable[Mapping[str, np.ndarray]], devices: Sequence[jax.Device], ahead: int = 2
+) -> Iterator[dict[str, jax.Array]]:
+    """Yields batches on the devices, with the next `ahead` of them already on their way."""
+    source = (shard(batch, devices) for batch in batches)
+    waiting = collections.deque(itertools.islice(source, ahead))
+    while waiting:
+        yield waiting.popleft()
+        waiting.extend(itertools.islice(source, 1))
+
+
+def _sharding(devices: Sequence[jax.Device], *axes: str) -> jax.sharding.NamedSharding:
+    mesh = jax.sharding.Mesh(np.asarray(devices), (AXIS,))
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))

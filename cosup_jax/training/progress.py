@@ -1,0 +1,75 @@
+"""The progress bar over all steps, and the first estimate of how long a run takes."""
+
+import time
+from collections.abc import Mapping
+
+from tqdm import tqdm
+
+from cosup_jax.training.setup import Setup
+
+_LONG_ON_CPU_S = 30 * 60
+
+
+class ProgressBar:
+    """Shows loss, Dice, slices/s and the time left; says the expected total once it can.
+
+    Args:
+      setup: the run.
+      steps: steps an epoch.
+      epoch: completed epochs.
+    """
+
+    def __init__(self, setup: Setup, steps: int, epoch: int) -> None:
+        self._setup = setup
+        self._left = (setup.config.epochs - epoch) * steps
+        self._bar = tqdm(
+            total=setup.config.epochs * steps,
+            initial=epoch * steps,
+            unit="step",
+            mininterval=1.0,
+            dynamic_ncols=True,
+        )
+        self._taken = 0
+        self._started = time.perf_counter()
+
+    def step(self, metrics: Mapping[str, float]) -> None:
+        """Counts a finished step."""
+        self._taken += 1
+        now = time.perf_counter()
+        if self._taken == 2:
+            # The first step holds the compilation; the second one is what all others cost.
+            self._estimate(now - self._started)
+        self._started = now if self._taken < 2 else self._started
+        rate = self._setup.config.batch_size * (self._bar.format_dict["rate"] or 0.0)
+        self._bar.set_postfix(
+            loss=f"{metrics['loss']:.3f}",
+            dice=f"{metrics['dice']:.3f}",
+            slices_per_s=f"{rate:.1f}",
+            refresh=False,
+        )
+        self._bar.update()
+
+    def _estimate(self, seconds_per_step: float) -> None:
+        total = seconds_per_step * self._left
+        self.say(
+            f"{seconds_per_step:.2f} s a step: at most {_duration(total)} for "
+            f"{self._setup.config.epochs} epochs (early stopping may end the run sooner)"
+        )
+        if total > _LONG_ON_CPU_S and self._setup.devices[0].platform == "cpu":
+            self.say(
+                "that is long for a CPU; `python train.py --config=configs/quickstart.py` trains a "
+                "small network in a few minutes"
+            )
+
+    def say(self, text: str) -> None:
+        """Prints a line above the bar."""
+        self._bar.write(text)
+
+    def close(self) -> None:
+        """Leaves the bar as it stands."""
+        self._bar.close()
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

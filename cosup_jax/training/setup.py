@@ -1,0 +1,172 @@
+"""What a run needs before its first step: dataset, network, mapped steps, and its own description."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import grain
+import jax
+import jax.numpy as jnp
+import optax
+import tensorflow_datasets as tfds
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from cosup_jax import config as configuration
+from cosup_jax import losses, models
+from cosup_jax.data import datasets, pipeline
+from cosup_jax.data.preprocess import Preprocessing
+from cosup_jax.training import logs, parallel
+from cosup_jax.training.state import TrainState, count_parameters, create_state, make_optimizer
+
+# Fields that may change between a run and its continuation without changing what it computes.
+_FREE_FIELDS = ("epochs", "devices", "data.cache_gib", "data.data_dir", "log.image_epochs")
+
+
+class RunMismatch(ValueError):
+    """The working folder belongs to another configuration or other data."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """Everything of a run that does not change while it trains."""
+
+    config: ConfigDict
+    workdir: Path
+    builder: tfds.core.DatasetBuilder
+    model: nn.Module
+    devices: list[jax.Device]
+    train_step: Callable
+    eval_step: Callable
+    plateau: optax.GradientTransformationExtraArgs
+
+    def open(self, split: str) -> grain.MapDataset:
+        """Opens a split prepared for the network."""
+        data = self.config.data
+        settings = Preprocessing(tuple(data.size), tuple(data.window))
+        return pipeline.open_split(self.builder, split, settings, cache_gib=data.cache_gib)
+
+
+def make_setup(config: ConfigDict, workdir: Path) -> Setup:
+    """Builds the dataset where needed, the network, and the mapped steps."""
+    data = config.data
+    builder = datasets.make_builder(
+        data.name, config=data.config, source=data.source, data_dir=data.data_dir
+    )
+    devices = parallel.choose_devices(config.devices, config.batch_size)
+    model_settings = config.model.to_dict() | {"dtype": jnp.dtype(config.model.dtype)}
+    model = models.build(**model_settings, axis_name=parallel.AXIS)
+    datasets.prepare(builder, data.source)
+    loss = functools.partial(losses.joint_loss, **config.loss.to_dict())
+    return Setup(
+        config=config,
+        workdir=workdir,
+        builder=builder,
+        model=model,
+        devices=devices,
+        train_step=parallel.parallel_train_step(loss, devices),
+        eval_step=parallel.parallel_eval_step(loss, devices),
+        # Once per epoch, on the host: optax counts updates, and an epoch is one update here.
+        plateau=optax.contrib.reduce_on_plateau(
+            factor=config.plateau.factor, patience=config.plateau.patience
+        ),
+    )
+
+
+def describe(setup: Setup, state: TrainState) -> str:
+    """Returns what a run says first."""
+    c = setup.config
+    stages = getattr(setup.model, "edge_stages", ()), getattr(setup.model, "mask_stages", ())
+    return "\n".join(
+        [
+            datasets.describe(setup.builder),
+            f"network {c.model.name}: {count_parameters(state.params):,} parameters, "
+            f"edges supervised at {', '.join(stages[0]) or 'none'}, "
+            f"masks at {', '.join(stages[1]) or 'none'}, fusion {c.model.fusion}",
+            f"{c.data.size[0]}×{c.data.size[1]}, batch {c.batch_size} on {len(setup.devices)} "
+            f"{setup.devices[0].device_kind} device(s); run folder {setup.workdir}",
+        ]
+    )
+
+
+def keep_description(setup: Setup) -> None:
+    """Writes configuration, versions and data fingerprint, or checks them against a started run.
+
+    Raises:
+      RunMismatch: naming the fields that differ.
+    """
+    setup.workdir.mkdir(parents=True, exist_ok=True)
+    config_path, data_path = setup.workdir / "config.json", setup.workdir / "data.json"
+    config_json = configuration.to_json(setup.config)
+    used = [s for s in (setup.config.data.train, setup.config.data.validation)]
+    data = {
+        "dataset": setup.builder.info.full_name,
+        "fingerprint": datasets.fingerprint(setup.builder, used),
+        "splits": used,
+    }
+    if config_path.exists():
+        differing = configuration.differences(config_path.read_text(), config_json, _FREE_FIELDS)
+        if differing:
+            raise RunMismatch(
+                f"{setup.workdir} holds a run of another configuration (differing in "
+                f"{', '.join(differing)}); give another --workdir, or remove the folder"
+            )
+        if data_path.exists() and json.loads(data_path.read_text()) != data:
+            raise RunMismatch(
+                f"{setup.workdir} holds a run on other data ({data_path}); give another --workdir"
+            )
+    data_path.write_text(json.dumps(data, indent=2) + "\n")
+    (setup.workdir / "versions.json").write_text(json.dumps(logs.versions(), indent=2) + "\n")
+    config_path.write_text(config_json + "\n")
+
+
+def make_state(setup: Setup) -> TrainState:
+    """Returns the state at step 0."""
+    c = setup.config
+    optimizer = make_optimizer(c.learning_rate)
+    return create_state(setup.model, optimizer, size=tuple(c.data.size), seed=c.seed)
+
+
+def dry_run(config: ConfigDict) -> str:
+    """Returns configuration, shapes, parameters and memory of a run, without training.
+
+    The dataset is built if it was not, and the step is compiled for the memory it needs.
+    """
+    setup = make_setup(config, Path("(none: dry run)"))
+    state = make_state(setup)
+    height, width = config.data.size
+    batch = {
+        "image": jax.ShapeDtypeStruct((config.batch_size, height, width, 1), "float32"),
+        "mask": jax.ShapeDtypeStruct((config.batch_size, height, width, 1), "uint8"),
+        "edge": jax.ShapeDtypeStruct((config.batch_size, height, width, 1), "uint8"),
+    }
+    output = jax.eval_shape(
+        functools.partial(state.apply_fn, train=False), state.variables, batch["image"]
+    )
+    memory = parallel.memory(setup.train_step, state, batch, setup.devices)
+    steps = setup.builder.info.splits[config.data.train].num_examples // config.batch_size
+    per_module = [
+        f"  {name}: {count_parameters(tree):,}" for name, tree in state.params.items()
+    ]
+    shapes = [f"  {name}: {value.shape} {value.dtype}" for name, value in batch.items()]
+    heads = zip(
+        (*setup.model.edge_stages, *setup.model.mask_stages),
+        (*output.edge_logits, *output.mask_logits),
+        strict=True,
+    )
+    shapes += [f"  logits: {output.logits.shape} {output.logits.dtype}"]
+    shapes += [f"  supervised {name}: {value.shape}" for name, value in heads]
+    return "\n".join(
+        [
+            configuration.to_json(config),
+            describe(setup, state),
+            f"{steps} steps an epoch, at most {config.epochs} epochs",
+            "parameters:",
+            *per_module,
+            "shapes:",
+            *shapes,
+            f"memory of a training step on each device: {memory / 2**30:.2f} GiB",
+        ]
+    )

@@ -1,0 +1,72 @@
+"""One training step and one evaluation step, as pure functions of state and batch.
+
+A batch holds `image` (B, H, W, 1) float32, `mask` and `edge` (B, H, W, 1) uint8, and for evaluation
+`_mask` (B,), 0 where a slice only fills the batch up. With `axis_name`, B is one device's share, and
+every result is that of the whole batch over all devices.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from cosup_jax.metrics import counts, scores
+from cosup_jax.models.output import SegOutput
+from cosup_jax.training.state import TrainState
+
+Loss = Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
+Batch = Mapping[str, jax.Array]
+
+
+def train_step(
+    state: TrainState, batch: Batch, *, loss: Loss, axis_name: str | None = None
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Takes one optimizer step.
+
+    Returns:
+      The next state, and scalars: the loss with its parts, `dice` of the thresholded prediction over
+      the batch, and the gradient's global norm.
+    """
+
+    def objective(params: Any):
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        output, updates = state.apply_fn(
+            variables, batch["image"], train=True, mutable=["batch_stats"]
+        )
+        total, parts = loss(output, batch["mask"], batch["edge"], axis_name=axis_name)
+        return total, (parts, output.logits, updates["batch_stats"])
+
+    gradients, (parts, logits, batch_stats) = jax.grad(objective, has_aux=True)(state.params)
+    found = jax.tree.map(jnp.sum, counts.from_logits(logits, batch["mask"]))
+    if axis_name is not None:
+        # The loss is already that of the whole batch, so every device's gradient counts it once:
+        # the mean is the whole batch's gradient, a sum would be too large by the number of devices.
+        gradients = jax.lax.pmean(gradients, axis_name)
+        found = jax.lax.psum(found, axis_name)
+    metrics = {"loss": parts.pop("total"), **parts, "dice": scores.dice(found), "grad_norm": optax.global_norm(gradients)}
+    return state.apply_gradients(grads=gradients, batch_stats=batch_stats), metrics
+
+
+def eval_step(
+    state: TrainState, batch: Batch, *, loss: Loss, axis_name: str | None = None
+) -> dict[str, jax.Array]:
+    """Scores a batch with the running statistics.
+
+    Returns:
+      Per slice (B,): the counts `tp`, `fp`, `fn`, `tn` at probability 0.5 and the mean absolute error
+      `mae` of the probabilities; and `loss`, the joint loss of the batch without filling.
+    """
+    output: SegOutput = state.apply_fn(state.variables, batch["image"], train=False)
+    total, _ = loss(
+        output, batch["mask"], batch["edge"], weights=batch["_mask"], axis_name=axis_name
+    )
+    found = counts.from_logits(output.logits, batch["mask"])
+    error = scores.mae(jax.nn.sigmoid(output.logits), batch["mask"])
+    return {**found._asdict(), "mae": error, "loss": total}
+
+
+def predict_step(state: TrainState, image: jax.Array) -> jax.Array:
+    """Returns the probabilities (B, H, W, 1) float32 of σ(S_p)."""
+    return jax.nn.sigmoid(state.apply_fn(state.variables, image, train=False).logits)

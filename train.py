@@ -1,0 +1,72 @@
+"""Trains and evaluates one configuration.
+
+    python train.py --config=configs/c2f.py
+    python train.py --config=configs/c2f.py:data=slice_folder --config.data.source=my_slices
+
+The working folder (--workdir, by default runs/<configuration>) keeps checkpoints, metrics and the
+evaluation; the same command goes on there after an interruption.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from cosup_jax import config as configuration
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, see configs/.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Print configuration, shapes, parameters and memory, and stop."
+)
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parses the command line; a wrong one ends with one sentence instead of a traceback."""
+    flags.mark_flag_as_required("config")
+    spec = next((a.partition("=")[2] for a in argv if a.lstrip("-").startswith("config=")), None)
+    try:
+        if spec is not None:
+            configuration.check_overrides(configuration.load(spec), argv[1:])
+        return flags.FLAGS(list(argv))
+    except (configuration.ConfigError, flags.Error, TypeError, ValueError) as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def default_workdir(spec: str) -> str:
+    """Returns runs/<configuration>, with its arguments where there are any.
+
+    >>> default_workdir("configs/fusion.py:fusion=sum")
+    'runs/fusion-fusion=sum'
+    """
+    path, _, argument = spec.partition(":")
+    return str(Path("runs") / "-".join(filter(None, [Path(path).stem, argument])))
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the training loop."""
+    if len(argv) > 1:
+        sys.exit(f"train.py: unexpected argument {argv[1]!r}; settings are --config.name=value")
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
+    # Imported here so that a mistyped command line is answered at once.
+    from cosup_jax.training import loop, setup
+
+    spec = config_flags.get_config_filename(flags.FLAGS["config"])
+    workdir = _WORKDIR.value or default_workdir(spec)
+    try:
+        if _DRY_RUN.value:
+            print(setup.dry_run(_CONFIG.value))
+        else:
+            loop.train_and_evaluate(_CONFIG.value, workdir)
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"train.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"\ninterrupted; the same command goes on from the last checkpoint in {workdir}")
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)
