@@ -25,15 +25,30 @@ _DRY_RUN = flags.DEFINE_bool(
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
     """Parses the command line; a wrong one ends with one sentence instead of a traceback."""
-    flags.mark_flag_as_required("config")
-    spec = next((a.partition("=")[2] for a in argv if a.lstrip("-").startswith("config=")), None)
+    spec = find_config(argv)
     try:
         if spec is not None:
             configuration.check_overrides(configuration.load(spec), argv[1:])
-        return flags.FLAGS(list(argv))
+        rest = flags.FLAGS(list(argv))
+        if spec is None:
+            raise configuration.ConfigError("which configuration? Give --config=configs/c2f.py")
+        return rest
     except (configuration.ConfigError, flags.Error, TypeError, ValueError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def find_config(argv: Sequence[str]) -> str | None:
+    """Returns what a command line gives as --config, in either of the forms absl takes.
+
+    >>> find_config(["train.py", "--config=a.py"]), find_config(["train.py", "-config", "b.py"])
+    ('a.py', 'b.py')
+    """
+    for argument, following in zip(argv, [*argv[1:], None], strict=True):
+        name, equals, value = argument.partition("=")
+        if name in ("-config", "--config"):
+            return value if equals else following
+    return None
 
 
 def default_workdir(spec: str) -> str:
@@ -55,8 +70,7 @@ def main(argv: Sequence[str]) -> None:
     # Imported here so that a mistyped command line is answered at once.
     from cosup_jax.training import loop, setup
 
-    spec = config_flags.get_config_filename(flags.FLAGS["config"])
-    workdir = _WORKDIR.value or default_workdir(spec)
+    workdir = _WORKDIR.value or default_workdir(find_config(sys.argv) or "")
     try:
         if _DRY_RUN.value:
             print(setup.dry_run(_CONFIG.value))

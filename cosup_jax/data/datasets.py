@@ -1,14 +1,16 @@
 """Finds a dataset by its name, builds it where it has not been built yet, and describes it."""
 
+import contextlib
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow_datasets as tfds
+from absl import logging
 
 import tfds_builders
-from cosup_jax.data import splits
+from cosup_jax.data import schema, splits
 from cosup_jax.data.builder import DatasetLayoutError
 
 _CHUNK = 1 << 20
@@ -16,15 +18,38 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """How much a split holds."""
+    """How much a split holds; `patients` counts those that are known."""
 
     name: str
     slices: int
     patients: int
 
 
+def parse_mask_values(text: str) -> dict[int, int]:
+    """Parses which grey value of a mask file means which class.
+
+    Raises:
+      ValueError: not of the form value:class[,value:class].
+
+    >>> parse_mask_values("0:0,255:1")
+    {0: 0, 255: 1}
+    """
+    try:
+        pairs = [part.split(":") for part in text.split(",")]
+        return {int(value): int(label) for value, label in pairs}
+    except ValueError:
+        raise ValueError(
+            f"--config.data.mask_values={text!r}: expected value:class pairs such as 0:0,255:1"
+        ) from None
+
+
 def make_builder(
-    name: str, *, config: str = "", source: str = "", data_dir: str = ""
+    name: str,
+    *,
+    config: str = "",
+    source: str = "",
+    data_dir: str = "",
+    mask_values: str = "0:0,255:1",
 ) -> tfds.core.DatasetBuilder:
     """Returns the builder of a dataset; nothing is read or written yet.
 
@@ -34,6 +59,7 @@ def make_builder(
       source: the folder with the publisher's or the user's files; empty where none is needed.
       data_dir: where built datasets lie; empty for TFDS's default (`TFDS_DATA_DIR`, else
         `~/tensorflow_datasets`).
+      mask_values: for folders of one's own, which grey value of a mask means which class.
 
     Raises:
       ValueError: no such dataset or configuration.
@@ -45,10 +71,22 @@ def make_builder(
         raise ValueError(f"dataset {name!r} has no configuration {config!r}; there are {known}")
     chosen = config or None
     if source and hasattr(builder_class, "config_from_source"):
-        chosen = builder_class.config_from_source(source)
-    return builder_class(
-        config=chosen, data_dir=data_dir or None, file_format=tfds.core.FileFormat.ARRAY_RECORD
-    )
+        chosen = builder_class.config_from_source(source, parse_mask_values(mask_values))
+    with _quiet():
+        return builder_class(
+            config=chosen, data_dir=data_dir or None, file_format=tfds.core.FileFormat.ARRAY_RECORD
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps TFDS from warning of a configuration made on the spot, as a user's folder needs one."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def prepare(builder: tfds.core.DatasetBuilder, source: str = "") -> None:
@@ -71,7 +109,7 @@ def summarise(builder: tfds.core.DatasetBuilder) -> list[SplitSummary]:
     """Returns slices and patients of each split without opening any slice."""
     patients = builder.info.metadata["patients"]
     return [
-        SplitSummary(name, info.num_examples, len(patients[name]))
+        SplitSummary(name, info.num_examples, len(set(patients[name]) - {schema.UNKNOWN_PATIENT}))
         for name, info in builder.info.splits.items()
     ]
 
@@ -79,7 +117,8 @@ def summarise(builder: tfds.core.DatasetBuilder) -> list[SplitSummary]:
 def describe(builder: tfds.core.DatasetBuilder) -> str:
     """Returns what a run says first: the dataset, its splits, and what is unsafe about them."""
     rows = [
-        f"  {s.name}: {s.slices} slices of {s.patients} patients" for s in summarise(builder)
+        f"  {s.name}: {s.slices} slices of {s.patients or 'unknown'} patients"
+        for s in summarise(builder)
     ]
     warning = splits.unknown_patients_warning(builder.info.metadata["patients"])
     if warning:

@@ -75,8 +75,8 @@ def save_pictures(
     figures.save_overlays(
         [
             {
-                "title": f"{name}: {e['case_id']} slice {e['slice_index']}, "
-                f"Dice {scored.slices[i]['dice']:.3f}",
+                "title": f"{name}: Dice {scored.slices[i]['dice']:.3f}\n{e['case_id']}, "
+                f"slice {e['slice_index']}",
                 "image": e["image"][..., 0],
                 "prediction": p >= evaluation.THRESHOLD,
                 "truth": t,

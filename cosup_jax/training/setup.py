@@ -53,7 +53,11 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
     """Builds the dataset where needed, the network, and the mapped steps."""
     data = config.data
     builder = datasets.make_builder(
-        data.name, config=data.config, source=data.source, data_dir=data.data_dir
+        data.name,
+        config=data.config,
+        source=data.source,
+        data_dir=data.data_dir,
+        mask_values=data.mask_values,
     )
     devices = parallel.choose_devices(config.devices, config.batch_size)
     model_settings = config.model.to_dict() | {"dtype": jnp.dtype(config.model.dtype)}

@@ -45,7 +45,12 @@ def train_step(
         # the mean is the whole batch's gradient, a sum would be too large by the number of devices.
         gradients = jax.lax.pmean(gradients, axis_name)
         found = jax.lax.psum(found, axis_name)
-    metrics = {"loss": parts.pop("total"), **parts, "dice": scores.dice(found), "grad_norm": optax.global_norm(gradients)}
+    metrics = {
+        "loss": parts.pop("total"),
+        **parts,
+        "dice": scores.dice(found),
+        "grad_norm": optax.tree.norm(gradients),
+    }
     return state.apply_gradients(grads=gradients, batch_stats=batch_stats), metrics
 
 

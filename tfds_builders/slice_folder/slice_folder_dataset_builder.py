@@ -156,9 +156,11 @@ class Builder(CtSliceBuilder):
     )
 
     @classmethod
-    def config_from_source(cls, source: str) -> SliceFolderConfig:
+    def config_from_source(
+        cls, source: str, mask_values: Mapping[int, int] = MASK_VALUES
+    ) -> SliceFolderConfig:
         """Returns the configuration of a folder; see `folder_config`."""
-        return folder_config(source)
+        return folder_config(source, mask_values)
 
     def download_and_prepare(self, *, download_config=None, **kwargs) -> None:
         """Builds the dataset, or refuses to pass off what was built of another folder as this one.

@@ -1,0 +1,106 @@
+"""The input pipeline: every slice once in evaluation, a reproducible order in training."""
+
+import grain
+import numpy as np
+import pytest
+
+from cosup_jax.data import pipeline
+
+
+class Slices:
+    """A stand-in for prepared slices whose index can be read off."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, i):
+        flat = np.full((2, 2, 1), i, np.float32)
+        label = np.zeros((2, 2, 1), np.uint8)
+        names = {"case_id": f"c{i % 3}", "patient_id": "p", "slice_index": i}
+        return {"image": flat, "mask": label, "edge": label, **names}
+
+
+def dataset(n):
+    return grain.MapDataset.source(Slices(n))
+
+
+def taken(batches, steps):
+    iterator = iter(batches)
+    return [next(iterator)["slice_index"].tolist() for _ in range(steps)]
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 5, 8, 11])
+def test_evaluation_sees_every_slice_once_in_order(n):
+    seen = []
+    for batch in pipeline.eval_batches(dataset(n), 4):
+        assert all(len(value) == 4 for value in batch.values())
+        real = batch["_mask"] > 0
+        seen += batch["slice_index"][real].tolist()
+        assert not batch["image"][~real].any()
+    assert seen == list(range(n))
+
+
+def test_same_seed_same_order_and_other_seeds_and_epochs_another():
+    def order(seed):
+        return taken(pipeline.train_batches(dataset(20), batch_size=4, seed=seed), 10)
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+    first, second = order(1)[:5], order(1)[5:]
+    assert first != second
+    assert sorted(sum(first, [])) == sorted(sum(second, [])) == list(range(20))
+
+
+def test_slices_left_out_of_an_epoch_differ_from_epoch_to_epoch():
+    batches = taken(pipeline.train_batches(dataset(11), batch_size=4, seed=0), 2 * 12)
+    left_out = [
+        set(range(11)) - set(sum(batches[i : i + 2], [])) for i in range(0, len(batches), 2)
+    ]
+    assert all(len(missing) == 3 for missing in left_out)
+    assert set().union(*left_out) == set(range(11))
+
+
+def test_the_iterator_goes_on_where_its_state_was_taken():
+    whole = iter(pipeline.train_batches(dataset(20), batch_size=4, seed=3))
+    for _ in range(7):
+        next(whole)
+    state = whole.get_state()
+    resumed = iter(pipeline.train_batches(dataset(20), batch_size=4, seed=3))
+    resumed.set_state(state)
+    for _ in range(9):
+        assert next(whole)["slice_index"].tolist() == next(resumed)["slice_index"].tolist()
+
+
+def test_processes_share_each_batch_and_see_every_slice_together():
+    shares = [
+        taken(
+            pipeline.train_batches(
+                dataset(17), batch_size=8, seed=5, process_index=i, process_count=2
+            ),
+            6,
+        )
+        for i in range(2)
+    ]
+    alone = taken(pipeline.train_batches(dataset(17), batch_size=8, seed=5), 6)
+    for first, second, together in zip(*shares, alone, strict=True):
+        assert len(first) == len(second) == 4
+        assert sorted(first + second) == sorted(together)
+
+
+def test_too_few_slices_for_a_batch_are_refused():
+    with pytest.raises(pipeline.EmptySplitError, match="3 slices, fewer than a batch of 8"):
+        pipeline.train_batches(dataset(3), batch_size=8, seed=0)
+
+
+def test_processes_must_divide_the_batch():
+    with pytest.raises(ValueError, match="not divided by 3 processes"):
+        pipeline.train_batches(dataset(30), batch_size=8, seed=0, process_index=0, process_count=3)
+
+
+def test_only_arrays_travel_to_the_device():
+    (batch,) = pipeline.eval_batches(dataset(2), 2)
+    assert set(pipeline.for_device(batch)) == {"image", "mask", "edge", "_mask"}
+    assert all(value.dtype != object for value in pipeline.for_device(batch).values())

@@ -1,0 +1,121 @@
+"""The argument grammar, the check of overrides, and every file in configs/."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from cosup_jax import config as configuration
+from cosup_jax import losses, models
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+FILES = sorted(p.name for p in CONFIGS.glob("*.py") if p.name not in ("__init__.py", "base.py"))
+VALID = {"row": ("baseline", "esm", "esm+assm"), "data": ("lung_phantom", "slice_folder")}
+
+
+def load(name):
+    return configuration.load(str(CONFIGS / name))
+
+
+def test_arguments_take_their_defaults_and_what_is_given():
+    assert configuration.parse_arguments("", VALID) == {"row": "baseline", "data": "lung_phantom"}
+    assert configuration.parse_arguments(None, VALID)["row"] == "baseline"
+    given = configuration.parse_arguments("data=slice_folder, row=esm+assm", VALID)
+    assert given == {"row": "esm+assm", "data": "slice_folder"}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("rw=esm", "name one of row, data"),
+        ("esm", "expected name=value"),
+        ("row=esm+asm", "did you mean 'esm\\+assm'.*baseline, esm, esm\\+assm"),
+        ("row=esm,row=esm", "given twice"),
+        ("data=", "expected one of lung_phantom, slice_folder"),
+    ],
+)
+def test_wrong_arguments_list_what_is_valid(text, says):
+    with pytest.raises(configuration.ConfigError, match=says):
+        configuration.parse_arguments(text, VALID)
+
+
+def test_a_mistyped_override_names_the_nearest_field():
+    config = load("c2f.py")
+    configuration.check_overrides(config, ["--config.model.width=8", "--config.init=x", "--other"])
+    for wrong, near in (
+        ("--config.modl.width=8", "model.width"),
+        ("--config.lerning_rate=1", "learning_rate"),
+        ("-config.data.sorce", "data.source"),
+    ):
+        with pytest.raises(configuration.ConfigError, match=f"nearest is --config.{near}"):
+            configuration.check_overrides(config, [wrong])
+
+
+def test_a_missing_file_and_one_that_is_no_configuration_are_named(tmp_path):
+    with pytest.raises(configuration.ConfigError, match=r"no configuration file 'nowhere\.py'"):
+        configuration.load("nowhere.py:row=esm")
+    (tmp_path / "other.py").write_text("x = 1\n")
+    with pytest.raises(configuration.ConfigError, match="defines no get_config"):
+        configuration.load(str(tmp_path / "other.py"))
+
+
+def test_differences_name_the_fields():
+    first, second = load("c2f.py"), load("c3f.py")
+    second.epochs = 7
+    found = configuration.differences(
+        configuration.to_json(first), configuration.to_json(second), ignoring=("epochs",)
+    )
+    assert found == ["model.edge_levels", "model.mask_levels"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_configuration_builds_its_network_and_takes_every_dataset(name):
+    for data in ("lung_phantom", "slice_folder", "covid_semiseg"):
+        config = load(f"{name}:data={data}")
+        assert config.data.name == data
+    config = load(name)
+    assert config.data.name == "lung_phantom"
+    config.lock()
+    assert f"--config=configs/{name}" in (CONFIGS / name).read_text()
+    size = tuple(config.data.size)
+    model = models.build(**config.model.to_dict())
+    image = jax.ShapeDtypeStruct((2, *size, 1), "float32")
+    target = jax.ShapeDtypeStruct((2, *size, 1), "uint8")
+
+    def loss(image, target):
+        output, _ = model.init_with_output(jax.random.key(0), image, train=True)
+        return losses.joint_loss(output, target, target, **config.loss.to_dict())[0]
+
+    assert jax.eval_shape(loss, image, target).shape == ()
+
+
+def test_ablation_rows_switch_modules_on_and_off():
+    rows = {
+        "baseline": ((), (), (), (), "none"),
+        "esm": ((1, 2), (), (), (), "none"),
+        "esm+assm+afm": ((1, 2), (3, 4, 5), (), (), "attention"),
+        "esm+esm*+afm": ((1, 2), (), (1, 2), (), "attention"),
+        "assm*": ((), (), (), (3, 4, 5), "none"),
+    }
+    for row, expected in rows.items():
+        m = load(f"ablation.py:row={row}").model
+        found = (m.edge_levels, m.mask_levels, m.decoder_edge_levels, m.decoder_mask_levels)
+        assert (*found, m.fusion) == expected
+
+
+@pytest.mark.parametrize("i", [1, 2, 3, 4, 5])
+def test_cif_supervises_the_first_i_stages_by_edges(i):
+    model = load(f"c{i}f.py").model
+    assert model.edge_levels == tuple(range(1, i + 1))
+    assert model.mask_levels == tuple(range(i + 1, 6))
+    assert model.fusion == "attention"
+
+
+def test_table_1_is_the_default():
+    c = load("c2f.py")
+    assert c.data.size == (256, 256)
+    found = (c.batch_size, c.learning_rate, c.early_stopping.patience, c.plateau.factor)
+    assert found == (8, 1e-4, 25, 0.5)
+    assert (c.loss.theta, c.loss.beta, c.loss.zeta, c.loss.omega) == (0.8, 0.4, 1.0, 1.0)
+    assert np.isclose(c.plateau.patience, 25)

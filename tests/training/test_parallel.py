@@ -1,0 +1,136 @@
+"""Several devices compute what one device computes on the same global batch."""
+
+import functools
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from cosup_jax import losses, models
+from cosup_jax.training import parallel, step
+from cosup_jax.training.state import create_state
+
+LOSS = functools.partial(losses.joint_loss, theta=0.8, beta=0.4)
+BATCH = 8
+TOLERANCE = 1e-5
+
+
+def make_batch():
+    """Blobs of different size, so that the slices' Dice differ and a wrong mean is seen."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:32, :32]
+    radius = np.linspace(2, 13, BATCH)[:, None, None]
+    mask = ((y - 16) ** 2 + (x - 16) ** 2 < radius**2)[..., None]
+    image = mask + rng.normal(0, 0.5, mask.shape)
+    edge = mask ^ np.roll(mask, 1, axis=1)
+    return {
+        "image": image.astype(np.float32),
+        "mask": mask.astype(np.uint8),
+        "edge": edge.astype(np.uint8),
+    }
+
+
+def make_state(axis_name=parallel.AXIS):
+    model = models.build("cosup", width=4, blocks=(1, 1, 1, 1), axis_name=axis_name)
+    # SGD: Adam would hide a gradient that is wrong by a factor.
+    return create_state(model, optax.sgd(0.05), size=(32, 32), seed=0)
+
+
+def train(n_devices, loss=LOSS, start=None):
+    """Returns state and metrics of three steps on so many devices."""
+    devices = jax.local_devices()[:n_devices]
+    mapped = parallel.parallel_train_step(loss, devices)
+    state = parallel.replicate(start or make_state(), devices)
+    rows = []
+    for _ in range(3):
+        state, metrics = mapped(state, parallel.shard(make_batch(), devices))
+        rows.append(parallel.first(metrics))
+    return jax.device_get(state), rows
+
+
+@pytest.fixture(scope="module")
+def one_device():
+    return train(1)
+
+
+def relative_difference(found, expected):
+    difference = jax.tree.map(lambda a, b: a - b, found, expected)
+    return float(optax.tree.norm(difference) / optax.tree.norm(expected))
+
+
+def largest_difference(first, second):
+    """Compares two runs: loss and gradient norm of each step, parameters and statistics at the end."""
+    (state_1, rows_1), (state_2, rows_2) = first, second
+    metrics = [abs(a[k] - b[k]) / abs(b[k]) for a, b in zip(rows_1, rows_2, strict=True) for k in a]
+    start = make_state().params
+    moved = [jax.tree.map(lambda a, b: a - b, s.params, start) for s in (state_1, state_2)]
+    return max(
+        *metrics,
+        relative_difference(state_1.batch_stats, state_2.batch_stats),
+        relative_difference(*moved),
+    )
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_devices_agree_with_one_device(n, one_device):
+    assert largest_difference(train(n), one_device) < TOLERANCE
+
+
+def test_the_step_is_traced_once():
+    calls = []
+
+    def counted(*args, **kwargs):
+        calls.append(1)
+        return LOSS(*args, **kwargs)
+
+    train(2, loss=counted)
+    assert len(calls) == 1
+
+
+def test_summed_gradients_would_be_seen(one_device, monkeypatch):
+    monkeypatch.setattr(jax.lax, "pmean", jax.lax.psum)
+    assert largest_difference(train(2), one_device) > 100 * TOLERANCE
+
+
+def test_a_loss_per_device_would_be_seen(one_device):
+    def blind(*args, axis_name, **kwargs):
+        return LOSS(*args, **kwargs)
+
+    assert largest_difference(train(2, loss=blind), one_device) > 100 * TOLERANCE
+
+
+def test_statistics_per_device_would_be_seen(one_device):
+    start = make_state(axis_name=None)
+    assert largest_difference(train(2, start=start), one_device) > 100 * TOLERANCE
+
+
+def test_evaluation_on_devices_agrees_and_keeps_the_order(one_device):
+    state = one_device[0]
+    batch = {**make_batch(), "_mask": np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)}
+    results = []
+    for n in (1, 4):
+        devices = jax.local_devices()[:n]
+        run = parallel.parallel_eval_step(LOSS, devices)
+        results.append(run(parallel.replicate(state, devices), parallel.shard(batch, devices)))
+    for name in results[0]:
+        np.testing.assert_allclose(results[1][name], results[0][name], rtol=1e-5, atol=1e-6)
+    alone = step.eval_step(state, {k: v[:6] for k, v in batch.items()}, loss=LOSS)
+    np.testing.assert_allclose(results[0]["tp"][:6], alone["tp"], atol=1)
+    np.testing.assert_allclose(results[0]["loss"], alone["loss"], rtol=1e-5)
+
+
+def test_a_batch_the_devices_do_not_divide_is_refused():
+    with pytest.raises(parallel.DeviceError, match="6 slices is not divided by 4 devices"):
+        parallel.choose_devices(0, 6)
+    with pytest.raises(parallel.DeviceError, match="devices=9, but there are 4"):
+        parallel.choose_devices(9, 18)
+    with pytest.raises(parallel.DeviceError, match="3 slices is not divided by 2 devices"):
+        parallel.shard({"image": np.zeros((3, 2))}, jax.local_devices()[:2])
+
+
+def test_prefetching_keeps_order_and_loses_nothing():
+    batches = [{"x": np.full((2, 1), i)} for i in range(5)]
+    devices = jax.local_devices()[:2]
+    found = [int(b["x"][0, 0, 0]) for b in parallel.prefetch(iter(batches), devices)]
+    assert found == [0, 1, 2, 3, 4]
