@@ -1,10 +1,11 @@
-"""Ablations (Table 4): any subset of the five modules, `row=baseline` to `row=esm+assm+esm*+assm*+afm`.
+"""Ablations (Table 4): any subset of the five modules, from `row=baseline` to all of them.
 
     python train.py --config=configs/ablation.py:row=esm+assm --workdir=runs/esm_assm
 
-ESM is S1 and S2, ASSM S3..S5; `esm*` and `assm*` are the same on the decoder; without `afm` the top
-decoder map alone makes the prediction. The paper names 85.96 (baseline), 87.08 (esm), 87.91 (assm),
-87.59 (afm) and 89.93 (esm+assm+afm) Dice on its own dataset. Takes `data=` as all configurations do.
+`row=` joins any of esm, assm, esm*, assm*, afm by + in this order. ESM is S1 and S2, ASSM S3..S5;
+`esm*` and `assm*` are the same on the decoder; without `afm` the top decoder map alone makes the
+prediction. The paper names 85.96 (baseline), 87.08 (esm), 87.91 (assm), 87.59 (afm) and 89.93
+(esm+assm+afm) Dice on its own dataset. Takes `data=` as all configurations do.
 """
 
 from itertools import combinations

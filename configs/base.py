@@ -1,7 +1,7 @@
 """Every field of every configuration, born here with the paper's values (Table 1).
 
-Not run by itself; the experiments beside this file change a few of these values. All of them take the
-arguments `data=lung_phantom|slice_folder|covid_semiseg` after a colon.
+Not run by itself; the experiments beside this file change a few of these values. All of them take
+the argument `data=lung_phantom|slice_folder|covid_semiseg` after a colon.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ def get_config(data: str = DEFAULT_DATA) -> ConfigDict:
     config.epochs = 300  # an upper limit; early stopping ends a run
     config.batch_size = 8
     config.devices = 0  # how many local devices to use; 0 takes all of them
-    # A finished run's folder whose weights to start from (fine-tuning); placeholder: None or a path.
+    # A finished run's folder whose weights to start from (fine-tuning); None, or a path.
     config.init = config_dict.placeholder(str)
 
     config.data = ConfigDict()

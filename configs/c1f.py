@@ -2,8 +2,8 @@
 
     python train.py --config=configs/c1f.py --workdir=runs/c1f
 
-On the embedded phantoms by default; `:data=slice_folder` with `--config.data.source=FOLDER` trains on
-your own slices.
+On the embedded phantoms by default; `:data=slice_folder` with `--config.data.source=FOLDER`
+trains on your own slices.
 """
 
 from configs import base

@@ -2,8 +2,8 @@
 
     python train.py --config=configs/c5f.py --workdir=runs/c5f
 
-On the embedded phantoms by default; `:data=slice_folder` with `--config.data.source=FOLDER` trains on
-your own slices.
+On the embedded phantoms by default; `:data=slice_folder` with `--config.data.source=FOLDER`
+trains on your own slices.
 """
 
 from configs import base

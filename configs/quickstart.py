@@ -2,7 +2,7 @@
 
     python train.py --config=configs/quickstart.py --workdir=runs/quickstart
 
-Not a row of the paper. On the embedded phantoms it takes under four minutes on two cores, everything
+Not a row of the paper. On the embedded phantoms it takes under four minutes on two cores, all
 included, and reaches 0.80 Dice on phantom patients it has not seen.
 """
 

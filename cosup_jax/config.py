@@ -26,7 +26,7 @@ def parse_arguments(text: str | None, valid: Mapping[str, Sequence[str]]) -> dic
       valid: the names, each with its values, the default first.
 
     Raises:
-      ConfigError: an unknown name or value, or a name given twice; the message lists the valid ones.
+      ConfigError: an unknown name or value, or a name given twice; the message lists the valid.
 
     >>> parse_arguments("fusion=sum", {"fusion": ("attention", "sum"), "data": ("a", "b")})
     {'fusion': 'sum', 'data': 'a'}

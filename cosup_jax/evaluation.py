@@ -1,7 +1,8 @@
 """Scores of a split: one row per slice and per case, a summary with spread, and a printed table.
 
-Dice, sensitivity and precision follow the paper (Eqs. 7, 9, 10) on σ(S_p) at 0.5, specificity and MAE
-(Eq. 12, on the probabilities) beside them; the headline is the mean over slices, as in its tables.
+Dice, sensitivity and precision follow the paper (Eqs. 7, 9, 10) on σ(S_p) at 0.5, specificity and
+MAE (Eq. 12, on the probabilities) beside them; the headline is the mean over slices, as in its
+tables.
 """
 
 import csv

@@ -17,7 +17,7 @@ def grey(image: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Colours where prediction and truth agree (green), what was missed (yellow), what is false (red).
+    """Colours where prediction and truth agree (green), what is missed (yellow) or false (red).
 
     Args:
       image: (H, W) float, any range.

@@ -1,11 +1,11 @@
 """From a built split to batches: TFDS → preprocessing → shuffle, shard, batch (Grain).
 
-Prepared slices stay in memory when they fit, so only the first epoch pays for decoding. The order of
-training depends on the seed and the epoch alone. Evaluation sees every slice exactly once; the last
+Prepared slices stay in memory when they fit, so only the first epoch pays for decoding. The order
+of training depends on the seed and the epoch alone. Evaluation sees every slice exactly once; the last
 batch is filled up, and `_mask` is 0 where a slice is filling.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import grain
@@ -120,6 +120,6 @@ def eval_batches(dataset: grain.MapDataset, batch_size: int) -> Iterator[dict[st
         yield padded
 
 
-def for_device(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def for_device(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns the arrays of a batch that travel to the device, without names and indices."""
     return {name: batch[name] for name in DEVICE_FIELDS if name in batch}

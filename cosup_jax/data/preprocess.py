@@ -1,8 +1,8 @@
 """From a stored slice to what the network sees; shared by training and inference. NumPy only.
 
 The steps of the paper (§4.1): bilinear resize to the network's size, then z-score per slice. Images
-in Hounsfield units are windowed first. Masks are resized by nearest neighbour, all infection classes
-become one, and the edge truth of Eq. 1 is the morphological gradient of that mask.
+in Hounsfield units are windowed first. Masks are resized by nearest neighbour, all infection
+classes become one, and the edge truth of Eq. 1 is the morphological gradient of that mask.
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,9 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resizes (H, W) float32 bilinearly (half-pixel centres; averages when it shrinks)."""
     if image.shape == tuple(size):
         return image.astype(np.float32)
-    resized = Image.fromarray(image.astype(np.float32)).resize(size[::-1], Image.Resampling.BILINEAR)
+    resized = Image.fromarray(image.astype(np.float32)).resize(
+        size[::-1], Image.Resampling.BILINEAR
+    )
     return np.asarray(resized)
 
 
@@ -79,10 +81,10 @@ def z_score(image: np.ndarray) -> np.ndarray:
 
 
 def edges(mask: np.ndarray) -> np.ndarray:
-    """Returns the morphological gradient of a (H, W) mask: dilation minus erosion, 4-neighbour cross.
+    """Returns the morphological gradient of a (H, W) mask: dilation minus erosion by a cross.
 
-    The line is two pixels wide, one inside and one outside; beyond the image border the mask goes on
-    as it is, so an infection cut by the border has no edge there. uint8 0/1.
+    The line is two pixels wide, one inside and one outside (4-neighbours); beyond the image border
+    the mask goes on as it is, so an infection cut by the border has no edge there. uint8 0/1.
 
     >>> edges(np.pad(np.ones((1, 1), np.uint8), 1)).tolist()
     [[0, 1, 0], [1, 1, 1], [0, 1, 0]]
@@ -110,8 +112,8 @@ def prepare_example(example: Mapping[str, Any], settings: Preprocessing) -> dict
     """Returns image, mask and edge truth of a labelled example of the schema, and where it is from.
 
     Returns:
-      `image` (h, w, 1) float32, `mask` and `edge` (h, w, 1) uint8 0/1, `case_id`, `patient_id` str,
-      `slice_index` int.
+      `image` (h, w, 1) float32, `mask` and `edge` (h, w, 1) uint8 0/1, `case_id`, `patient_id`
+      str, `slice_index` int.
 
     Raises:
       UnlabelledSliceError: the example has no mask.

@@ -2,10 +2,10 @@
 
 | field | type | meaning |
 | --- | --- | --- |
-| image | (H, W, 1) int16 | stored grey values; `image * rescale_slope + rescale_intercept` is the true value |
-| rescale_slope, rescale_intercept | float32 | 1 and 0 for HU and 8-bit; 1 and 32768 for 16-bit unsigned sources |
+| image | (H, W, 1) int16 | stored; the true value is `image * rescale_slope + rescale_intercept` |
+| rescale_slope, rescale_intercept | float32 | 1 and 0; 1 and 32768 for 16-bit unsigned sources |
 | intensity | label | `hu`, `grey8` (0..255), `grey16` (0..65535) or `unknown` |
-| mask | (H, W, 1) uint8 | 0 background, 1 ground-glass (or any infection), 2 consolidation, 3 effusion |
+| mask | (H, W, 1) uint8 | 1 ground-glass (or any infection), 2 consolidation, 3 effusion |
 | has_mask | bool | False: nobody has labelled this slice and `mask` is all zero |
 | lung | (H, W, 1) uint8 | 0 outside, 1 left or either lung, 2 right lung |
 | has_lung | bool | False: `lung` is unknown and all zero |
@@ -14,6 +14,7 @@
 | spacing | (3,) float32 | voxel spacing (z, y, x) in mm, NaN where unknown |
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -130,9 +131,10 @@ def intensity_name(label: int) -> str:
     return INTENSITIES[label]
 
 
-def true_values(example: dict[str, Any]) -> np.ndarray:
+def true_values(example: Mapping[str, Any]) -> np.ndarray:
     """Returns the (H, W, 1) float32 image in its true unit (HU where `intensity` is `hu`)."""
-    slope, intercept = np.float32(example["rescale_slope"]), np.float32(
-        example["rescale_intercept"]
+    slope, intercept = (
+        np.float32(example["rescale_slope"]),
+        np.float32(example["rescale_intercept"]),
     )
     return example["image"].astype(np.float32) * slope + intercept

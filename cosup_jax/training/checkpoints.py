@@ -29,17 +29,15 @@ class Progress:
 
     Attributes:
       epoch: completed epochs.
-      iterator: the data iterator's own state.
+      iterator: the data iterator's own state; None at the very start.
       stopping: early-stopping counters (on the validation loss).
       best_dice: best validation Dice so far.
-      best_epoch: the epoch that reached it.
     """
 
     epoch: int
-    iterator: dict[str, Any]
+    iterator: dict[str, Any] | None
     stopping: EarlyStopping
     best_dice: float = -1.0
-    best_epoch: int = 0
 
 
 def open_checkpoints(workdir: Path) -> ocp.CheckpointManager:
@@ -114,9 +112,12 @@ def load_weights(run: str, state: TrainState) -> TrainState:
         raise CheckpointError(
             f"--config.init={run}: no checkpoints in {folder}; give the folder of a finished run"
         )
-    with ocp.CheckpointManager(folder.resolve(), options=ocp.CheckpointManagerOptions(
-        best_fn=lambda metrics: metrics["dice"], read_only=True
-    )) as manager:
+    with ocp.CheckpointManager(
+        folder.resolve(),
+        options=ocp.CheckpointManagerOptions(
+            best_fn=lambda metrics: metrics["dice"], read_only=True
+        ),
+    ) as manager:
         epoch = manager.best_step()
         if epoch is None:
             raise CheckpointError(f"--config.init={run}: {folder} holds no complete checkpoint")
@@ -134,7 +135,8 @@ def _check_same_tensors(found: Any, wanted: Any, run: str) -> None:
         for tree in (found, wanted)
     ]
     differing = sorted(
-        name for name in shapes[0].keys() | shapes[1].keys()
+        name
+        for name in shapes[0].keys() | shapes[1].keys()
         if shapes[0].get(name) != shapes[1].get(name)
     )
     if differing:

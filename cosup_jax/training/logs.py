@@ -1,4 +1,4 @@
-"""What a run writes down while it trains: metrics.jsonl, TensorBoard, the configuration, versions."""
+"""What a run writes down while it trains: metrics.jsonl, TensorBoard, versions."""
 
 import importlib.metadata
 import json

@@ -52,66 +52,75 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, Any
 def fit(setup: Setup, state: TrainState, manager: ocp.CheckpointManager) -> None:
     """Trains until early stopping or the last epoch, leaving its checkpoints in `manager`."""
     config = setup.config
-    train = setup.open(config.data.train)
-    validation = setup.open(config.data.validation)
+    state, plateau, progress = begin(setup, state, manager)
+    if is_over(progress, config):
+        return
+    train, validation = setup.open(config.data.train), setup.open(config.data.validation)
     steps = pipeline.steps_per_epoch(train, config.batch_size)
     batches = iter(pipeline.train_batches(train, batch_size=config.batch_size, seed=config.seed))
-    plateau = jax.device_get(setup.plateau.init({}))
-    # Flax stops one epoch after `patience` is used up; the paper's 25 epochs are 25.
-    stopping = EarlyStopping(patience=config.early_stopping.patience - 1)
-    progress = checkpoints.Progress(0, batches.get_state(), stopping)
-
-    if manager.latest_step() is not None:
-        state, plateau, progress = checkpoints.restore(
-            manager, manager.latest_step(), state, plateau
-        )
+    if progress.iterator is not None:
         batches.set_state(progress.iterator)
-        print(f"going on after epoch {progress.epoch}")
-    elif config.init:
-        state = checkpoints.load_weights(config.init, state)
-        print(f"starting from the weights of {config.init}")
-    state = parallel.replicate(state, setup.devices)
+    stream = stateful_prefetch(batches, setup.devices)
     log = logs.RunLog(setup.workdir, progress.epoch)
     bar = ProgressBar(setup, steps, progress.epoch)
-    stream = stateful_prefetch(batches, setup.devices)
-    while progress.epoch < config.epochs and not progress.stopping.should_stop:
+    while not is_over(progress, config):
         epoch, started = progress.epoch + 1, time.perf_counter()
         state, trained, position = train_epoch(setup, state, stream, steps, bar, manager, epoch)
         seconds = time.perf_counter() - started
-        rate = learning_rate(state)
         scored = report.score(setup, state, validation)
         dice = scored.mean("dice")
+        row = {"epoch": epoch, **{f"train/{name}": value for name, value in trained.items()}}
+        row |= {"validation/loss": scored.loss, "validation/dice": dice}
+        row |= {"learning_rate": learning_rate(state), "seconds": seconds}
+        row |= {"slices_per_s": steps * config.batch_size / seconds}
         _, plateau = setup.plateau.update({}, plateau, value=scored.loss)
         plateau = jax.device_get(plateau)
         state = with_learning_rate(state, config.learning_rate * float(plateau.scale))
-        better = dice > progress.best_dice
+        best = dice > progress.best_dice
         progress = checkpoints.Progress(
             epoch=epoch,
             iterator=position,
             stopping=progress.stopping.update(scored.loss),
-            best_dice=dice if better else progress.best_dice,
-            best_epoch=epoch if better else progress.best_epoch,
+            best_dice=max(dice, progress.best_dice),
         )
         checkpoints.save(manager, state, plateau, progress, dice)
-        row = {"epoch": epoch, **{f"train/{k}": v for k, v in trained.items()}}
-        row |= {"validation/loss": scored.loss, "validation/dice": dice, "learning_rate": rate}
-        row |= {"slices_per_s": steps * config.batch_size / seconds, "seconds": seconds}
         log.epoch(row)
-        if epoch % config.log.image_epochs == 0 or epoch == 1:
+        if epoch == 1 or epoch % config.log.image_epochs == 0:
             log.image("validation", report.validation_picture(setup, state, validation), epoch)
         bar.say(
             f"epoch {epoch}: loss {trained['loss']:.4f}, Dice {trained['dice']:.4f}; validation "
-            f"loss {scored.loss:.4f}, Dice {dice:.4f}{' (best)' if better else ''}; "
+            f"loss {scored.loss:.4f}, Dice {dice:.4f}{' (best)' if best else ''}; "
             f"{row['slices_per_s']:.1f} slices/s"
         )
     bar.close()
     log.close()
     manager.wait_until_finished()
     report.learning_curve(setup.workdir)
-    print(
-        f"trained {progress.epoch} epochs; best validation Dice {progress.best_dice:.4f} in epoch "
-        f"{progress.best_epoch}"
-    )
+    print(f"trained {progress.epoch} epochs; best validation Dice {progress.best_dice:.4f}")
+
+
+def begin(
+    setup: Setup, state: TrainState, manager: ocp.CheckpointManager
+) -> tuple[TrainState, Any, checkpoints.Progress]:
+    """Returns train state, plateau state and progress to start with: fresh, restored, fine-tuned."""
+    config = setup.config
+    plateau = jax.device_get(setup.plateau.init({}))
+    # Flax stops one epoch after `patience` is used up; the paper's 25 epochs are 25.
+    stopping = EarlyStopping(patience=config.early_stopping.patience - 1)
+    progress = checkpoints.Progress(epoch=0, iterator=None, stopping=stopping)
+    last = manager.latest_step()
+    if last is not None:
+        state, plateau, progress = checkpoints.restore(manager, last, state, plateau)
+        print(f"going on after epoch {progress.epoch}")
+    elif config.init:
+        state = checkpoints.load_weights(config.init, state)
+        print(f"starting from the weights of {config.init}")
+    return parallel.replicate(state, setup.devices), plateau, progress
+
+
+def is_over(progress: checkpoints.Progress, config: ConfigDict) -> bool:
+    """Tells whether the last epoch is reached or early stopping has ended the run."""
+    return progress.epoch >= config.epochs or progress.stopping.should_stop
 
 
 def stateful_prefetch(
@@ -154,8 +163,8 @@ def train_epoch(
             manager.wait_until_finished()
             last = manager.latest_step()
             raise TrainingDiverged(
-                f"the loss became {row['loss']} in step {len(rows)} of epoch {epoch}. The last good "
-                f"checkpoint is {f'that of epoch {last}' if last is not None else 'none yet'} in "
+                f"the loss became {row['loss']} in step {len(rows)} of epoch {epoch}. The last "
+                f"good checkpoint is {f'that of epoch {last}' if last is not None else 'none yet'} in "
                 f"{setup.workdir / checkpoints.FOLDER}; a smaller --config.learning_rate may help"
             )
         bar.step(row)

@@ -1,4 +1,4 @@
-"""The only file that knows about devices: which ones, how a batch is spread, how a step is mapped."""
+"""The only file that knows of devices: which ones, how a batch is spread, how a step is mapped."""
 
 import collections
 import itertools
@@ -76,9 +76,7 @@ def parallel_eval_step(
     return run
 
 
-def memory(
-    mapped: Callable, state: Any, batch: Mapping[str, Any], devices: Sequence[jax.Device]
-) -> int:
+def memory(mapped: Any, state: Any, batch: Mapping[str, Any], devices: Sequence[jax.Device]) -> int:
     """Returns the bytes a mapped step needs on one device, as its compiler counts them.
 
     Args:

@@ -21,6 +21,7 @@ class ProgressBar:
 
     def __init__(self, setup: Setup, steps: int, epoch: int) -> None:
         self._setup = setup
+        self.steps_per_epoch = steps
         self._left = (setup.config.epochs - epoch) * steps
         self._bar = tqdm(
             total=setup.config.epochs * steps,
@@ -29,17 +30,17 @@ class ProgressBar:
             mininterval=1.0,
             dynamic_ncols=True,
         )
-        self._taken = 0
+        self.taken = 0
         self._started = time.perf_counter()
 
     def step(self, metrics: Mapping[str, float]) -> None:
         """Counts a finished step."""
-        self._taken += 1
+        self.taken += 1
         now = time.perf_counter()
-        if self._taken == 2:
+        if self.taken == 2:
             # The first step holds the compilation; the second one is what all others cost.
             self._estimate(now - self._started)
-        self._started = now if self._taken < 2 else self._started
+        self._started = now if self.taken < 2 else self._started
         rate = self._setup.config.batch_size * (self._bar.format_dict["rate"] or 0.0)
         self._bar.set_postfix(
             loss=f"{metrics['loss']:.3f}",

@@ -1,10 +1,11 @@
-"""What a run leaves behind to be looked at: scores, overlays, the fusion panel, the learning curve."""
+"""What a run leaves behind: scores, overlays, the fusion panel, the learning curve."""
 
 from pathlib import Path
 from typing import Any
 
 import grain
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -81,14 +82,13 @@ def save_pictures(
                 "prediction": p >= evaluation.THRESHOLD,
                 "truth": t,
             }
-            for (name, i), e, p, t in zip(
-                chosen.items(), examples, probability, truth, strict=True
-            )
+            for (name, i), e, p, t in zip(chosen.items(), examples, probability, truth, strict=True)
         ],
         folder / "overlays.png",
     )
-    if getattr(setup.model, "fusion", None) == "attention":
-        maps = jax.device_get(models.confidence_maps(setup.model, state.variables, image))
+    if isinstance(setup.model, models.CoSupNet) and setup.model.fusion == "attention":
+        found = models.confidence_maps(setup.model, state.variables, jnp.asarray(image))
+        maps = jax.device_get(found)
         panel = {"P1": maps["P1"][..., 0], "Y1": maps["Y1"][..., 0], "Sp": probability}
         figures.save_fusion_panel(image[..., 0], panel, truth, folder / "fusion.png")
 

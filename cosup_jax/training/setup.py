@@ -1,4 +1,4 @@
-"""What a run needs before its first step: dataset, network, mapped steps, and its own description."""
+"""What a run needs before its first step: dataset, network, mapped steps, its description."""
 
 import dataclasses
 import functools
@@ -151,9 +151,7 @@ def dry_run(config: ConfigDict) -> str:
     )
     memory = parallel.memory(setup.train_step, state, batch, setup.devices)
     steps = setup.builder.info.splits[config.data.train].num_examples // config.batch_size
-    per_module = [
-        f"  {name}: {count_parameters(tree):,}" for name, tree in state.params.items()
-    ]
+    per_module = [f"  {name}: {count_parameters(tree):,}" for name, tree in state.params.items()]
     shapes = [f"  {name}: {value.shape} {value.dtype}" for name, value in batch.items()]
     heads = zip(
         (*setup.model.edge_stages, *setup.model.mask_stages),

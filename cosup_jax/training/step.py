@@ -1,8 +1,8 @@
 """One training step and one evaluation step, as pure functions of state and batch.
 
 A batch holds `image` (B, H, W, 1) float32, `mask` and `edge` (B, H, W, 1) uint8, and for evaluation
-`_mask` (B,), 0 where a slice only fills the batch up. With `axis_name`, B is one device's share, and
-every result is that of the whole batch over all devices.
+`_mask` (B,), 0 where a slice only fills the batch up. With `axis_name`, B is one device's share,
+and every result is that of the whole batch over all devices.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,8 +26,8 @@ def train_step(
     """Takes one optimizer step.
 
     Returns:
-      The next state, and scalars: the loss with its parts, `dice` of the thresholded prediction over
-      the batch, and the gradient's global norm.
+      The next state, and scalars: the loss with its parts, `dice` of the thresholded prediction
+      over the batch, and the gradient's global norm.
     """
 
     def objective(params: Any):
@@ -60,8 +60,8 @@ def eval_step(
     """Scores a batch with the running statistics.
 
     Returns:
-      Per slice (B,): the counts `tp`, `fp`, `fn`, `tn` at probability 0.5 and the mean absolute error
-      `mae` of the probabilities; and `loss`, the joint loss of the batch without filling.
+      Per slice (B,): the counts `tp`, `fp`, `fn`, `tn` at probability 0.5 and the mean absolute
+      error `mae` of the probabilities; and `loss`, the joint loss of the batch without filling.
     """
     output: SegOutput = state.apply_fn(state.variables, batch["image"], train=False)
     total, _ = loss(

@@ -51,13 +51,13 @@ def test_same_seed_same_order_and_other_seeds_and_epochs_another():
     assert order(1) != order(2)
     first, second = order(1)[:5], order(1)[5:]
     assert first != second
-    assert sorted(sum(first, [])) == sorted(sum(second, [])) == list(range(20))
+    assert sorted(np.ravel(first)) == sorted(np.ravel(second)) == list(range(20))
 
 
 def test_slices_left_out_of_an_epoch_differ_from_epoch_to_epoch():
     batches = taken(pipeline.train_batches(dataset(11), batch_size=4, seed=0), 2 * 12)
     left_out = [
-        set(range(11)) - set(sum(batches[i : i + 2], [])) for i in range(0, len(batches), 2)
+        set(range(11)) - set(np.ravel(batches[i : i + 2])) for i in range(0, len(batches), 2)
     ]
     assert all(len(missing) == 3 for missing in left_out)
     assert set().union(*left_out) == set(range(11))

@@ -60,7 +60,7 @@ def relative_difference(found, expected):
 
 
 def largest_difference(first, second):
-    """Compares two runs: loss and gradient norm of each step, parameters and statistics at the end."""
+    """Compares two runs: metrics of each step, parameters and statistics at the end."""
     (state_1, rows_1), (state_2, rows_2) = first, second
     metrics = [abs(a[k] - b[k]) / abs(b[k]) for a, b in zip(rows_1, rows_2, strict=True) for k in a]
     start = make_state().params

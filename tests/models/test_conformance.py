@@ -1,0 +1,136 @@
+"""What every network of the registry must do; a new network joins by a line in NETWORKS.
+
+`tests/golden/logits.json` keeps, for each of them, eight logits of a fixed image and seed. When a
+change of these numbers is meant, delete the entry and take the one the failing test prints.
+"""
+
+import functools
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cosup_jax import losses, models
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "logits.json"
+# name in the registry → the smallest settings that still have every part of the network
+NETWORKS = {
+    "cosup": {
+        "width": 4,
+        "blocks": (1, 1, 1, 1),
+        "decoder_edge_levels": (1,),
+        "decoder_mask_levels": (5,),
+    }
+}
+SIZE = (32, 48)
+
+every_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+def batch():
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float32)
+    image = np.stack([np.cos(y / 3) * np.sin(x / 5), np.cos(x * y / 70)])[..., None]
+    return image.astype(np.float32), image > 0.5, np.abs(image - 0.5) < 0.1
+
+
+@functools.cache
+def network(name, dtype="float32"):
+    model = models.build(name, **NETWORKS[name], dtype=jnp.dtype(dtype))
+    return model, models.initialise(model, (*SIZE, 1), 0)
+
+
+@functools.cache
+def run(name, dtype="float32"):
+    """One training pass under jit: output, new statistics, gradients."""
+    model, variables = network(name, dtype)
+    image, mask, edge = batch()
+
+    @jax.jit
+    def step(variables):
+        def loss(params):
+            out, new = model.apply(
+                {**variables, "params": params}, image, train=True, mutable=["batch_stats"]
+            )
+            return losses.joint_loss(out, mask, edge)[0], (out, new["batch_stats"])
+
+        return jax.value_and_grad(loss, has_aux=True)(variables["params"])
+
+    (_, (out, stats)), gradient = step(variables)
+    return out, stats, gradient
+
+
+def test_no_network_is_left_out():
+    assert set(NETWORKS) == set(models.available())
+
+
+@every_network
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_logits_are_float32_maps_of_the_size_of_the_image(name, dtype):
+    out, stats, gradient = run(name, dtype)
+    for leaf in jax.tree.leaves(out):
+        assert leaf.shape == (2, *SIZE, 1)
+        assert leaf.dtype == jnp.float32
+        assert np.isfinite(leaf).all()
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((stats, gradient)))
+
+
+@every_network
+def test_heads_are_named(name):
+    model, out = network(name)[0], run(name)[0]
+    assert len(out.edge_logits) == len(model.edge_stages)
+    assert len(out.mask_logits) == len(model.mask_stages)
+
+
+@every_network
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_every_gradient_is_finite_and_not_zero(name, dtype):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(run(name, dtype)[2]):
+        assert np.isfinite(leaf).all(), path
+        assert np.abs(leaf).max() > 0, path
+
+
+@every_network
+def test_bfloat16_stays_near_float32(name):
+    full, half = run(name)[0].logits, run(name, "bfloat16")[0].logits
+    assert np.linalg.norm(half - full) < 0.1 * np.linalg.norm(full)
+
+
+@every_network
+def test_statistics_change_in_training_and_not_in_evaluation(name):
+    model, variables = network(name)
+    image = batch()[0]
+    changed = jax.tree.map(
+        lambda old, new: not np.array_equal(old, new), variables["batch_stats"], run(name)[1]
+    )
+    assert jax.tree.all(changed)
+    evaluate = jax.jit(functools.partial(model.apply, train=False, mutable=["batch_stats"]))
+    out, new = evaluate(variables, image)
+    assert jax.tree.all(jax.tree.map(np.array_equal, variables["batch_stats"], new["batch_stats"]))
+    # In evaluation a slice does not depend on its neighbours in the batch.
+    turned, _ = evaluate(variables, image[::-1])
+    np.testing.assert_allclose(turned.logits[::-1], out.logits, rtol=1e-5, atol=1e-5)
+
+
+@every_network
+def test_a_wrong_size_says_what_to_pad_to(name):
+    model, variables = network(name)
+    with pytest.raises(ValueError, match="pad.* to "):
+        model.apply(variables, np.zeros((1, 33, 47, 1), np.float32), train=False)
+
+
+@every_network
+def test_logits_of_a_fixed_seed_are_the_golden_ones(name):
+    out = run(name)[0]
+    found = {
+        "logits": out.logits[:, ::9, ::13, 0],
+        "edge": [leaf[0, 7, 11, 0] for leaf in out.edge_logits],
+        "mask": [leaf[0, 7, 11, 0] for leaf in out.mask_logits],
+    }
+    found = {key: np.round(np.ravel(values), 5).tolist() for key, values in found.items()}
+    wanted = json.loads(GOLDEN.read_text()).get(name)
+    assert wanted is not None, f"no golden logits; to accept the present ones add {found}"
+    for key, values in found.items():
+        np.testing.assert_allclose(values, wanted[key], rtol=1e-3, atol=1e-3, err_msg=str(found))

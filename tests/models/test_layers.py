@@ -1,0 +1,103 @@
+"""Blocks: resize against a NumPy oracle, convolution geometry, normalisation, size errors."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cosup_jax.models.layers import ConvNorm, ResidualBlock, check_image, pointwise, resize
+
+
+def bilinear_1d(n_in: int, n_out: int) -> np.ndarray:
+    """The (n_out, n_in) weights of half-pixel linear interpolation with clamped borders."""
+    weights = np.zeros((n_out, n_in))
+    for i in range(n_out):
+        place = min(max((i + 0.5) * n_in / n_out - 0.5, 0), n_in - 1)
+        low = int(np.floor(place))
+        high = min(low + 1, n_in - 1)
+        weights[i, low] += 1 - (place - low)
+        weights[i, high] += place - low
+    return weights
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(1, 6), st.integers(1, 6), st.sampled_from([1, 2, 4, 8]))
+def test_resize_is_half_pixel_bilinear(height, width, factor):
+    x = np.random.default_rng(height * 7 + width).standard_normal((2, height, width, 3))
+    size = (height * factor, width * factor)
+    rows, columns = bilinear_1d(height, size[0]), bilinear_1d(width, size[1])
+    wanted = np.einsum("yh,xw,bhwc->byxc", rows, columns, x)
+    found = resize(jnp.asarray(x, jnp.float32), size)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_resize_shrinks_without_antialiasing():
+    x = jnp.arange(8, dtype=jnp.float32).reshape(1, 1, 8, 1)
+    np.testing.assert_allclose(resize(x, (1, 2)).ravel(), [1.5, 5.5])
+
+
+def test_resize_to_the_same_size_is_the_array_itself():
+    x = jnp.ones((1, 4, 6, 2))
+    assert resize(x, (4, 6)) is x
+
+
+def test_pointwise_of_bf16_sums_in_float32():
+    x = jnp.ones((1, 1, 1, 512), jnp.bfloat16)
+    found = pointwise(x, jnp.full((512, 1), 1.0078125), jnp.ones(1))
+    assert found.dtype == jnp.float32
+    assert float(found[0, 0, 0, 0]) == 512 * 1.0078125 + 1
+
+
+def test_strided_convolution_is_centred_on_every_second_pixel():
+    x = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
+    kernel = np.zeros((3, 3, 1, 1), np.float32)
+    kernel[1, 1] = 1
+    layer = ConvNorm(1, stride=2, relu=False)
+    variables = layer.init(jax.random.key(0), x, False)
+    params = {**variables["params"], "conv": {"kernel": kernel}}
+    found = layer.apply({**variables, "params": params}, x, False)
+    np.testing.assert_allclose(found[0, ..., 0], x[0, ::2, ::2, 0], rtol=1e-4)
+
+
+def test_normalisation_keeps_nine_tenths_of_the_old_statistics():
+    x = np.random.default_rng(0).standard_normal((2, 8, 8, 1)).astype(np.float32) + 3
+    layer = ConvNorm(4)
+    variables = layer.init(jax.random.key(0), x, False)
+    _, state = layer.apply(variables, x, True, mutable=["batch_stats"])
+    before_norm = jax.lax.conv_general_dilated(
+        x,
+        variables["params"]["conv"]["kernel"],
+        (1, 1),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    norm = state["batch_stats"]["norm"]
+    np.testing.assert_allclose(norm["mean"], 0.1 * before_norm.mean((0, 1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(norm["var"], 0.9 + 0.1 * before_norm.var((0, 1, 2)), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("features", "stride", "has"), [(8, 1, False), (16, 1, True), (8, 2, True)]
+)
+def test_a_residual_block_projects_its_shortcut_only_when_shapes_differ(features, stride, has):
+    x = jnp.ones((1, 8, 8, 8))
+    block = ResidualBlock(features, stride)
+    found, variables = jax.eval_shape(lambda: block.init_with_output(jax.random.key(0), x, False))
+    assert found.shape == (1, 8 // stride, 8 // stride, features)
+    assert ("shortcut" in variables["params"]) == has
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((1, 100, 128, 1), "100×128.*multiples of 16.*112×128"),
+        ((1, 16, 17, 1), "16×32"),
+        ((1, 0, 16, 1), "16×16"),
+        ((32, 32, 1), r"\(B, H, W, C\).*\(32, 32, 1\)"),
+    ],
+)
+def test_a_wrong_size_says_what_to_pad_to(shape, message):
+    with pytest.raises(ValueError, match=message):
+        check_image(np.zeros(shape), 16)

@@ -1,0 +1,181 @@
+"""The whole loop on tiny phantoms: what it leaves behind, and what it refuses."""
+
+import csv
+import json
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from cosup_jax import losses
+from cosup_jax.data import pipeline
+from cosup_jax.training import checkpoints, logs, loop, setup
+from cosup_jax.training.loop import train_and_evaluate
+from tests.phantoms import tiny_config
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("tfds")
+
+
+@pytest.fixture(scope="module")
+def run(data_dir, tmp_path_factory):
+    """A finished run: its folder, its summary, and the order in which splits were opened."""
+    workdir = tmp_path_factory.mktemp("run")
+    opened = []
+    original = pipeline.open_split
+
+    def watch(builder, split, *args, **kwargs):
+        opened.append((split, len(logs.read_metrics(workdir))))
+        return original(builder, split, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "open_split", watch)
+        summary = train_and_evaluate(tiny_config(data_dir), workdir)
+    return workdir, summary, opened
+
+
+def test_a_run_leaves_checkpoint_evaluation_and_pictures(run):
+    workdir, summary, _ = run
+    for name in (
+        "config.json",
+        "data.json",
+        "versions.json",
+        "metrics.jsonl",
+        "learning_curve.png",
+        "evaluation/summary.json",
+        "evaluation/per_case.csv",
+        "evaluation/per_slice.csv",
+        "evaluation/overlays.png",
+        "evaluation/fusion.png",
+    ):
+        assert (workdir / name).stat().st_size > 0, name
+    assert list((workdir / "tensorboard").iterdir())
+    assert json.loads((workdir / "evaluation" / "summary.json").read_text()) == summary
+    rows = logs.read_metrics(workdir)
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+    assert summary["split"] == "test"
+    assert summary["note"] == ""
+
+
+def test_every_test_slice_is_scored_once(run, data_dir):
+    workdir, summary, _ = run
+    builder = setup.make_setup(tiny_config(data_dir), workdir).builder
+    with (workdir / "evaluation" / "per_slice.csv").open() as file:
+        rows = [(row["case_id"], row["slice_index"]) for row in csv.DictReader(file)]
+    assert len(rows) == len(set(rows)) == builder.info.splits["test"].num_examples
+    assert summary["dice"]["n"] == len(rows)
+    patients = builder.info.metadata["patients"]
+    assert {case for case, _ in rows} == set(patients["test"])
+    assert not set(patients["train"]) & set(patients["test"])
+
+
+def test_test_slices_are_never_read_before_the_final_evaluation(run):
+    _, _, opened = run
+    splits = [split for split, _ in opened]
+    assert splits == ["train", "validation", "test"]
+    epochs_when_test_opened = dict(opened)["test"]
+    assert epochs_when_test_opened == 2
+
+
+def test_the_best_epoch_is_the_one_evaluated(run):
+    workdir, summary, _ = run
+    dice = [row["validation/dice"] for row in logs.read_metrics(workdir)]
+    assert summary["epoch"] == 1 + int(np.argmax(dice))
+
+
+def test_it_says_first_what_it_will_do(data_dir, tmp_path, capsys):
+    train_and_evaluate(tiny_config(data_dir, epochs=1), tmp_path)
+    said = capsys.readouterr()
+    head = said.out[: said.out.index("epoch 1")]
+    for words in ("lung_phantom", "slices of", "patients", "parameters", "S1, S2", "s a step"):
+        assert words in head
+    assert "best epoch 1" in said.out
+
+
+def test_a_finished_run_started_again_only_evaluates(run, data_dir, capsys):
+    workdir, summary, _ = run
+    assert train_and_evaluate(tiny_config(data_dir), workdir) == summary
+    assert "epoch 1:" not in capsys.readouterr().out
+
+
+def test_a_folder_of_another_configuration_is_refused(run, data_dir):
+    workdir, _, _ = run
+    with pytest.raises(setup.RunMismatch, match=r"differing in learning_rate, model\.fusion"):
+        train_and_evaluate(tiny_config(data_dir, learning_rate=0.5, model__fusion="sum"), workdir)
+
+
+def test_a_folder_of_other_data_is_refused(run, data_dir, tmp_path):
+    workdir, _, _ = run
+    for name in ("config.json", "data.json"):
+        (tmp_path / name).write_text((workdir / name).read_text())
+    data = json.loads((tmp_path / "data.json").read_text())
+    (tmp_path / "data.json").write_text(json.dumps({**data, "fingerprint": "0" * 16}))
+    with pytest.raises(setup.RunMismatch, match="other data"):
+        train_and_evaluate(tiny_config(data_dir), tmp_path)
+
+
+def test_fine_tuning_starts_from_the_other_run(run, data_dir, tmp_path):
+    workdir, _, _ = run
+    state = setup.make_state(setup.make_setup(tiny_config(data_dir), tmp_path))
+    loaded = checkpoints.load_weights(str(workdir), state)
+    changed = jax.tree.map(lambda a, b: bool(np.any(a != b)), loaded.params, state.params)
+    assert all(jax.tree.leaves(changed))
+    assert int(loaded.step) == 0
+    config = tiny_config(data_dir, epochs=1)
+    config.init = str(workdir)
+    assert train_and_evaluate(config, tmp_path)["epoch"] == 1
+
+
+def test_weights_of_another_network_are_refused_by_name(run, data_dir, tmp_path):
+    workdir, _, _ = run
+    other = setup.make_setup(tiny_config(data_dir, model__edge_levels=(1,)), tmp_path)
+    with pytest.raises(checkpoints.CheckpointError, match="esm.*stage2.*here None"):
+        checkpoints.load_weights(str(workdir), setup.make_state(other))
+    with pytest.raises(checkpoints.CheckpointError, match="no checkpoints in"):
+        checkpoints.load_weights(str(tmp_path / "nothing"), setup.make_state(other))
+
+
+def test_a_loss_that_is_no_number_stops_the_run(data_dir, tmp_path, monkeypatch):
+    original = losses.joint_loss
+
+    def broken(*args, **kwargs):
+        total, parts = original(*args, **kwargs)
+        return total * float("nan"), {**parts, "total": total * float("nan")}
+
+    monkeypatch.setattr(losses, "joint_loss", broken)
+    with pytest.raises(loop.TrainingDiverged, match="nan in step 1 of epoch 1.*none yet"):
+        train_and_evaluate(tiny_config(data_dir), tmp_path)
+
+
+def test_without_a_test_split_validation_is_evaluated_and_labelled(data_dir, tmp_path):
+    config = tiny_config(data_dir, epochs=1, data__test="nothing")
+    summary = train_and_evaluate(config, tmp_path)
+    assert summary["split"] == "validation"
+    assert "used for selection" in summary["note"]
+
+
+def test_early_stopping_and_plateau_act_after_their_patience(data_dir, tmp_path, monkeypatch):
+    """With a validation loss that never improves, the rate halves, then the run stops."""
+    config = tiny_config(
+        data_dir, epochs=30, plateau__patience=2, early_stopping__patience=4, learning_rate=1e-3
+    )
+    original = loop.report.score
+
+    def constant(*args):
+        scored = original(*args)
+        return type(scored)(scored.slices, scored.cases, loss=1.0)
+
+    monkeypatch.setattr(loop.report, "score", constant)
+    train_and_evaluate(config, tmp_path)
+    rates = [row["learning_rate"] for row in logs.read_metrics(tmp_path)]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 5e-4, 5e-4])
+
+
+def test_dry_run_prints_and_trains_nothing(data_dir, tmp_path):
+    text = setup.dry_run(tiny_config(data_dir))
+    for words in ('"theta": 0.8', "parameters:", "supervised S5: (4, 32, 32, 1)", "GiB"):
+        assert words in text
