@@ -1,8 +1,8 @@
 """From a built split to batches: TFDS → preprocessing → shuffle, shard, batch (Grain).
 
 Prepared slices stay in memory when they fit, so only the first epoch pays for decoding. The order
-of training depends on the seed and the epoch alone. Evaluation sees every slice exactly once; the last
-batch is filled up, and `_mask` is 0 where a slice is filling.
+of training depends on the seed and the epoch alone. Evaluation sees every slice exactly once; the
+last batch is filled up, and `_mask` is 0 where a slice is filling.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -121,8 +121,8 @@ def prepare_example(example: Mapping[str, Any], settings: Preprocessing) -> dict
     case_id = example["case_id"].decode()
     if not example["has_mask"]:
         raise UnlabelledSliceError(
-            f"case {case_id!r}, slice {example['slice_index']} has no mask; training and evaluation "
-            "need labelled splits (an unlabelled split serves prediction only)"
+            f"case {case_id!r}, slice {example['slice_index']} has no mask; training and "
+            "evaluation need labelled splits (an unlabelled split serves prediction only)"
         )
     intensity = schema.intensity_name(example["intensity"])
     infection = (example["mask"][..., 0] > 0).astype(np.uint8)

@@ -54,7 +54,7 @@ def confusion(pred: Array, truth: Array) -> Counts:
                 f"the {name} is {values.dtype}, expected bool or an integer type: cut "
                 "probabilities at a threshold first, as `from_logits` does"
             )
-    p, t = pred != 0, truth != 0
+    p, t = pred.astype(bool), truth.astype(bool)
     axes = tuple(range(1, p.ndim))
 
     def count(pixels: Array) -> Array:

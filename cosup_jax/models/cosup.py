@@ -55,12 +55,14 @@ class CoSupNet(nn.Module):
         """Refuses settings that describe no network."""
         if self.width < 1:
             raise ValueError(f"width is {self.width}, expected at least 1")
+        object.__setattr__(self, "blocks", tuple(self.blocks))
         if len(self.blocks) != 4 or min(self.blocks) < 1:
             raise ValueError(f"blocks is {self.blocks}, expected four numbers of at least 1")
         if self.fusion not in FUSIONS:
             raise ValueError(f"fusion is {self.fusion!r}, expected one of {', '.join(FUSIONS)}")
         for field in ("edge_levels", "mask_levels", "decoder_edge_levels", "decoder_mask_levels"):
             levels = tuple(getattr(self, field))
+            object.__setattr__(self, field, levels)  # a list would make the network unhashable
             if not set(levels) <= set(LEVELS) or len(set(levels)) != len(levels):
                 raise ValueError(f"{field} is {levels}, expected different stages out of {LEVELS}")
         super().__post_init__()

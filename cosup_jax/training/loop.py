@@ -102,7 +102,7 @@ def fit(setup: Setup, state: TrainState, manager: ocp.CheckpointManager) -> None
 def begin(
     setup: Setup, state: TrainState, manager: ocp.CheckpointManager
 ) -> tuple[TrainState, Any, checkpoints.Progress]:
-    """Returns train state, plateau state and progress to start with: fresh, restored, fine-tuned."""
+    """Returns train state, plateau state and progress to start with: new, restored or tuned."""
     config = setup.config
     plateau = jax.device_get(setup.plateau.init({}))
     # Flax stops one epoch after `patience` is used up; the paper's 25 epochs are 25.
@@ -162,10 +162,11 @@ def train_epoch(
         if not math.isfinite(row["loss"]):
             manager.wait_until_finished()
             last = manager.latest_step()
+            good = "none yet" if last is None else f"that of epoch {last}"
             raise TrainingDiverged(
                 f"the loss became {row['loss']} in step {len(rows)} of epoch {epoch}. The last "
-                f"good checkpoint is {f'that of epoch {last}' if last is not None else 'none yet'} in "
-                f"{setup.workdir / checkpoints.FOLDER}; a smaller --config.learning_rate may help"
+                f"good checkpoint in {setup.workdir / checkpoints.FOLDER} is {good}; a smaller "
+                "--config.learning_rate may help"
             )
         bar.step(row)
 

@@ -97,6 +97,7 @@ def test_stages_are_named_in_the_order_of_the_output():
 
 def test_lists_are_taken_as_tuples():
     as_lists = models.build("cosup", blocks=[1, 1, 1, 1], edge_levels=[1], mask_levels=[])
+    assert isinstance(hash(as_lists), int)
     assert as_lists == models.build("cosup", blocks=(1,) * 4, edge_levels=(1,), mask_levels=())
 
 

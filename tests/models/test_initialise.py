@@ -25,8 +25,15 @@ def drawn(model):
     return models.initialise(model, (32, 32, 1), 5)
 
 
-def test_the_leaves_are_those_of_the_modules_own_initialisation(model, drawn):
-    own = leaves(model.init(jax.random.key(0), np.zeros((1, 16, 16, 1), np.float32), train=False))
+@pytest.fixture(scope="module")
+def own(model, quickly):
+    def init(key):
+        return model.init(key, np.zeros((1, 16, 16, 1), np.float32), train=False)
+
+    return leaves(quickly(init, jax.random.key(0))(jax.random.key(0)))
+
+
+def test_the_leaves_are_those_of_the_modules_own_initialisation(own, drawn):
     found = leaves(drawn)
     assert found.keys() == own.keys()
     for path, wanted in own.items():
@@ -43,8 +50,7 @@ def test_the_leaves_are_those_of_the_modules_own_initialisation(model, drawn):
                 assert abs(draw.std() / deviation - 1) < 5 / np.sqrt(2 * n), path
 
 
-def test_all_kernels_together_have_the_same_quantiles(model, drawn):
-    own = leaves(model.init(jax.random.key(0), np.zeros((1, 16, 16, 1), np.float32), train=False))
+def test_all_kernels_together_have_the_same_quantiles(own, drawn):
 
     def standardised(tree):
         kernels = [leaf for path, leaf in tree.items() if path.endswith("kernel")]

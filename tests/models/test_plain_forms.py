@@ -112,7 +112,7 @@ def test_the_cheap_form_is_the_plain_form(kind, strict_dtypes):
     def run(apply):
         def value(params, maps):
             out = apply(params, maps)
-            return sum(jnp.sum(jnp.sin(leaf) * probe) for leaf in jax.tree.leaves(out)), out
+            return sum(jnp.sum(leaf * probe) for leaf in jax.tree.leaves(out)), out
 
         (_, out), gradient = jax.jit(jax.value_and_grad(value, (0, 1), has_aux=True))(params, maps)
         return jax.tree.leaves(out), gradient

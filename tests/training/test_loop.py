@@ -147,7 +147,7 @@ def test_a_loss_that_is_no_number_stops_the_run(data_dir, tmp_path, monkeypatch)
         return total * float("nan"), {**parts, "total": total * float("nan")}
 
     monkeypatch.setattr(losses, "joint_loss", broken)
-    with pytest.raises(loop.TrainingDiverged, match="nan in step 1 of epoch 1.*none yet"):
+    with pytest.raises(loop.TrainingDiverged, match="nan in step 1 of epoch 1.*is none yet"):
         train_and_evaluate(tiny_config(data_dir), tmp_path)
 
 

@@ -1,0 +1,71 @@
+"""Uses an installed cosup-jax as a user of the library would, away from the repository.
+
+    python -P use_wheel.py README.md
+
+To be run in another folder by an interpreter that has the wheel installed. Imports every module with
+TensorFlow and PyTorch made absent, runs the README's library example at a small size, and loads every
+dataset builder.
+"""
+
+import importlib
+import pkgutil
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ABSENT = ("tensorflow", "torch")
+
+
+class Without:
+    """A finder of modules that finds no absent package, and is the given one in all else."""
+
+    def __init__(self, finder: Any) -> None:
+        self._finder = finder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._finder, name)
+
+    def find_spec(self, name: str, *where: Any) -> Any:
+        """Returns None for the absent packages, as for any that is not installed."""
+        return None if name.partition(".")[0] in ABSENT else self._finder.find_spec(name, *where)
+
+
+def import_all(package: str) -> list[str]:
+    """Imports a package with everything in it, and returns the modules' names."""
+    root = importlib.import_module(package)
+    names = [m.name for m in pkgutil.walk_packages(root.__path__, f"{package}.")]
+    for name in names:
+        importlib.import_module(name)
+    return [package, *names]
+
+
+def library_example(readme: Path) -> str:
+    """Returns the README's Python example with its sizes made small."""
+    (example,) = re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
+    return example.replace("256", "32").replace("width=64", "width=4, blocks=(1, 1, 1, 1)")
+
+
+def main(readme: str) -> None:
+    """Uses all there is, and stops with an exception where something is missing."""
+    sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
+    modules = import_all("cosup_jax") + import_all("tfds_builders")
+    for name in ("cosup_jax", "tfds_builders"):
+        place = Path(sys.modules[name].__file__ or "")
+        if Path(sys.prefix) not in place.parents:
+            raise ImportError(f"{name} comes from {place}, not from the wheel in {sys.prefix}")
+    exec(compile(library_example(Path(readme)), readme, "exec"), {})
+
+    import tfds_builders
+
+    for name in tfds_builders.available():
+        builder_class = tfds_builders.load_class(name)
+        metadata = builder_class.get_metadata()
+        if not (metadata.description and metadata.citation):
+            raise FileNotFoundError(f"{name}: README.md or CITATIONS.bib is not in the wheel")
+        print(f"dataset {name}: {builder_class.__module__}")
+    print(f"{len(modules)} modules imported from {sys.prefix}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,115 @@
+"""The wheel: what is in it, and that it works in an environment away from the repository."""
+
+import email
+import os
+import re
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = ("cosup_jax", "tfds_builders")
+DATASETS = sorted(
+    path.parent.name for path in (ROOT / "tfds_builders").glob("*/*_dataset_builder.py")
+)
+NOT_SOURCE = shutil.ignore_patterns(
+    ".*", "__pycache__", "*.egg-info", "build", "dist", "runs", "docs", "*.pyc"
+)
+
+
+def run(command: Sequence[str | Path], folder: Path, path: Sequence[str | Path] = ()) -> str:
+    """Runs a command elsewhere with PYTHONPATH set to `path`, and returns what it printed."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
+    done = subprocess.run(
+        list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    """The wheel, built from a copy of the repository so that nothing is written into it."""
+    source = tmp_path / "source"
+    shutil.copytree(ROOT, source, ignore=NOT_SOURCE)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir"]
+    run([*build, tmp_path / "dist", source], tmp_path)
+    (built,) = (tmp_path / "dist").iterdir()
+    return built
+
+
+def files_of_source() -> set[str]:
+    """What the wheel should hold of the two packages, by the repository's own files."""
+    wanted = set()
+    for package in SHIPPED:
+        for path in (ROOT / package).rglob("*"):
+            text = package == "tfds_builders" and path.name in (
+                "README.md",
+                "CITATIONS.bib",
+                "TAGS.txt",
+                "checksums.tsv",
+            )
+            if path.suffix == ".py" or text:
+                wanted.add(path.relative_to(ROOT).as_posix())
+    return wanted
+
+
+def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (metadata_name,) = (n for n in names if n.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(archive.read(metadata_name))
+    info = metadata_name.rpartition("/")[0]
+    assert {n for n in names if not n.startswith(f"{info}/")} == files_of_source()
+    assert f"{info}/licenses/LICENSE" in names
+    for dataset in DATASETS:
+        for name in ("README.md", "CITATIONS.bib", "TAGS.txt"):
+            assert f"tfds_builders/{dataset}/{name}" in names
+    always = [r for r in metadata.get_all("Requires-Dist") if "extra ==" not in r]
+    assert not [r for r in always if r.startswith(("tensorflow-cpu", "tensorflow>", "torch"))]
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert metadata["License-Expression"] == "Apache-2.0"
+
+
+def test_the_wheel_works_in_an_empty_environment_away_from_the_clone(wheel, tmp_path):
+    """Dependencies come from here through PYTHONPATH, which does not follow editable installs."""
+    empty = tmp_path / "empty"
+    venv.create(empty, with_pip=True)
+    python = empty / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    install = ["-m", "pip", "--disable-pip-version-check", "install", "--no-deps", "--no-index"]
+    run([python, *install, wheel], tmp_path)
+    site = ["-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    own = run([python, *site], tmp_path).strip()
+    dependencies = [p for p in sys.path if Path(p).name in ("site-packages", "dist-packages")]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    printed = run(
+        [python, "-P", ROOT / ".ci/use_wheel.py", ROOT / "README.md"],
+        elsewhere,
+        [own, *dependencies],
+    )
+    assert f"modules imported from {empty}" in printed
+    assert re.findall(r"^dataset (\w+)", printed, re.MULTILINE) == DATASETS
+    assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("cosup_jax", ("jax", "flax", "numpy", "tensorflow_datasets")),
+        ("tfds_builders", ("jax", "flax", "tensorflow", "torch")),
+        ("cosup_jax.data.pipeline", ("flax", "tensorflow", "torch")),
+        ("cosup_jax.models", ("tensorflow_datasets", "grain", "tensorflow", "torch")),
+        ("cosup_jax.training.loop", ("tensorflow", "torch")),
+        ("train", ("jax", "flax", "numpy", "tensorflow_datasets", "tensorflow", "torch")),
+    ],
+)
+def test_an_import_brings_in_nothing_heavy_it_does_not_need(module, unwanted):
+    code = f"import sys, {module}; print(sorted(set({unwanted!r}) & set(sys.modules)))"
+    assert run([sys.executable, "-c", code], ROOT, [ROOT]).strip() == "[]"
