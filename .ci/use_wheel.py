@@ -2,15 +2,16 @@
 
     python -P use_wheel.py README.md
 
-To be run in another folder by an interpreter that has the wheel installed. Imports every module with
-TensorFlow and PyTorch made absent, runs the README's library example at a small size, and loads every
-dataset builder.
+To be run in another folder by an interpreter that has the wheel installed. Imports every module
+with TensorFlow and PyTorch made absent, runs the README's library example at a small size, loads
+every dataset builder, and builds and reads a small dataset.
 """
 
 import importlib
 import pkgutil
 import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,16 @@ def library_example(readme: Path) -> str:
     return example.replace("256", "32").replace("width=64", "width=4, blocks=(1, 1, 1, 1)")
 
 
+def first_batch(folder: str) -> dict[str, Any]:
+    """Draws the small phantoms into a folder and returns a batch of them."""
+    from cosup_jax.data import datasets, pipeline, preprocess
+
+    builder = datasets.make_builder("lung_phantom", config="tiny", data_dir=folder)
+    datasets.prepare(builder)
+    split = pipeline.open_split(builder, "test", preprocess.Preprocessing(size=(32, 32)))
+    return next(pipeline.eval_batches(split, batch_size=4))
+
+
 def main(readme: str) -> None:
     """Uses all there is, and stops with an exception where something is missing."""
     sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
@@ -64,6 +75,8 @@ def main(readme: str) -> None:
         if not (metadata.description and metadata.citation):
             raise FileNotFoundError(f"{name}: README.md or CITATIONS.bib is not in the wheel")
         print(f"dataset {name}: {builder_class.__module__}")
+    with tempfile.TemporaryDirectory() as folder:
+        print(first_batch(folder)["image"].shape)
     print(f"{len(modules)} modules imported from {sys.prefix}")
 
 

@@ -57,7 +57,9 @@ def open_split(
 
 def _read_all(dataset: grain.MapDataset, split: str) -> Sequence[dict[str, Any]]:
     reader = dataset.to_iter_dataset(_READERS)
-    return list(tqdm(reader, total=len(dataset), desc=f"reading {split}", unit="slice"))
+    # Small splits are read before anybody looks; a bar is for those that take a while.
+    bar = tqdm(reader, total=len(dataset), desc=f"reading {split}", unit="slice", delay=2.0)
+    return list(bar)
 
 
 def train_batches(

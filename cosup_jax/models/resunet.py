@@ -58,6 +58,8 @@ class Encoder(nn.Module):
         """Maps (B, H, W, C) to S1..S5 at 1, 1/2, 1/4, 1/8 and 1/16 of the resolution."""
         x = ConvNorm(self.width, policy=self.policy, name="stage1")(x, train)
         maps = [x]
+        # Not a reshape and max, though faster alone: its gradient divides by the number of places
+        # equal to the maximum, which is 0 (NaN) where XLA computes the map twice with other rounding.
         x = nn.max_pool(x, (2, 2), (2, 2))
         for i, blocks in enumerate(self.blocks):
             features, stride = _CHANNELS[i + 1] * self.width, 1 if i == 0 else 2

@@ -27,8 +27,12 @@ def choose_devices(count: int, batch_size: int) -> list[jax.Device]:
       batch_size: slices in a batch; the devices must divide it.
 
     Raises:
-      DeviceError: there are fewer devices, or they do not divide the batch.
+      DeviceError: there are fewer devices, they do not divide the batch, or several hosts run.
     """
+    if jax.process_count() > 1:
+        raise DeviceError(
+            f"{jax.process_count()} hosts run together, but training takes the devices of one host"
+        )
     present = jax.local_devices()
     if count > len(present):
         raise DeviceError(f"--config.devices={count}, but there are {len(present)} here")

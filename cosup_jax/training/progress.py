@@ -1,5 +1,6 @@
 """The progress bar over all steps, and the first estimate of how long a run takes."""
 
+import sys
 import time
 from collections.abc import Mapping
 
@@ -27,7 +28,8 @@ class ProgressBar:
             total=setup.config.epochs * steps,
             initial=epoch * steps,
             unit="step",
-            mininterval=1.0,
+            # A log file needs no line a second.
+            mininterval=1.0 if sys.stderr.isatty() else 30.0,
             dynamic_ncols=True,
         )
         self.taken = 0
