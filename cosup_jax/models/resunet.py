@@ -59,7 +59,7 @@ class Encoder(nn.Module):
         x = ConvNorm(self.width, policy=self.policy, name="stage1")(x, train)
         maps = [x]
         # Not a reshape and max, though faster alone: its gradient divides by the number of places
-        # equal to the maximum, which is 0 (NaN) where XLA computes the map twice with other rounding.
+        # that equal the maximum, and in a compiled step that number has come out 0, hence NaN.
         x = nn.max_pool(x, (2, 2), (2, 2))
         for i, blocks in enumerate(self.blocks):
             features, stride = _CHANNELS[i + 1] * self.width, 1 if i == 0 else 2
