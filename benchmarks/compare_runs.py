@@ -2,7 +2,7 @@
 
     python benchmarks/compare_runs.py runs/seed0 runs/seed1 runs/seed2 --out curves.png
 
-Prints Markdown. Mean and standard deviation are over the runs, so give it seeds of one configuration.
+Prints Markdown. Mean and standard deviation are over the runs: give it seeds of one configuration.
 """
 
 import argparse

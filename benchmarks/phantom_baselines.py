@@ -3,8 +3,8 @@
     python benchmarks/phantom_baselines.py
 
 The threshold gets a fair chance: the image is smoothed, the search is kept to a classical lung mask
-(air inside the body, closed and filled), small objects are dropped, and band, smoothing and size are
-the best on training patients. Dice is the mean over slices, empty on empty counting 1, as everywhere.
+(air inside the body, closed and filled), small objects are dropped, and band, smoothing and size
+are the best on training patients. Dice is the mean over slices, empty on empty counting 1.
 """
 
 import argparse

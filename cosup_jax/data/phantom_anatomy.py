@@ -10,6 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from cosup_jax.data import phantom_shapes as shapes
+from cosup_jax.data import phantom_vessels as vessels
 from cosup_jax.data.phantom_shapes import Array, Grid
 
 AIR, FAT, MUSCLE, BLOOD, LIVER = -1000.0, -100.0, 50.0, 42.0, 58.0
@@ -106,13 +107,13 @@ def draw_chest(rng: np.random.Generator, grid: Grid, habitus: Habitus) -> Chest:
     _spine(grid, habitus, outside)
     cavity = shapes.ramp(distance, grid.pixel)
     back = _hindmost(grid, cavity)
-    walls, lumen = _airways(rng, grid, habitus, distance)
+    walls, lumen = vessels.draw_airways(rng, grid, habitus.half_depth, habitus.shift, distance)
     return Chest(
         outside=outside,
         parenchyma=_parenchyma(rng, grid, habitus, back),
         cavity=cavity,
         depth=depth,
-        vessels=_vessels(rng, grid, habitus, distance),
+        vessels=vessels.draw_vessels(rng, grid, habitus.half_depth, distance),
         walls=walls,
         lumen=lumen,
         back=back,
@@ -182,7 +183,8 @@ def _organs(grid: Grid, habitus: Habitus, image: Array, space: Array) -> Array:
     level = np.sqrt(level + ((z - 0.3 * length) / (0.3 * length * big)) ** 2)
     distance = ((1 - level) * 48).astype(np.float32)
     shapes.cover(image, space * shapes.ramp(distance, grid.pixel), BLOOD)
-    tubes = (  # x, y, radius, from height, to height: aorta twice, arch, cava, pulmonary trunk, gullet
+    # x, y, radius, from height, to height: aorta twice, arch, cava, pulmonary trunk, gullet
+    tubes = (
         (26, 0.50 * depth, 12, 0.0, 0.76),
         (-6, -0.22 * depth, 16, 0.45, 0.76),
         (12, 0.10 * depth, 17, 0.70, 0.80),
@@ -258,7 +260,7 @@ def _spine(grid: Grid, habitus: Habitus, image: Array) -> None:
 
 
 def _hindmost(grid: Grid, cavity: Array) -> Array:
-    """y in mm of the hindmost lung of each column (Z, W); -inf without lung."""
+    """Returns y in mm of the hindmost lung of each column (Z, W); -inf without lung."""
     lung = cavity > 0.5
     last = lung.shape[1] - 1 - np.argmax(lung[:, ::-1], axis=1)
     return np.where(lung.any(axis=1), grid.y[last], -np.inf).astype(np.float32)
@@ -280,45 +282,3 @@ def _parenchyma(rng: np.random.Generator, grid: Grid, habitus: Habitus, back: Ar
         sheet = np.exp(-((plane / (0.4 * grid.thickness + 0.6)) ** 2))
         image = image + rng.uniform(60, 160) * sheet * (side * grid.x > 0)
     return image.astype(np.float32)
-
-
-def sample_inside(rng: np.random.Generator, grid: Grid, inside: Array, count: int) -> Array:
-    """Returns up to `count` random points (N, 3), x, y, z in mm, where `inside` (Z, H, W) holds."""
-    ends = np.array([[axis[0], axis[-1]] for axis in (grid.x, grid.y)] + [[0, grid.length]])
-    points = rng.uniform(ends[:, 0], ends[:, 1], (12 * count, 3))
-    return points[inside[grid.index(points)]][:count]
-
-
-def _vessels(rng: np.random.Generator, grid: Grid, habitus: Habitus, distance: Array) -> Array:
-    """Arteries and veins of both lungs, fed from the hilum."""
-    parts = []
-    for side in (-1, 1):
-        inside = (distance > 0.5) & (side * grid.x > 0)
-        for root in ((side * 30.0, 0.05, 0.54), (side * 26.0, 0.22, 0.44)):
-            tips = sample_inside(rng, grid, inside, 150)
-            start = np.array([root[0], root[1] * habitus.half_depth, root[2] * grid.length])
-            parts.append(shapes.grow_tree(rng, start, tips, rng.uniform(0.6, 0.8)))
-    start, end, radius = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return shapes.draw_tubes(grid, start, end, radius)
-
-
-def _airways(
-    rng: np.random.Generator, grid: Grid, habitus: Habitus, distance: Array
-) -> tuple[Array, Array]:
-    """Trachea and bronchi: coverage of the walls (filled) and of the lumen."""
-    wind, length = habitus.half_depth, grid.length
-    carina = np.array([habitus.shift, 0.2 * wind, 0.6 * length])
-    top = np.array([[habitus.shift, 0.08 * wind, 1.02 * length]])
-    parts = [(top, carina[None], np.array([8.5]))]
-    for side in (-1, 1):
-        inside = (distance > 8) & (side * grid.x > 0)
-        tips = sample_inside(rng, grid, inside, 14)
-        hilum = np.array([side * 34.0, 0.22 * wind, 0.53 * length])
-        parts.append((carina[None], hilum[None], np.array([6.0])))
-        parts.append(shapes.grow_tree(rng, hilum, tips, 1.2))
-    start, end, radius = (np.concatenate(column) for column in zip(*parts, strict=True))
-    wall = 0.5 + 0.15 * radius
-    return (
-        shapes.draw_tubes(grid, start, end, radius + wall),
-        shapes.draw_tubes(grid, start, end, radius),
-    )

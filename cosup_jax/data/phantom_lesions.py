@@ -77,7 +77,7 @@ def draw_lesions(rng: np.random.Generator, grid: Grid, chest: anatomy.Chest) -> 
 
 def _centres(rng: np.random.Generator, grid: Grid, chest: anatomy.Chest, count: int) -> Array:
     """Draws lesion centres (count, 3): near the chest wall, low and towards the back."""
-    points = anatomy.sample_inside(rng, grid, chest.cavity > 0.99, 800)
+    points = shapes.sample_inside(rng, grid, chest.cavity > 0.99, 800)
     where = grid.index(points)
     height = points[:, 2] / grid.length
     backwards = points[:, 1] / np.abs(grid.y).max()
@@ -88,7 +88,11 @@ def _centres(rng: np.random.Generator, grid: Grid, chest: anatomy.Chest, count: 
 
 
 def _blob(
-    rng: np.random.Generator, centre: Array, sizes: tuple[float, float], border: float, typical: float
+    rng: np.random.Generator,
+    centre: Array,
+    sizes: tuple[float, float],
+    border: float,
+    typical: float,
 ) -> Blob:
     long = np.exp(rng.uniform(np.log(sizes[0]), np.log(sizes[1])))
     short = long * rng.uniform(0.5, 0.95)

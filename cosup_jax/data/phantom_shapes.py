@@ -43,7 +43,7 @@ class Grid:
     def index(self, points: Array) -> tuple[Array, Array, Array]:
         """Returns the nearest voxel (z, y, x) of points (N, 3) given as x, y, z in mm."""
         out = []
-        for axis, values in ((self.z, points[:, 2]), (self.y, points[:, 1]), (self.x, points[:, 0])):
+        for axis, values in zip((self.z, self.y, self.x), points.T[::-1], strict=True):
             step = axis[1] - axis[0] if len(axis) > 1 else 1.0
             out.append(np.clip(np.rint((values - axis[0]) / step), 0, len(axis) - 1).astype(int))
         return out[0], out[1], out[2]
@@ -176,3 +176,10 @@ def grow_tree(
         branches.append((node, goal, tip_radius * len(mine) ** 0.38))
     start, end, radius = (np.array(column) for column in zip(*branches, strict=True))
     return start, end, radius
+
+
+def sample_inside(rng: np.random.Generator, grid: Grid, inside: Array, count: int) -> Array:
+    """Returns up to `count` random points (N, 3), x, y, z in mm, where `inside` (Z, H, W) holds."""
+    ends = np.array([[axis[0], axis[-1]] for axis in (grid.x, grid.y)] + [[0, grid.length]])
+    points = rng.uniform(ends[:, 0], ends[:, 1], (12 * count, 3))
+    return points[inside[grid.index(points)]][:count]

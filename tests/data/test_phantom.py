@@ -1,5 +1,6 @@
-"""lung_phantom: deterministic, plausible in Hounsfield units, and labelled where the lesions are."""
+"""lung_phantom: deterministic, plausible in Hounsfield units, labelled where the lesions are."""
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +39,7 @@ def test_a_seed_gives_the_same_bytes_in_another_process():
 
 
 def test_seeds_are_different_patients(volumes):
-    for first, second in zip(volumes, volumes[1:], strict=False):
+    for first, second in itertools.pairwise(volumes):
         assert (first.image != second.image).mean() > 0.5
         assert (first.mask != second.mask).any()
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
@@ -42,8 +42,8 @@ class Builder(CtSliceBuilder):
     """Draws whole patients for each split; the patient's number is the seed."""
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}
-    BUILDER_CONFIGS = [
+    RELEASE_NOTES: ClassVar = {"1.0.0": "Initial release."}
+    BUILDER_CONFIGS: ClassVar = [
         LungPhantomConfig(
             name="default", version=VERSION, description="38 patients, 256×256, 16 slices each"
         ),
