@@ -1,4 +1,4 @@
-"""C2F made small enough for two CPU cores: 128×128, width 16, one block a stage.
+"""C2F made small enough for two CPU cores: 128×128, width 12, one block a stage.
 
     python train.py --config=configs/quickstart.py --workdir=runs/quickstart
 
@@ -12,8 +12,9 @@ from configs import base
 def get_config(argument: str = ""):
     config = base.get_config(**base.arguments(argument))
     config.data.size = (128, 128)
-    config.model.width = 16
+    config.model.width = 12
     config.model.blocks = (1, 1, 1, 1)
-    config.learning_rate = 1e-3
-    config.epochs = 8
+    config.learning_rate = 2e-3
+    config.plateau.patience = 1
+    config.epochs = 9
     return config

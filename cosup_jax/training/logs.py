@@ -3,7 +3,7 @@
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,8 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def versions() -> dict[str, str]:
-    """Returns the versions and the devices a run depends on."""
+def versions(devices: Sequence[jax.Device]) -> dict[str, str]:
+    """Returns the versions a run depends on, and the kind of its devices."""
     found = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    devices = ", ".join(sorted({d.device_kind for d in jax.local_devices()}))
-    return {"python": platform.python_version(), "devices": devices, **found}
+    kinds = ", ".join(sorted({device.device_kind for device in devices}))
+    return {"python": platform.python_version(), "devices": f"{len(devices)} {kinds}", **found}

@@ -8,6 +8,7 @@ and every result is that of the whole batch over all devices.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -29,6 +30,8 @@ def train_step(
       The next state, and scalars: the loss with its parts, `dice` of the thresholded prediction
       over the batch, and the gradient's global norm.
     """
+
+    _check(batch)
 
     def objective(params: Any):
         variables = {"params": params, "batch_stats": state.batch_stats}
@@ -63,6 +66,7 @@ def eval_step(
       Per slice (B,): the counts `tp`, `fp`, `fn`, `tn` at probability 0.5 and the mean absolute
       error `mae` of the probabilities; and `loss`, the joint loss of the batch without filling.
     """
+    _check(batch)
     output: SegOutput = state.apply_fn(state.variables, batch["image"], train=False)
     total, _ = loss(
         output, batch["mask"], batch["edge"], weights=batch["_mask"], axis_name=axis_name
@@ -70,6 +74,12 @@ def eval_step(
     found = counts.from_logits(output.logits, batch["mask"])
     error = scores.mae(jax.nn.sigmoid(output.logits), batch["mask"])
     return {**found._asdict(), "mae": error, "loss": total}
+
+
+def _check(batch: Batch) -> None:
+    """Refuses, while the step is traced, arrays whose shapes do not belong together."""
+    chex.assert_rank(batch["image"], 4)
+    chex.assert_equal_shape([batch["image"], batch["mask"], batch["edge"]])
 
 
 def predict_step(state: TrainState, image: jax.Array) -> jax.Array:
