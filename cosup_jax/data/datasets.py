@@ -11,7 +11,6 @@ from absl import logging
 
 import tfds_builders
 from cosup_jax.data import schema, splits
-from cosup_jax.data.builder import DatasetLayoutError
 
 _CHUNK = 1 << 20
 
@@ -93,12 +92,6 @@ def prepare(builder: tfds.core.DatasetBuilder, source: str = "") -> None:
     """Builds the dataset unless it lies built on disk. A build that is cut off leaves nothing."""
     if builder.is_prepared():
         return
-    if source and not Path(source).is_dir():
-        raise DatasetLayoutError(
-            f"{builder.name}: looked for its files in {source}, which is not a folder. Give the "
-            "folder with --config.data.source=FOLDER; without any data, "
-            "`python train.py --config=configs/quickstart.py` trains on generated phantoms."
-        )
     manual_dir = str(Path(source).expanduser().resolve()) if source else None
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)

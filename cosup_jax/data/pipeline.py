@@ -45,9 +45,9 @@ def open_split(
       EmptySplitError: the split is empty.
       UnlabelledSliceError: the split holds a slice without a mask.
     """
-    source = builder.as_data_source(split=split)
-    if not len(source):
+    if not builder.info.splits[split].num_examples:
         raise EmptySplitError(f"{builder.info.full_name}: the split {split!r} is empty")
+    source = builder.as_data_source(split=split)
     dataset = grain.MapDataset.source(source).map(lambda e: prepare_example(e, settings))
     size = len(dataset) * settings.size[0] * settings.size[1] * _BYTES_PER_PIXEL
     if size > cache_gib * 2**30:

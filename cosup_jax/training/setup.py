@@ -122,7 +122,8 @@ def keep_description(setup: Setup) -> None:
                 f"{setup.workdir} holds a run on other data ({data_path}); give another --workdir"
             )
     data_path.write_text(json.dumps(data, indent=2) + "\n")
-    (setup.workdir / "versions.json").write_text(json.dumps(logs.versions(setup.devices), indent=2) + "\n")
+    versions = logs.versions(setup.devices)
+    (setup.workdir / "versions.json").write_text(json.dumps(versions, indent=2) + "\n")
     config_path.write_text(config_json + "\n")
 
 

@@ -30,7 +30,6 @@ def train_step(
       The next state, and scalars: the loss with its parts, `dice` of the thresholded prediction
       over the batch, and the gradient's global norm.
     """
-
     _check(batch)
 
     def objective(params: Any):
@@ -44,8 +43,8 @@ def train_step(
     gradients, (parts, logits, batch_stats) = jax.grad(objective, has_aux=True)(state.params)
     found = jax.tree.map(jnp.sum, counts.from_logits(logits, batch["mask"]))
     if axis_name is not None:
-        # The loss is already that of the whole batch, so every device's gradient counts it once:
-        # the mean is the whole batch's gradient, a sum would be too large by the number of devices.
+        # The gradient of a sum over devices is again one, so each device holds its share of the
+        # whole batch's gradient times the number of devices: the mean is right, a sum is not.
         gradients = jax.lax.pmean(gradients, axis_name)
         found = jax.lax.psum(found, axis_name)
     metrics = {

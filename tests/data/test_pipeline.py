@@ -4,7 +4,8 @@ import grain
 import numpy as np
 import pytest
 
-from cosup_jax.data import pipeline
+from cosup_jax.data import datasets, pipeline
+from cosup_jax.data.preprocess import Preprocessing
 
 
 class Slices:
@@ -41,6 +42,53 @@ def test_evaluation_sees_every_slice_once_in_order(n):
         seen += batch["slice_index"][real].tolist()
         assert not batch["image"][~real].any()
     assert seen == list(range(n))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    data_dir = str(tmp_path_factory.mktemp("tfds"))
+    builder = datasets.make_builder("lung_phantom", config="tiny", data_dir=data_dir)
+    datasets.prepare(builder)
+    return builder
+
+
+def test_slices_are_the_same_from_memory_and_decoded_each_time(tiny):
+    settings = Preprocessing(size=(32, 48))
+    kept = pipeline.open_split(tiny, "validation", settings)
+    decoded = pipeline.open_split(tiny, "validation", settings, cache_gib=0.0)
+    assert len(kept) == len(decoded) == 8
+    for i in range(8):
+        assert kept[i].keys() == decoded[i].keys()
+        for name, value in kept[i].items():
+            np.testing.assert_array_equal(value, decoded[i][name])
+    assert kept[0]["image"].shape == kept[0]["mask"].shape == kept[0]["edge"].shape == (32, 48, 1)
+
+
+def test_splits_can_be_joined_and_cut(tiny):
+    settings = Preprocessing(size=(16, 16))
+    joined = pipeline.open_split(tiny, "train+validation[:2]", settings)
+    assert len(joined) == 12 + 2
+    with pytest.raises(pipeline.EmptySplitError, match="'train\\[:0\\]' is empty"):
+        pipeline.open_split(tiny, "train[:0]", settings)
+
+
+def test_a_dataset_is_described_and_its_content_identified(tiny, tmp_path):
+    said = datasets.describe(tiny)
+    assert "train: 12 slices of 3 patients" in said
+    again = datasets.make_builder("lung_phantom", config="tiny", data_dir=str(tmp_path))
+    datasets.prepare(again)
+    names = ["train", "validation"]
+    assert datasets.fingerprint(again, names) == datasets.fingerprint(tiny, names)
+    assert datasets.fingerprint(tiny, ["train"]) != datasets.fingerprint(tiny, ["validation"])
+
+
+def test_unknown_datasets_and_configurations_list_those_there_are():
+    with pytest.raises(ValueError, match="covid_semiseg, lung_phantom, slice_folder"):
+        datasets.make_builder("lung_phantm")
+    with pytest.raises(ValueError, match="'default', 'tiny'"):
+        datasets.make_builder("lung_phantom", config="huge")
+    with pytest.raises(ValueError, match="value:class pairs"):
+        datasets.parse_mask_values("0,255")
 
 
 def test_same_seed_same_order_and_other_seeds_and_epochs_another():
