@@ -23,6 +23,7 @@ from tests.phantoms import tiny_config
 
 data_dir, workdir, devices, moment = sys.argv[1:]
 jax.config.update("jax_compilation_cache_dir", os.path.join(data_dir, "cache"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
