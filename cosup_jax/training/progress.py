@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from cosup_jax.training.setup import Setup
 
-_LONG_ON_CPU_S = 30 * 60
+LONG_ON_CPU_S = 30 * 60
 
 
 class ProgressBar:
@@ -58,7 +58,7 @@ class ProgressBar:
             f"{seconds_per_step:.2f} s a step: at most {_duration(total)} for "
             f"{self._setup.config.epochs} epochs (early stopping may end the run sooner)"
         )
-        if total > _LONG_ON_CPU_S and self._setup.devices[0].platform == "cpu":
+        if total > LONG_ON_CPU_S and self._setup.devices[0].platform == "cpu":
             self.say(
                 "that is long for a CPU; `python train.py --config=configs/quickstart.py` trains a "
                 "small network in a few minutes"

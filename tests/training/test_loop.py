@@ -10,7 +10,7 @@ import pytest
 
 from cosup_jax import losses
 from cosup_jax.data import pipeline
-from cosup_jax.training import checkpoints, logs, loop, setup
+from cosup_jax.training import checkpoints, logs, loop, progress, setup
 from cosup_jax.training.loop import train_and_evaluate
 from tests.phantoms import tiny_config
 
@@ -87,11 +87,20 @@ def test_the_best_epoch_is_the_one_evaluated(run):
     assert summary["epoch"] == 1 + int(np.argmax(dice))
 
 
-def test_it_says_first_what_it_will_do(data_dir, tmp_path, capsys):
+def test_it_says_first_what_it_will_do(data_dir, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "LONG_ON_CPU_S", 0.0)
     train_and_evaluate(tiny_config(data_dir, epochs=1), tmp_path)
     said = capsys.readouterr()
     head = said.out[: said.out.index("epoch 1")]
-    for words in ("lung_phantom", "slices of", "patients", "parameters", "S1, S2", "s a step"):
+    for words in (
+        "lung_phantom",
+        "slices of",
+        "patients",
+        "parameters",
+        "S1, S2",
+        "s a step",
+        "quickstart.py",
+    ):
         assert words in head
     assert "best epoch 1" in said.out
 
