@@ -57,20 +57,17 @@ def case_table(runs: list[Path]) -> str:
 
 
 def save_curves(runs: list[Path], path: Path) -> None:
-    """Saves training and validation Dice of all runs over epochs."""
+    """Saves the validation Dice of all runs over epochs."""
     figure = Figure(figsize=(6, 3.4), layout="constrained")
     axis = figure.subplots()
-    for i, run in enumerate(runs):
+    for run in runs:
         rows = read_metrics(run)
-        epochs = [row["epoch"] for row in rows]
-        for part, style in (("train", ":"), ("validation", "-")):
-            dice = [row[f"{part}/dice"] for row in rows]
-            label = f"{run.name}, {part}"
-            axis.plot(epochs, dice, style, color=f"C{i}", marker=".", label=label)
+        dice = [row["validation/dice"] for row in rows]
+        axis.plot([row["epoch"] for row in rows], dice, marker=".", label=run.name)
     axis.set_xlabel("epoch")
-    axis.set_ylabel("Dice")
+    axis.set_ylabel("validation Dice, mean over slices")
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=7, ncols=2)
+    axis.legend()
     figure.savefig(path, dpi=110)
 
 

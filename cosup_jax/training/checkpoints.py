@@ -40,6 +40,12 @@ class Progress:
     best_dice: float = -1.0
 
 
+def exist(workdir: Path) -> bool:
+    """Tells whether a run has left a checkpoint, whole or not."""
+    folder = workdir / FOLDER
+    return folder.is_dir() and any(folder.iterdir())
+
+
 def open_checkpoints(workdir: Path) -> ocp.CheckpointManager:
     """Opens a run's checkpoints; what an interrupted save left behind is cleaned up."""
     keep = checkpoint_managers.AnyPreservationPolicy(

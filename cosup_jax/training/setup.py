@@ -18,7 +18,7 @@ from cosup_jax import config as configuration
 from cosup_jax import losses, models
 from cosup_jax.data import datasets, pipeline
 from cosup_jax.data.preprocess import Preprocessing
-from cosup_jax.training import logs, parallel
+from cosup_jax.training import checkpoints, logs, parallel
 from cosup_jax.training.state import TrainState, count_parameters, create_state, make_optimizer
 
 # Fields that may change between a run and its continuation without changing what it computes.
@@ -110,7 +110,8 @@ def keep_description(setup: Setup) -> None:
         "fingerprint": datasets.fingerprint(setup.builder, used),
         "splits": used,
     }
-    if config_path.exists():
+    # A run that failed before its first checkpoint may be started again with other settings.
+    if config_path.exists() and checkpoints.exist(setup.workdir):
         differing = configuration.differences(config_path.read_text(), config_json, _FREE_FIELDS)
         if differing:
             raise RunMismatch(

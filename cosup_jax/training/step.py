@@ -10,7 +10,6 @@ from typing import Any
 
 import chex
 import jax
-import jax.numpy as jnp
 import optax
 
 from cosup_jax.metrics import counts, scores
@@ -27,8 +26,8 @@ def train_step(
     """Takes one optimizer step.
 
     Returns:
-      The next state, and scalars: the loss with its parts, `dice` of the thresholded prediction
-      over the batch, and the gradient's global norm.
+      The next state, and scalars: the loss with its parts, `dice` of the thresholded prediction as
+      the mean over slices, and the gradient's global norm.
     """
     _check(batch)
 
@@ -41,16 +40,16 @@ def train_step(
         return total, (parts, output.logits, updates["batch_stats"])
 
     gradients, (parts, logits, batch_stats) = jax.grad(objective, has_aux=True)(state.params)
-    found = jax.tree.map(jnp.sum, counts.from_logits(logits, batch["mask"]))
+    dice = scores.dice(counts.from_logits(logits, batch["mask"])).mean()
     if axis_name is not None:
         # The gradient of a sum over devices is again one, so each device holds its share of the
         # whole batch's gradient times the number of devices: the mean is right, a sum is not.
         gradients = jax.lax.pmean(gradients, axis_name)
-        found = jax.lax.psum(found, axis_name)
+        dice = jax.lax.pmean(dice, axis_name)
     metrics = {
         "loss": parts.pop("total"),
         **parts,
-        "dice": scores.dice(found),
+        "dice": dice,
         "grad_norm": optax.tree.norm(gradients),
     }
     return state.apply_gradients(grads=gradients, batch_stats=batch_stats), metrics

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 
 import jax
 import numpy as np
@@ -119,12 +120,19 @@ def test_a_folder_of_another_configuration_is_refused(run, data_dir):
 
 def test_a_folder_of_other_data_is_refused(run, data_dir, tmp_path):
     workdir, _, _ = run
-    for name in ("config.json", "data.json"):
-        (tmp_path / name).write_text((workdir / name).read_text())
+    shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
     data = json.loads((tmp_path / "data.json").read_text())
     (tmp_path / "data.json").write_text(json.dumps({**data, "fingerprint": "0" * 16}))
     with pytest.raises(setup.RunMismatch, match="other data"):
         train_and_evaluate(tiny_config(data_dir), tmp_path)
+
+
+def test_a_run_that_failed_before_its_first_checkpoint_can_be_corrected(data_dir, tmp_path):
+    config = tiny_config(data_dir, epochs=1)
+    config.init = str(tmp_path / "mistyped")
+    with pytest.raises(checkpoints.CheckpointError, match="no checkpoints"):
+        train_and_evaluate(config, tmp_path / "run")
+    assert train_and_evaluate(tiny_config(data_dir, epochs=1), tmp_path / "run")["epoch"] == 1
 
 
 def test_fine_tuning_starts_from_the_other_run(run, data_dir, tmp_path):
