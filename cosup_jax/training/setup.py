@@ -83,9 +83,12 @@ def describe(setup: Setup, state: TrainState) -> str:
     """Returns what a run says first."""
     c = setup.config
     stages = getattr(setup.model, "edge_stages", ()), getattr(setup.model, "mask_stages", ())
+    shared = set(c.data.train.split("+")) & {c.data.validation, c.data.test}
+    notes = [f"  note: {name} is trained on too; its scores say nothing" for name in sorted(shared)]
     return "\n".join(
         [
             datasets.describe(setup.builder),
+            *notes,
             f"network {c.model.name}: {count_parameters(state.params):,} parameters, "
             f"edges supervised at {', '.join(stages[0]) or 'none'}, "
             f"masks at {', '.join(stages[1]) or 'none'}, fusion {c.model.fusion}",

@@ -192,6 +192,12 @@ def test_early_stopping_and_plateau_act_after_their_patience(data_dir, tmp_path,
     assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 5e-4, 5e-4])
 
 
+def test_training_on_what_is_scored_is_said(data_dir):
+    text = setup.dry_run(tiny_config(data_dir, data__train="train+validation"))
+    assert "note: validation is trained on too" in text
+    assert "5 steps an epoch" in text
+
+
 def test_dry_run_prints_and_trains_nothing(data_dir, tmp_path):
     text = setup.dry_run(tiny_config(data_dir))
     for words in ('"theta": 0.8', "parameters:", "supervised S5: (4, 32, 32, 1)", "GiB"):
