@@ -9,7 +9,7 @@ empty slice.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 
 REDUCTIONS = ("batch", "slice")
 Weights = float | Sequence[float] | jax.Array | np.ndarray
+
+
+class DiceOptions(TypedDict, total=False):
+    """The named arguments every loss hands on to `soft_dice`, which explains them."""
+
+    reduction: str
+    eps: float
+    weights: jax.Array | None
+    axis_name: str | None
 
 
 def soft_dice(
@@ -89,30 +98,16 @@ def _global_sum(
     return sums if axis_name is None else jax.lax.psum(sums, axis_name)
 
 
-def dice_loss(
-    logits: jax.Array,
-    target: jax.Array,
-    *,
-    reduction: str = "batch",
-    eps: float = 1.0,
-    weights: jax.Array | None = None,
-    axis_name: str | None = None,
-) -> jax.Array:
+def dice_loss(logits: jax.Array, target: jax.Array, **options: Unpack[DiceOptions]) -> jax.Array:
     """Computes 1 − `soft_dice` of the same arguments."""
-    return 1 - soft_dice(
-        logits, target, reduction=reduction, eps=eps, weights=weights, axis_name=axis_name
-    )
+    return 1 - soft_dice(logits, target, **options)
 
 
 def edge_loss(
     edge_logits: Sequence[jax.Array],
     edge: jax.Array,
     zeta: Weights = 1.0,
-    *,
-    reduction: str = "batch",
-    eps: float = 1.0,
-    weights: jax.Array | None = None,
-    axis_name: str | None = None,
+    **options: Unpack[DiceOptions],
 ) -> jax.Array:
     """Computes L_edge = Σ_i ζ_i (1 − Dice_i), a sum over the stages (Eq. 1).
 
@@ -120,10 +115,7 @@ def edge_loss(
       edge_logits: one (B, H, W, 1) map per edge-supervised stage; none gives 0.
       edge: (B, H, W, 1), the edge of the mask.
       zeta: ζ_i, one number for all stages or one for each.
-      reduction: see `soft_dice`.
-      eps: see `soft_dice`.
-      weights: see `soft_dice`.
-      axis_name: see `soft_dice`.
+      **options: see `soft_dice`.
 
     Returns:
       A float32 scalar.
@@ -131,27 +123,15 @@ def edge_loss(
     Raises:
       ValueError: as many ζ_i as stages are needed.
     """
-    return _weighted_sum(
-        "zeta",
-        zeta,
-        [
-            dice_loss(
-                logits, edge, reduction=reduction, eps=eps, weights=weights, axis_name=axis_name
-            )
-            for logits in edge_logits
-        ],
-    )
+    each = [dice_loss(logits, edge, **options) for logits in edge_logits]
+    return _weighted_sum("zeta", zeta, each)
 
 
 def semantic_loss(
     mask_logits: Sequence[jax.Array],
     mask: jax.Array,
     omega: Weights = 1.0,
-    *,
-    reduction: str = "batch",
-    eps: float = 1.0,
-    weights: jax.Array | None = None,
-    axis_name: str | None = None,
+    **options: Unpack[DiceOptions],
 ) -> jax.Array:
     """Computes L_semantic = Σ_i ω_i (1 − Dice_i), a sum over the stages (Eq. 2).
 
@@ -159,10 +139,7 @@ def semantic_loss(
       mask_logits: one (B, H, W, 1) map per mask-supervised stage; none gives 0.
       mask: (B, H, W, 1), 1 where there is infection.
       omega: ω_i, one number for all stages or one for each.
-      reduction: see `soft_dice`.
-      eps: see `soft_dice`.
-      weights: see `soft_dice`.
-      axis_name: see `soft_dice`.
+      **options: see `soft_dice`.
 
     Returns:
       A float32 scalar.
@@ -170,16 +147,8 @@ def semantic_loss(
     Raises:
       ValueError: as many ω_i as stages are needed.
     """
-    return _weighted_sum(
-        "omega",
-        omega,
-        [
-            dice_loss(
-                logits, mask, reduction=reduction, eps=eps, weights=weights, axis_name=axis_name
-            )
-            for logits in mask_logits
-        ],
-    )
+    each = [dice_loss(logits, mask, **options) for logits in mask_logits]
+    return _weighted_sum("omega", omega, each)
 
 
 def _weighted_sum(letter: str, factors: Weights, losses: list[jax.Array]) -> jax.Array:
@@ -196,19 +165,9 @@ def _weighted_sum(letter: str, factors: Weights, losses: list[jax.Array]) -> jax
     return total
 
 
-def fusion_loss(
-    logits: jax.Array,
-    mask: jax.Array,
-    *,
-    reduction: str = "batch",
-    eps: float = 1.0,
-    weights: jax.Array | None = None,
-    axis_name: str | None = None,
-) -> jax.Array:
+def fusion_loss(logits: jax.Array, mask: jax.Array, **options: Unpack[DiceOptions]) -> jax.Array:
     """Computes L_fusion = 1 − Dice of the prediction S_p (Eq. 5); arguments as `soft_dice`."""
-    return dice_loss(
-        logits, mask, reduction=reduction, eps=eps, weights=weights, axis_name=axis_name
-    )
+    return dice_loss(logits, mask, **options)
 
 
 def joint_loss(
@@ -220,10 +179,7 @@ def joint_loss(
     beta: float = 0.4,
     zeta: Weights = 1.0,
     omega: Weights = 1.0,
-    reduction: str = "batch",
-    eps: float = 1.0,
-    weights: jax.Array | None = None,
-    axis_name: str | None = None,
+    **options: Unpack[DiceOptions],
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Computes L_total = θ L_edge + β L_semantic + L_fusion (Eq. 6; θ, β of Table 1).
 
@@ -235,10 +191,7 @@ def joint_loss(
       beta: β, weight of the semantic loss.
       zeta: ζ_i, one number for all edge stages or one for each.
       omega: ω_i, one number for all mask stages or one for each.
-      reduction: see `soft_dice`.
-      eps: see `soft_dice`.
-      weights: see `soft_dice`.
-      axis_name: see `soft_dice`.
+      **options: `reduction`, `eps`, `weights` and `axis_name` of `soft_dice`.
 
     Returns:
       The float32 scalar L_total, and its parts before weighting by θ and β as a dictionary with
@@ -247,11 +200,10 @@ def joint_loss(
     Raises:
       ValueError: shapes, or the number of ζ_i or ω_i, do not fit.
     """
-    options = {"reduction": reduction, "eps": eps, "weights": weights, "axis_name": axis_name}
     parts = {
-        "edge": edge_loss(output.edge_logits, edge, zeta, **options),  # type: ignore[arg-type]
-        "semantic": semantic_loss(output.mask_logits, mask, omega, **options),  # type: ignore[arg-type]
-        "fusion": fusion_loss(output.logits, mask, **options),  # type: ignore[arg-type]
+        "edge": edge_loss(output.edge_logits, edge, zeta, **options),
+        "semantic": semantic_loss(output.mask_logits, mask, omega, **options),
+        "fusion": fusion_loss(output.logits, mask, **options),
     }
     parts["total"] = theta * parts["edge"] + beta * parts["semantic"] + parts["fusion"]
     return parts["total"], parts
