@@ -1,6 +1,8 @@
 """What all builders share: from a list of cases per split to checked, keyed examples."""
 
 import abc
+import collections
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +10,20 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 from absl import logging
+from tqdm import tqdm
 
 from cosup_jax.data import schema, splits
+from cosup_jax.data.images import ImageError
+from cosup_jax.data.volumes import VolumeError
 
 REQUIRED_SPLITS = ("train", "validation")
 NO_DATA_NEEDED = (
     "Without any data, `python train.py --config=configs/quickstart.py` trains on generated "
     "phantoms."
 )
+
+
+BAD_SOURCES = (ImageError, VolumeError, schema.ExampleError)
 
 
 class DatasetLayoutError(ValueError):
@@ -44,8 +52,16 @@ class CtSliceBuilder(  # type: ignore[call-arg]
 
     The listing comes first and reads no pixels, so that missing files, empty splits and patients in
     two splits are refused before anything is written. Split sizes in slices are TFDS's own; the
-    patients of each split are kept in `info.metadata["patients"]`.
+    patients of each split are kept in `info.metadata["patients"]`, and what was left out with
+    `skip_bad` in `info.metadata["skipped"]` as case and reason.
+
+    Attributes:
+      skip_bad: set before a build, leaves out the cases whose files are damaged or do not fit
+        together, instead of refusing to build. Every case is then read once beforehand.
     """
+
+    skip_bad = False
+    _on_beam = False
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
@@ -78,8 +94,15 @@ class CtSliceBuilder(  # type: ignore[call-arg]
         """Returns the error for a source folder of another layout, with the layout expected."""
         return DatasetLayoutError(f"{self.name}: {problem}\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
 
+    def _download_and_prepare(self, dl_manager, download_config):
+        self._on_beam = bool(download_config.beam_runner or download_config.beam_options)
+        super()._download_and_prepare(dl_manager, download_config)
+
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        cases = self.cases(dl_manager)
+        cases = dict(self.cases(dl_manager))
+        skipped: list[tuple[str, str]] = []
+        if self.skip_bad:
+            cases = {name: self._good(group, skipped) for name, group in cases.items()}
         for name in (*REQUIRED_SPLITS, *cases):
             if not cases.get(name):
                 raise DatasetLayoutError(f"{self.name}: the split {name!r} is empty")
@@ -87,10 +110,28 @@ class CtSliceBuilder(  # type: ignore[call-arg]
         splits.check_patients_apart(patients)
         if warning := splits.unknown_patients_warning(patients):
             logging.warning("%s: %s", self.name, warning)
-        self.info.metadata["patients"] = patients
+        self.info.metadata.update(patients=patients, skipped=skipped)
         return {name: self._generate_examples(group) for name, group in cases.items()}
 
+    def _good(self, cases: Sequence[Case], skipped: list[tuple[str, str]]) -> list[Case]:
+        """Returns the cases that can be read to the end, and adds the others to `skipped`."""
+        good = []
+        for case in tqdm(cases, desc="checking cases", unit="case", leave=False):
+            try:
+                collections.deque(self.read_case(case), maxlen=0)
+            except BAD_SOURCES as error:
+                skipped.append((case.case_id, str(error)))
+            else:
+                good.append(case)
+        return good
+
     def _generate_examples(self, cases: Sequence[Case]):
-        for case in cases:
-            for example in self.read_case(case):
-                yield f"{case.case_id}/{example['slice_index']:05d}", example
+        if not self._on_beam:
+            return itertools.chain.from_iterable(map(self._keyed_examples, cases))
+        import apache_beam as beam
+
+        return beam.Create(cases) | beam.FlatMap(self._keyed_examples)
+
+    def _keyed_examples(self, case: Case) -> Iterator[tuple[str, dict[str, Any]]]:
+        for example in self.read_case(case):
+            yield f"{case.case_id}/{example['slice_index']:05d}", example

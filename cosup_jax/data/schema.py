@@ -3,7 +3,7 @@
 | field | type | meaning |
 | --- | --- | --- |
 | image | (H, W, 1) int16 | stored; the true value is `image * rescale_slope + rescale_intercept` |
-| rescale_slope, rescale_intercept | float32 | 1 and 0; 1 and 32768 for 16-bit unsigned sources |
+| rescale_slope, rescale_intercept | float32 | 1 and 0 for whole numbers that fit int16 |
 | intensity | label | `hu`, `grey8` (0..255), `grey16` (0..65535) or `unknown` |
 | mask | (H, W, 1) uint8 | 1 ground-glass (or any infection), 2 consolidation, 3 effusion |
 | has_mask | bool | False: nobody has labelled this slice and `mask` is all zero |
@@ -65,11 +65,13 @@ def make_example(
     mask: np.ndarray | None = None,
     lung: np.ndarray | None = None,
     spacing: tuple[float, float, float] | None = None,
+    slope: float = 1.0,
+    intercept: float = 0.0,
 ) -> dict[str, Any]:
     """Makes one checked example of the schema.
 
     Args:
-      image: (H, W) int16 (HU), uint8 or uint16 grey values; kept without loss.
+      image: (H, W) int16, uint8 or uint16; kept without loss.
       intensity: one of `INTENSITIES`.
       case_id: the scan this slice belongs to; never empty.
       patient_id: the person scanned, or `UNKNOWN_PATIENT`.
@@ -77,6 +79,8 @@ def make_example(
       mask: (H, W) classes 0..3 of an integer or bool type, or None if not labelled.
       lung: (H, W) 0..2 of an integer or bool type, or None if unknown.
       spacing: voxel spacing (z, y, x) in mm, or None if unknown.
+      slope: the true value of a pixel is `image * slope + intercept`.
+      intercept: as said of `slope`.
 
     Raises:
       ExampleError: shapes differ, the image is empty, a type or value is outside the schema.
@@ -88,14 +92,14 @@ def make_example(
         raise ExampleError(f"{where}: intensity {intensity!r}, expected one of {INTENSITIES}")
     if image.ndim != 2 or image.size == 0:
         raise ExampleError(f"{where}: image of shape {image.shape}, expected (H, W) and not empty")
-    intercept = 0.0
     if image.dtype == np.uint16:
-        image, intercept = image.astype(np.int32) - UINT16_OFFSET, float(UINT16_OFFSET)
+        image = image.astype(np.int32) - UINT16_OFFSET
+        intercept += slope * UINT16_OFFSET
     elif image.dtype not in (np.uint8, np.int16):
         raise ExampleError(f"{where}: image of {image.dtype}, expected int16, uint8 or uint16")
     return {
         "image": image.astype(np.int16)[..., None],
-        "rescale_slope": 1.0,
+        "rescale_slope": slope,
         "rescale_intercept": intercept,
         "intensity": intensity,
         "mask": _labels(mask, image.shape, MAX_CLASS, f"{where}: mask"),

@@ -91,7 +91,7 @@ def check_inside(path: Path, root: Path) -> None:
             "it there (a link to the whole folder is fine)"
         )
     if not target.is_file():
-        raise DatasetLayoutError(f"{path}: not a regular file; expected a picture file")
+        raise DatasetLayoutError(f"{path}: not a regular file; expected one")
 
 
 def match(images: Mapping[str, Path], others: Mapping[str, Path], folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Which patients are in which split, and the refusal of a patient in two of them."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 
 from cosup_jax.data.schema import UNKNOWN_PATIENT
 
@@ -28,6 +29,35 @@ def check_patients_apart(patients: Mapping[str, Sequence[str]]) -> None:
                     f"{', '.join(sorted(shared)[:5])}. Move all slices of a patient to one split, "
                     "or correct the patient ids of the index."
                 )
+
+
+def ranked(names: Iterable[str], seed: str) -> list[str]:
+    """Returns the names in a random order that is the same on every machine and for ever.
+
+    They are sorted by the SHA-256 of `<seed>:<name>`, so another name changes nothing about the
+    order of the rest.
+
+    >>> ranked(["ann", "bob", "eve"], "x") == ranked(["eve", "bob", "ann"], "x")
+    True
+    """
+    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest())
+
+
+def folds(patients: Iterable[str], count: int, seed: str) -> dict[str, int]:
+    """Deals patients into `count` folds whose sizes differ by one at most.
+
+    Args:
+      patients: ids, each once or more often.
+      count: how many folds.
+      seed: names the dealing, such as the dataset's name.
+
+    Returns:
+      patient to fold 0..count-1.
+
+    >>> sorted(folds(["a", "b", "c", "d", "a"], 2, "x").values())
+    [0, 0, 1, 1]
+    """
+    return {name: i % count for i, name in enumerate(ranked(set(patients), seed))}
 
 
 def unknown_patients_warning(patients: Mapping[str, Sequence[str]]) -> str:

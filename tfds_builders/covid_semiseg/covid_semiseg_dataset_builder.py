@@ -1,7 +1,6 @@
 """COVID-SemiSeg (Fan et al., 2020): 98 labelled CT slices and 1,600 without expert labels."""
 
 import dataclasses
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,9 +10,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from cosup_jax.data import images, schema, slice_files
+from cosup_jax.data import images, schema, slice_files, splits
 from cosup_jax.data.builder import NO_DATA_NEEDED, Case, CtSliceBuilder
-from cosup_jax.data.splits import PatientOverlapError
 
 DOCTOR = "TrainingSet/LungInfection-Train/Doctor-label"
 DOCTOR_CLASSES = "TrainingSet/MultiClassInfection-Train"
@@ -183,11 +181,7 @@ def validation_names(names: Sequence[str]) -> set[str]:
     A permutation seeded by hashing, the same with every version of Python and NumPy: the names with
     the smallest SHA-256 of `covid_semiseg:<name>`.
     """
-
-    def rank(name: str) -> str:
-        return hashlib.sha256(f"{_SPLIT_SEED}:{name}".encode()).hexdigest()
-
-    return set(sorted(names, key=rank)[: max(1, len(names) // VALIDATION_SHARE)])
+    return set(splits.ranked(names, _SPLIT_SEED)[: max(1, len(names) // VALIDATION_SHARE)])
 
 
 def volume_name(stem: str) -> slice_files.SliceName:
@@ -250,7 +244,7 @@ def _check_slices_apart(doctor: Mapping[str, Case], test: Mapping[str, Case]) ->
     # Both sets number their slices after the same 100 of the Italian radiologists' collection.
     shared = sorted(set(doctor) & set(test))
     if shared:
-        raise PatientOverlapError(
+        raise splits.PatientOverlapError(
             f"covid_semiseg: slice {shared[0]!r} stands in both {DOCTOR} and {TEST} "
             f"({len(shared)} such); expected each in one of the two, as published"
         )

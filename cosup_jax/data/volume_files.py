@@ -1,0 +1,102 @@
+"""Folders of NIfTI volumes: which files they hold, and the slices of one case."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cosup_jax.data import schema, slice_files, volumes
+from cosup_jax.data.builder import Case, DatasetLayoutError
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """A label volume and the meaning of its values.
+
+    Attributes:
+      path: the file.
+      mask: stored value to infection class, or None if it says nothing of infection.
+      lung: stored value to lung, or None if it says nothing of the lungs.
+    """
+
+    path: Path
+    mask: Mapping[int, int] | None = None
+    lung: Mapping[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class VolumeFiles:
+    """The files of one case.
+
+    Attributes:
+      image: the CT volume.
+      labels: what is drawn on it; at most one of them gives the mask, and one the lungs.
+    """
+
+    image: Path
+    labels: tuple[LabelFile, ...] = ()
+
+
+def list_volumes(folder: Path, root: Path) -> dict[str, Path]:
+    """Lists the NIfTI files of a folder, without opening them, by name without suffix.
+
+    Raises:
+      DatasetLayoutError: no such folder, no volume in it, a link out of `root`, or two files of one
+        name (`.nii` and `.nii.gz`).
+    """
+    if not folder.is_dir():
+        raise DatasetLayoutError(f"{folder}: no such folder; expected one with NIfTI volumes")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not path.name.lower().endswith(volumes.SUFFIXES):
+            continue
+        slice_files.check_inside(path, root)
+        name = volume_name(path)
+        if name in found:
+            raise DatasetLayoutError(
+                f"{path}: has the name of {found[name].name}; expected one file per volume"
+            )
+        found[name] = path
+    if not found:
+        raise DatasetLayoutError(f"{folder}: holds no .nii or .nii.gz file")
+    return found
+
+
+def volume_name(path: Path) -> str:
+    """Returns a NIfTI file's name without its suffix.
+
+    >>> volume_name(Path("masks/study_0255_mask.nii.gz"))
+    'study_0255_mask'
+    """
+    return path.name[: path.name.lower().rindex(".nii")]
+
+
+def read_case(case: Case) -> Iterator[dict[str, Any]]:
+    """Yields the slices of a case whose `source` is a `VolumeFiles`, from the feet to the head.
+
+    All files are read and checked before the first slice is yielded.
+
+    Raises:
+      VolumeError: naming the file and what is wrong with it.
+    """
+    files: VolumeFiles = case.source
+    image = volumes.read_volume(files.image)
+    mask = lung = None
+    for labels in files.labels:
+        if labels.mask is not None:
+            mask = volumes.read_labels(labels.path, labels.mask, image)
+        if labels.lung is not None:
+            lung = volumes.read_labels(labels.path, labels.lung, image)
+    for i, pixels in enumerate(image.slices()):
+        yield schema.make_example(
+            pixels,
+            intensity=image.intensity,
+            case_id=case.case_id,
+            patient_id=case.patient_id,
+            slice_index=i,
+            mask=None if mask is None else mask[i],
+            lung=None if lung is None else lung[i],
+            spacing=image.grid.spacing,
+            slope=image.slope,
+            intercept=image.intercept,
+        )
