@@ -99,7 +99,7 @@ class CtSliceBuilder(  # type: ignore[call-arg]
         super()._download_and_prepare(dl_manager, download_config)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        cases = dict(self.cases(dl_manager))
+        cases = self._listed(dl_manager)
         skipped: list[tuple[str, str]] = []
         if self.skip_bad:
             cases = {name: self._good(group, skipped) for name, group in cases.items()}
@@ -112,6 +112,15 @@ class CtSliceBuilder(  # type: ignore[call-arg]
             logging.warning("%s: %s", self.name, warning)
         self.info.metadata.update(patients=patients, skipped=skipped)
         return {name: self._generate_examples(group) for name, group in cases.items()}
+
+    def _listed(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Sequence[Case]]:
+        layout = self.MANUAL_DOWNLOAD_INSTRUCTIONS or ""
+        try:
+            return dict(self.cases(dl_manager))
+        except DatasetLayoutError as error:
+            if layout in str(error):
+                raise
+            raise self.layout_error(str(error)) from error
 
     def _good(self, cases: Sequence[Case], skipped: list[tuple[str, str]]) -> list[Case]:
         """Returns the cases that can be read to the end, and adds the others to `skipped`."""

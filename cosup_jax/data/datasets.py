@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tensorflow_datasets as tfds
 from absl import logging
@@ -88,14 +89,47 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def prepare(builder: tfds.core.DatasetBuilder, source: str = "") -> None:
-    """Builds the dataset unless it lies built on disk. A build that is cut off leaves nothing."""
+def prepare(
+    builder: tfds.core.DatasetBuilder,
+    source: str = "",
+    *,
+    skip_bad: bool = False,
+    beam_options: str = "",
+) -> None:
+    """Builds the dataset unless it lies built on disk. A build that is cut off leaves nothing.
+
+    Args:
+      builder: from `make_builder`.
+      source: the folder with the publisher's or the user's files; empty where none is needed.
+      skip_bad: leave out cases with damaged files, and list them in the dataset's metadata, rather
+        than refuse to build.
+      beam_options: build on Apache Beam (extra `beam`) with these comma-separated options, such as
+        `runner=FlinkRunner,flink_master=host:8081`; the stored bytes are the same.
+
+    Raises:
+      DatasetLayoutError: the source folder is missing or not laid out as expected.
+      VolumeError, ImageError, ExampleError: a file is bad, and `skip_bad` is not set.
+      ImportError: `beam_options` without Apache Beam installed.
+    """
     if builder.is_prepared():
         return
+    builder.skip_bad = skip_bad
     manual_dir = str(Path(source).expanduser().resolve()) if source else None
     builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
+        download_config=tfds.download.DownloadConfig(
+            manual_dir=manual_dir, beam_options=_beam(beam_options) if beam_options else None
+        )
     )
+
+
+def _beam(options: str) -> Any:
+    try:
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ImportError as error:
+        raise ImportError(
+            "--beam_pipeline_options needs Apache Beam: pip install 'cosup-jax[beam]'"
+        ) from error
+    return PipelineOptions(flags=[f"--{option}" for option in options.split(",")])
 
 
 def summarise(builder: tfds.core.DatasetBuilder) -> list[SplitSummary]:

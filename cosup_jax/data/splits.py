@@ -2,8 +2,20 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from cosup_jax.data.schema import UNKNOWN_PATIENT
+
+
+class HasPatient(Protocol):
+    """Anything that is of one person, such as a `Case`."""
+
+    @property
+    def patient_id(self) -> str:
+        """The person."""
+
+
+_OfPatient = TypeVar("_OfPatient", bound=HasPatient)
 
 
 class PatientOverlapError(ValueError):
@@ -58,6 +70,40 @@ def folds(patients: Iterable[str], count: int, seed: str) -> dict[str, int]:
     [0, 0, 1, 1]
     """
     return {name: i % count for i, name in enumerate(ranked(set(patients), seed))}
+
+
+def fold_splits(
+    cases: Iterable[_OfPatient], fold: int, count: int, seed: str
+) -> dict[str, list[_OfPatient]]:
+    """Splits cases for one round of a cross-validation; all of a patient stay together.
+
+    Args:
+      cases: all cases, each of a known patient.
+      fold: 0..count-1, the fold tested on; the next one, cyclically, is validated on, and the
+        network is trained on the others.
+      count: how many folds, 3 at least.
+      seed: names the dealing of patients, see `folds`.
+
+    Returns:
+      `train`, `validation` and `test`, the cases in the order given.
+
+    >>> from collections import namedtuple
+    >>> Scan = namedtuple("Scan", "case_id patient_id")
+    >>> scans = [Scan(f"{p}{i}", p) for p in "abc" for i in range(2)]
+    >>> rounds = [fold_splits(scans, i, 3, "x") for i in range(3)]
+    >>> [scan.case_id for scan in rounds[0]["test"]]
+    ['b0', 'b1']
+    >>> rounds[0]["validation"] == rounds[1]["test"]
+    True
+    """
+    cases = list(cases)
+    fold_of = folds((case.patient_id for case in cases), count, seed)
+    split_of = dict.fromkeys(range(count), "train")
+    split_of[(fold + 1) % count], split_of[fold] = "validation", "test"
+    return {
+        split: [case for case in cases if split_of[fold_of[case.patient_id]] == split]
+        for split in ("train", "validation", "test")
+    }
 
 
 def unknown_patients_warning(patients: Mapping[str, Sequence[str]]) -> str:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cosup_jax.data import schema, slice_files, volumes
 from cosup_jax.data.builder import Case, DatasetLayoutError
 
@@ -17,11 +19,17 @@ class LabelFile:
       path: the file.
       mask: stored value to infection class, or None if it says nothing of infection.
       lung: stored value to lung, or None if it says nothing of the lungs.
+      header_lies: its header is known to place it wrongly, see `volumes.read_labels`.
     """
 
     path: Path
     mask: Mapping[int, int] | None = None
     lung: Mapping[int, int] | None = None
+    header_lies: bool = False
+
+    def read(self, values: Mapping[int, int], image: volumes.Volume) -> np.ndarray:
+        """Returns the labels of an image, (Z, H, W) uint8; see `volumes.read_labels`."""
+        return volumes.read_labels(self.path, values, image, header_lies=self.header_lies)
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,20 @@ class VolumeFiles:
 
     image: Path
     labels: tuple[LabelFile, ...] = ()
+
+
+def find_root(folder: Path, *names: str) -> Path:
+    """Returns `folder`, or else the folder in it, that holds all the files or folders named.
+
+    Raises:
+      DatasetLayoutError: there is none.
+    """
+    for root in [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]:
+        if all((root / name).exists() for name in names):
+            return root
+    raise DatasetLayoutError(
+        f"looked in {folder} and the folders in it for {' and '.join(names)} together"
+    )
 
 
 def list_volumes(folder: Path, root: Path) -> dict[str, Path]:
@@ -62,6 +84,25 @@ def list_volumes(folder: Path, root: Path) -> dict[str, Path]:
     return found
 
 
+def partner(volumes_by_name: Mapping[str, Path], name: str, of: Path, folder: Path) -> Path:
+    """Returns the volume of this name, which belongs to the file `of`.
+
+    Args:
+      volumes_by_name: what `list_volumes` found in `folder`.
+      name: without suffix.
+      of: the file that needs it.
+      folder: where it was looked for.
+
+    Raises:
+      DatasetLayoutError: naming the file that has no partner, and the partner.
+    """
+    if name not in volumes_by_name:
+        raise DatasetLayoutError(
+            f"{of}: no {name}.nii.gz in {folder}; expected one that belongs to it"
+        )
+    return volumes_by_name[name]
+
+
 def volume_name(path: Path) -> str:
     """Returns a NIfTI file's name without its suffix.
 
@@ -84,9 +125,9 @@ def read_case(case: Case) -> Iterator[dict[str, Any]]:
     mask = lung = None
     for labels in files.labels:
         if labels.mask is not None:
-            mask = volumes.read_labels(labels.path, labels.mask, image)
+            mask = labels.read(labels.mask, image)
         if labels.lung is not None:
-            lung = volumes.read_labels(labels.path, labels.lung, image)
+            lung = labels.read(labels.lung, image)
     for i, pixels in enumerate(image.slices()):
         yield schema.make_example(
             pixels,

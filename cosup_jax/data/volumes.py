@@ -93,13 +93,17 @@ def read_volume(path: Path) -> Volume:
     return Volume(path, grid, stored, slope, intercept, _intensity(lowest, highest))
 
 
-def read_labels(path: Path, values: Mapping[int, int], image: Volume) -> np.ndarray:
+def read_labels(
+    path: Path, values: Mapping[int, int], image: Volume, *, header_lies: bool = False
+) -> np.ndarray:
     """Reads the labels drawn on a CT volume.
 
     Args:
       path: a NIfTI volume on the grid of `image`, of any type.
       values: stored value to class (0..254).
       image: the CT volume.
+      header_lies: the publisher's headers are known to place the labels wrongly; the voxels are
+        then those of the image in their stored order, and only the shape is checked.
 
     Returns:
       (Z, H, W) uint8 classes in the axial view, as a view.
@@ -109,7 +113,9 @@ def read_labels(path: Path, values: Mapping[int, int], image: Volume) -> np.ndar
         or is not declared.
     """
     labels = _open(path)
-    _check_same_grid(_grid(labels, path), path, image)
+    _check_same_shape(labels.shape[:3], path, image)
+    if not header_lies:
+        _check_same_grid(_grid(labels, path), path, image)
     stored = np.empty(image.grid.shape, np.uint8, order="F")
 
     def classes(slab: np.ndarray) -> np.ndarray:
@@ -234,11 +240,14 @@ def _grid(image: nib.Nifti1Image, path: Path) -> Grid:
     return grid
 
 
-def _check_same_grid(grid: Grid, path: Path, image: Volume) -> None:
-    if grid.shape != image.grid.shape:
+def _check_same_shape(shape: tuple[int, ...], path: Path, image: Volume) -> None:
+    if shape != image.grid.shape:
         raise VolumeError(
-            f"{path}: of shape {grid.shape}, but its image {image.path} has {image.grid.shape}"
+            f"{path}: of shape {shape}, but its image {image.path} has {image.grid.shape}"
         )
+
+
+def _check_same_grid(grid: Grid, path: Path, image: Volume) -> None:
     apart = image.grid.distance(grid)
     if apart > TOLERANCE:
         raise VolumeError(
@@ -281,4 +290,4 @@ def _read_int16(image: nib.Nifti1Image, path: Path) -> tuple[np.ndarray, float, 
 def _intensity(lowest: float, highest: float) -> str:
     if lowest <= _AIR:
         return "hu"
-    return "grey8" if lowest >= 0 and highest <= 255 else "unknown"
+    return "grey8" if lowest >= 0 and 1 < highest <= 255 else "unknown"

@@ -12,7 +12,7 @@ SLICES = 3
 SPACING = (8.0, 1.5, 1.5)
 
 
-def draw(seed: int, *, slices: int = SLICES, infected: bool = True) -> phantom.Volume:
+def draw(seed: int, *, slices: int = SLICES, infected: bool = True) -> phantom.PhantomVolume:
     """Draws a patient of `slices` axial slices of SIZE × SIZE."""
     return phantom.draw_volume(seed, size=SIZE, slices=slices, infected=infected)
 

@@ -1,0 +1,62 @@
+"""`python -m tfds_builders build` and `show`."""
+
+import sys
+
+import pytest
+from PIL import Image
+
+from tests.data import slice_folders
+from tfds_builders.__main__ import main
+
+
+def test_phantoms_are_built_once_and_then_shown(tmp_path, capsys):
+    where = ["lung_phantom", "--config=tiny", f"--data_dir={tmp_path}"]
+    assert main(["build", *where]) == 0
+    said = capsys.readouterr().out
+    assert "train              3         3      12        12" in said
+    assert "skipped: 0 cases" in said
+    assert f"MiB in {tmp_path}" in said
+    assert main(["build", *where]) == 0
+    assert "already built" in capsys.readouterr().out
+    assert main(["show", *where, f"--out={tmp_path / 'sheet.png'}"]) == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in ("infected share", "hu", "12 slices of train"))
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width == 8 * 160
+
+
+def test_bad_cases_are_refused_or_left_out_and_listed(tmp_path, capsys):
+    folder = tmp_path / "mine"
+    for split in ("train", "val"):
+        for patient in "ab":
+            slice_folders.add(folder, split, f"{split}-{patient}_0")
+    broken = folder / "train" / "image" / "train-b_0.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    command = ["build", "slice_folder", f"--manual_dir={folder}", f"--data_dir={tmp_path / 'out'}"]
+    assert main(command) == 1
+    assert f"{broken}: unreadable or truncated" in capsys.readouterr().err
+    assert main([*command, "--skip_bad"]) == 0
+    said = capsys.readouterr().out
+    assert "train: 1 slices of 1 patients" in said
+    assert "skipped: 1 cases\n  train-b: " in said
+    assert str(broken) in said
+
+
+def test_what_the_user_can_mend_is_said_without_a_traceback(tmp_path, capsys):
+    assert main(["build", "covid_semiseg", f"--manual_dir={tmp_path / 'none'}"]) == 1
+    said = capsys.readouterr().err
+    assert str(tmp_path / "none") in said
+    assert "TrainingSet" in said
+
+
+def test_an_unknown_dataset_lists_those_there_are(capsys):
+    with pytest.raises(SystemExit):
+        main(["build", "brats"])
+    assert "lung_phantom" in capsys.readouterr().err
+
+
+def test_beam_options_without_beam_say_what_to_install(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    command = ["build", "lung_phantom", "--config=tiny", f"--data_dir={tmp_path}"]
+    assert main([*command, "--beam_pipeline_options=runner=DirectRunner"]) == 1
+    assert "cosup-jax[beam]" in capsys.readouterr().err

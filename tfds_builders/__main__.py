@@ -1,0 +1,103 @@
+"""Builds and shows datasets without TensorFlow.
+
+python -m tfds_builders build mosmed_covid19 --manual_dir=FOLDER
+python -m tfds_builders show mosmed_covid19 --out=mosmed.png
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+import tfds_builders
+from cosup_jax.data import datasets, inspection
+from cosup_jax.data.builder import BAD_SOURCES, DatasetLayoutError
+from cosup_jax.data.splits import PatientOverlapError
+
+_MEBIBYTE = 1 << 20
+_MISTAKES = (*BAD_SOURCES, DatasetLayoutError, PatientOverlapError, ImportError)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status, 1 where the user has something to mend."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        builder = datasets.make_builder(
+            chosen.name,
+            config=chosen.config,
+            source=chosen.manual_dir,
+            data_dir=chosen.data_dir,
+            mask_values=chosen.mask_values,
+        )
+        chosen.run(builder, chosen)
+    except _MISTAKES as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def build(builder: tfds.core.DatasetBuilder, chosen: argparse.Namespace) -> None:
+    """Builds a dataset unless it is built, and says what it holds."""
+    if builder.is_prepared():
+        print(f"already built, in {builder.data_dir}")
+    datasets.prepare(
+        builder,
+        chosen.manual_dir,
+        skip_bad=chosen.skip_bad,
+        beam_options=chosen.beam_pipeline_options,
+    )
+    print(datasets.describe(builder))
+    print(inspection.table(inspection.count(builder)))
+    skipped = builder.info.metadata.get("skipped", [])
+    print(f"skipped: {len(skipped)} cases")
+    for case_id, reason in skipped:
+        print(f"  {case_id}: {reason}")
+    print(f"{builder.info.dataset_size / _MEBIBYTE:.1f} MiB in {builder.data_dir}")
+
+
+def show(builder: tfds.core.DatasetBuilder, chosen: argparse.Namespace) -> None:
+    """Prints what a built dataset holds and saves a contact sheet."""
+    datasets.prepare(builder, chosen.manual_dir)
+    contents = inspection.count(builder, images=True)
+    print(datasets.describe(builder))
+    for part in (inspection.table, inspection.ranges, inspection.histogram):
+        print(f"\n{part(contents)}")
+    path = Path(chosen.out or f"{builder.name}_{chosen.split}.png")
+    shown = inspection.save_contact_sheet(builder, chosen.split, path)
+    print(f"\n{shown} slices of {chosen.split}, infection outlined in red: {path}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("name", choices=tfds_builders.available(), help="the dataset")
+    shared.add_argument("--config", default="", help="a configuration of the dataset")
+    shared.add_argument(
+        "--manual_dir", default="", help="the folder with the publisher's or your own files"
+    )
+    shared.add_argument("--data_dir", default="", help="where built datasets lie")
+    shared.add_argument(
+        "--mask_values", default="0:0,255:1", help="slice_folder: grey value of a mask to class"
+    )
+    parser = argparse.ArgumentParser(
+        prog="python -m tfds_builders", description="Builds and shows datasets."
+    )
+    commands = parser.add_subparsers(required=True)
+    builds = commands.add_parser("build", parents=[shared], help="build a dataset")
+    builds.add_argument(
+        "--skip_bad", action="store_true", help="leave out cases with damaged files, and list them"
+    )
+    builds.add_argument(
+        "--beam_pipeline_options", default="", help="build on Apache Beam: runner=...,key=value"
+    )
+    builds.set_defaults(run=build)
+    shows = commands.add_parser("show", parents=[shared], help="count, and save a contact sheet")
+    shows.add_argument("--split", default="train", help="the split on the contact sheet")
+    shows.add_argument("--out", default="", help="the PNG to write")
+    shows.set_defaults(run=show)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
