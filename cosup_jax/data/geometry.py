@@ -41,6 +41,19 @@ class Grid:
         x, y, z = (float(sides[i]) for i in np.argsort(body_axes))
         return z, y, x
 
+    def stored_as(self, orientation: str) -> "Grid":
+        """Returns the grid with its axes along the body, for files whose headers have them wrong.
+
+        Args:
+          orientation: the direction in which each stored index really grows, such as `LPS`.
+        """
+        axes = nib.orientations.axcodes2ornt(orientation)
+        affine = np.diag((0.0, 0.0, 0.0, 1.0))
+        for i, side in enumerate(nib.affines.voxel_sizes(self.affine)):
+            axis, direction = axes[i]
+            affine[int(axis), i] = direction * side
+        return Grid(self.shape, affine)
+
     def to_axial(self, stored: np.ndarray) -> np.ndarray:
         """Returns a (Z, H, W) axial view of an array on this grid; nothing is copied."""
         way = nib.orientations.ornt_transform(nib.io_orientation(self.affine), _AXIAL)

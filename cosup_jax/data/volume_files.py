@@ -39,20 +39,27 @@ class VolumeFiles:
     Attributes:
       image: the CT volume.
       labels: what is drawn on it; at most one of them gives the mask, and one the lungs.
+      orientation: the direction in which each stored index really grows, such as `LPS`, where the
+        headers of the published files are known to be wrong; empty where they are to be believed.
     """
 
     image: Path
     labels: tuple[LabelFile, ...] = ()
+    orientation: str = ""
 
 
 def find_root(folder: Path, *names: str) -> Path:
-    """Returns `folder`, or else the folder in it, that holds all the files or folders named.
+    """Returns `folder`, or else the first folder in it, that holds all the files or folders named.
+
+    Args:
+      folder: what the user gave.
+      names: names, or patterns such as `tr_im.nii*`.
 
     Raises:
       DatasetLayoutError: there is none.
     """
     for root in [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]:
-        if all((root / name).exists() for name in names):
+        if all(any(root.glob(name)) for name in names):
             return root
     raise DatasetLayoutError(
         f"looked in {folder} and the folders in it for {' and '.join(names)} together"
@@ -84,23 +91,24 @@ def list_volumes(folder: Path, root: Path) -> dict[str, Path]:
     return found
 
 
-def partner(volumes_by_name: Mapping[str, Path], name: str, of: Path, folder: Path) -> Path:
-    """Returns the volume of this name, which belongs to the file `of`.
-
-    Args:
-      volumes_by_name: what `list_volumes` found in `folder`.
-      name: without suffix.
-      of: the file that needs it.
-      folder: where it was looked for.
+def match(images: Mapping[str, Path], labels: Mapping[str, Path], folder: Path) -> None:
+    """Checks that each image has its labels of the same name in `folder`, and no more.
 
     Raises:
-      DatasetLayoutError: naming the file that has no partner, and the partner.
+      DatasetLayoutError: naming the first file without a partner, and how many there are.
     """
-    if name not in volumes_by_name:
+    lone = [path for name, path in images.items() if name not in labels]
+    if lone:
         raise DatasetLayoutError(
-            f"{of}: no {name}.nii.gz in {folder}; expected one that belongs to it"
+            f"{lone[0]}: no labels of it in {folder}; expected some for every volume "
+            f"({len(lone)} of {len(images)} without)"
         )
-    return volumes_by_name[name]
+    orphans = [path for name, path in labels.items() if name not in images]
+    if orphans:
+        raise DatasetLayoutError(
+            f"{orphans[0]}: the volume that it belongs to is missing; expected one for every file "
+            f"in {folder} ({len(orphans)} of {len(labels)} without)"
+        )
 
 
 def volume_name(path: Path) -> str:
@@ -128,7 +136,13 @@ def read_case(case: Case) -> Iterator[dict[str, Any]]:
             mask = labels.read(labels.mask, image)
         if labels.lung is not None:
             lung = labels.read(labels.lung, image)
-    for i, pixels in enumerate(image.slices()):
+    grid = image.grid.stored_as(files.orientation) if files.orientation else image.grid
+
+    def upright(axial: np.ndarray | None) -> np.ndarray | None:
+        return None if axial is None else grid.to_axial(image.grid.from_axial(axial))
+
+    mask, lung = upright(mask), upright(lung)
+    for i, pixels in enumerate(grid.to_axial(image.stored)):
         yield schema.make_example(
             pixels,
             intensity=image.intensity,
@@ -137,7 +151,7 @@ def read_case(case: Case) -> Iterator[dict[str, Any]]:
             slice_index=i,
             mask=None if mask is None else mask[i],
             lung=None if lung is None else lung[i],
-            spacing=image.grid.spacing,
+            spacing=grid.spacing,
             slope=image.slope,
             intercept=image.intercept,
         )

@@ -6,10 +6,14 @@ than one of 16-bit integers.
 """
 
 import gzip
+import io
+import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import nibabel as nib
 import numpy as np
@@ -23,16 +27,21 @@ MAX_SIDE = 4096
 MAX_VOXELS = 1 << 30
 
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
-_MAX_OFFSET = 1 << 24  # what may stand between the header and the voxels
+_MAX_EXTRA = 1 << 24  # bytes that may stand before the voxels, and after them
 _MAX_DEFLATE = 1032  # no gzip stream grows by more than this
 _SLAB = 1 << 22  # voxels read at a time
 _INT16 = np.iinfo(np.int16)
 _WHOLE = 1e-3  # a label may be this far from a whole number, as scaled files have them
-_MAX_LABEL = 254
 _UNDECLARED = 255
-# Air is -1000 HU; no chest volume in HU is without some.
-_AIR = -500
-_DAMAGE = (OSError, EOFError, zlib.error, ValueError, HeaderDataError)
+_SMALLEST = 1e-9  # mm³; a voxel of less is none
+_AIR = -500  # air is -1000 HU, and no chest volume in HU is without some
+_LARGEST = 1 << 24  # up to here float32, in which the intercept is kept, has every whole number
+_DAMAGE = (OSError, EOFError, zlib.error, ValueError, OverflowError, HeaderDataError)
+# All of a header that says where the voxels lie; nothing else is copied to another file.
+_GEOMETRY = (
+    *("pixdim", "xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d"),
+    *("qoffset_x", "qoffset_y", "qoffset_z", "sform_code", "srow_x", "srow_y", "srow_z"),
+)
 
 
 class VolumeError(ValueError):
@@ -74,22 +83,22 @@ def read_volume(path: Path) -> Volume:
       VolumeError: not a NIfTI volume, truncated, of an absurd size, empty, or with values that are
         NaN, infinite or no CT's.
     """
-    image = _open(path)
-    grid = _grid(image, path)
-    stored, lowest, highest, whole = _read_int16(image, path)
-    if lowest == highest:
-        raise VolumeError(f"{path}: every voxel is {lowest:g}; expected a CT volume")
-    if highest - lowest > _INT16.max - _INT16.min:
+    header = _read_header(path)
+    grid = _grid(header, path)
+    stored, lowest, highest, whole = _read_int16(header, path)
+    if highest - lowest > _INT16.max - _INT16.min or max(-lowest, highest) > _LARGEST:
         raise VolumeError(
             f"{path}: values from {lowest:g} to {highest:g}; expected a span of at most 65,535 as "
             "in any CT"
         )
+    if np.float32(lowest) == np.float32(highest):
+        raise VolumeError(f"{path}: every voxel is {lowest:g}; expected a CT volume")
     slope, intercept = 1.0, 0.0
     if not whole:
         slope = (highest - lowest) / (_INT16.max - _INT16.min)
     if not whole or lowest < _INT16.min or highest > _INT16.max:
         intercept = lowest - slope * _INT16.min
-        _fill(stored, image, path, lambda slab: np.rint((slab - intercept) / slope))
+        _fill(stored, header, path, lambda slab: np.rint((np.float64(slab) - intercept) / slope))
     return Volume(path, grid, stored, slope, intercept, _intensity(lowest, highest))
 
 
@@ -112,17 +121,21 @@ def read_labels(
       VolumeError: as `read_volume`; another grid than the image's; a value that is no whole number
         or is not declared.
     """
-    labels = _open(path)
-    _check_same_shape(labels.shape[:3], path, image)
+    header = _read_header(path)
+    if header.get_data_shape() != image.grid.shape:
+        raise VolumeError(
+            f"{path}: of shape {header.get_data_shape()}, but its image {image.path} has "
+            f"{image.grid.shape}"
+        )
     if not header_lies:
-        _check_same_grid(_grid(labels, path), path, image)
+        _check_same_grid(_grid(header, path), path, image)
     stored = np.empty(image.grid.shape, np.uint8, order="F")
 
     def classes(slab: np.ndarray) -> np.ndarray:
         rounded = np.rint(slab)
-        if np.abs(slab - rounded).max(initial=0) > _WHOLE:
-            found = slab[np.abs(slab - rounded) > _WHOLE][0]
-            raise VolumeError(f"{path}: the label {found:g} is no whole number")
+        fractions = slab[np.abs(slab - rounded) > _WHOLE]
+        if fractions.size:
+            raise VolumeError(f"{path}: the label {fractions[0]:g} is no whole number")
         result = np.full(slab.shape, _UNDECLARED, np.uint8)
         for value, label in values.items():
             result[rounded == value] = label
@@ -132,14 +145,14 @@ def read_labels(
             raise VolumeError(f"{path}: holds the labels {found}; expected only {sorted(values)}")
         return result
 
-    _fill(stored, labels, path, classes)
+    _fill(stored, header, path, classes)
     return image.grid.to_axial(stored)
 
 
 def write_labels(path: Path, labels: np.ndarray, image: Path) -> None:
     """Writes axial labels as a NIfTI volume on the grid of the CT volume that they belong to.
 
-    Of the image's header only the geometry is kept, so that no name or date travels along.
+    Of the image's header only the geometry is copied, so that no name or date travels along.
 
     Args:
       path: the file to write, `.nii` or `.nii.gz`.
@@ -149,7 +162,7 @@ def write_labels(path: Path, labels: np.ndarray, image: Path) -> None:
     Raises:
       VolumeError: the image cannot be read, or its axial view has another shape.
     """
-    source = _open(image)
+    source = _read_header(image)
     grid = _grid(source, image)
     stored = grid.from_axial(labels)
     if stored.shape != grid.shape:
@@ -157,47 +170,49 @@ def write_labels(path: Path, labels: np.ndarray, image: Path) -> None:
             f"{path}: labels of axial shape {labels.shape} do not fit {image}, whose stored shape "
             f"is {grid.shape} ({grid.orientation})"
         )
-    result = nib.Nifti1Image(np.asarray(stored, np.uint8), None)
-    result.header.set_zooms(source.header.get_zooms()[:3])
-    result.header.set_xyzt_units("mm")
-    result.set_qform(*source.header.get_qform(coded=True))
-    result.set_sform(*source.header.get_sform(coded=True))
-    nib.save(result, path)
+    header = nib.Nifti1Header()
+    for field in _GEOMETRY:
+        header[field] = source[field]
+    nib.save(nib.Nifti1Image(np.asarray(stored, np.uint8), None, header, dtype=np.uint8), path)
 
 
-def _open(path: Path) -> nib.Nifti1Image:
-    if not path.name.lower().endswith(SUFFIXES):
-        raise VolumeError(f"{path}: not named .nii or .nii.gz; expected a NIfTI volume")
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turns whatever a damaged file raises into an error that names it."""
     try:
-        _check_header(path)
-        image = nib.load(path, mmap=False, keep_file_open=True)
+        yield
     except VolumeError:
         raise
     except _DAMAGE as error:
-        raise VolumeError(f"{path}: {_reason(error)}; expected a whole NIfTI volume") from error
-    assert isinstance(image, nib.Nifti1Image)
-    return image
+        raise VolumeError(f"{path}: unreadable or truncated: {error!r}") from error
 
 
-def _reason(error: Exception) -> str:
-    return f"unreadable or truncated ({type(error).__name__}: {error})"
+def _stream(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
-def _check_header(path: Path) -> None:
-    """Holds what the header claims against the file, before nibabel believes it."""
-    zipped = path.name.lower().endswith(".gz")
-    with gzip.open(path) if zipped else path.open("rb") as file:
-        start = file.read(max(_HEADERS))
-    sizes = {int.from_bytes(start[:4], order) for order in ("little", "big")} & set(_HEADERS)
-    if not sizes or len(start) < max(sizes):
-        raise VolumeError(f"{path}: does not begin with a NIfTI header")
-    size = sizes.pop()
-    header = _HEADERS[size](start[:size])
-    shape = header.get_data_shape()
-    dtype = header.get_data_dtype()
-    if len(shape) < 3 or any(n != 1 for n in shape[3:]) or not all(shape):
+def _read_header(path: Path) -> nib.Nifti1Header:
+    """Reads a header, without its extensions, and holds what it claims against the file."""
+    if not path.is_file() or not path.name.lower().endswith(SUFFIXES):
+        raise VolumeError(f"{path}: is no file named .nii or .nii.gz; expected a NIfTI volume")
+    with _naming(path):
+        with _stream(path) as file:
+            start = file.read(max(_HEADERS))
+        sizes = {int.from_bytes(start[:4], order) for order in ("little", "big")} & set(_HEADERS)
+        if not sizes or len(start) < max(sizes):
+            raise VolumeError(f"{path}: does not begin with a NIfTI header")
+        size = sizes.pop()
+        header = _HEADERS[size](start[:size])
+        _check_claims(header, path)
+        header.set_data_shape(header.get_data_shape()[:3])
+    return header
+
+
+def _check_claims(header: nib.Nifti1Header, path: Path) -> None:
+    shape, dtype = header.get_data_shape(), header.get_data_dtype()
+    if len(shape) < 3 or min(shape) < 1 or max(shape[3:], default=1) > 1:
         raise VolumeError(f"{path}: of shape {shape}; expected one volume of three axes")
-    if max(shape) > MAX_SIDE or int(np.prod(shape, dtype=np.int64)) > MAX_VOXELS:
+    if max(shape) > MAX_SIDE or math.prod(shape) > MAX_VOXELS:
         raise VolumeError(
             f"{path}: its header claims {shape} voxels; expected at most {MAX_SIDE} a side and "
             f"{MAX_VOXELS:,} in all"
@@ -205,46 +220,34 @@ def _check_header(path: Path) -> None:
     if dtype.kind not in "iuf":
         raise VolumeError(f"{path}: voxels of type {dtype}; expected real numbers")
     offset = header.get_data_offset()
-    if not size <= offset <= _MAX_OFFSET:
-        raise VolumeError(f"{path}: its header claims that the voxels begin at byte {offset}")
-    claimed = offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    present = path.stat().st_size * (_MAX_DEFLATE if zipped else 1)
-    if claimed > present:
+    if not header.sizeof_hdr <= offset <= _MAX_EXTRA:
+        raise VolumeError(f"{path}: its header claims that the voxels begin at byte {offset:,}")
+    claimed, present = offset + math.prod(shape) * dtype.itemsize, path.stat().st_size
+    if claimed > present * (_MAX_DEFLATE if path.suffix.lower() == ".gz" else 1):
         raise VolumeError(
-            f"{path}: truncated, or of an absurd size: its header claims {claimed:,} bytes, "
-            f"{'more than can be packed into' if zipped else 'but there are'} "
-            f"{path.stat().st_size:,}"
+            f"{path}: truncated, or of an absurd size: its header claims {claimed:,} bytes, more "
+            f"than can be in a file of {present:,}"
         )
 
 
-def _grid(image: nib.Nifti1Image, path: Path) -> Grid:
-    x, y, z = image.shape[:3]
-    grid = Grid((x, y, z), np.asarray(image.affine, np.float64))
-    if not np.isfinite(grid.affine).all() or abs(np.linalg.det(grid.affine[:3, :3])) < 1e-9:
-        raise VolumeError(f"{path}: its header has no usable orientation: {grid.affine.tolist()}")
-    header = image.header
-    qform, sform = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]
+def _grid(header: nib.Nifti1Header, path: Path) -> Grid:
+    with _naming(path):
+        qform, sform = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]
+        affine = header.get_best_affine().astype(np.float64)
+    for form in (affine, affine if qform is None else qform):
+        if not np.isfinite(form).all() or abs(np.linalg.det(form[:3, :3])) < _SMALLEST:
+            raise VolumeError(f"{path}: its header has no usable orientation: {form.tolist()}")
+    grid = Grid(header.get_data_shape(), affine)
     if qform is None and sform is None:
         logging.warning("%s: the header has no orientation; %s assumed", path, grid.orientation)
     elif qform is not None and sform is not None:
-        apart = grid.distance(Grid(grid.shape, qform))
-        if apart > TOLERANCE:
+        other = Grid(grid.shape, qform)
+        if (apart := grid.distance(other)) > TOLERANCE:
             logging.warning(
-                "%s: sform (%s) and qform (%s) of the header disagree by %.1f voxels; the sform "
-                "is used",
-                path,
-                grid.orientation,
-                Grid(grid.shape, qform).orientation,
-                apart,
+                "%s: sform (%s) and qform (%s) disagree by %.1f voxels; the sform is used",
+                *(path, grid.orientation, other.orientation, apart),
             )
     return grid
-
-
-def _check_same_shape(shape: tuple[int, ...], path: Path, image: Volume) -> None:
-    if shape != image.grid.shape:
-        raise VolumeError(
-            f"{path}: of shape {shape}, but its image {image.path} has {image.grid.shape}"
-        )
 
 
 def _check_same_grid(grid: Grid, path: Path, image: Volume) -> None:
@@ -256,31 +259,35 @@ def _check_same_grid(grid: Grid, path: Path, image: Volume) -> None:
         )
 
 
-def _slabs(image: nib.Nifti1Image, path: Path) -> Iterator[tuple[slice, np.ndarray]]:
+def _slabs(header: nib.Nifti1Header, path: Path) -> Iterator[tuple[slice, np.ndarray]]:
     """Yields the voxels in the file's order, scaled, a few stored slices at a time."""
-    extra = (0,) * (len(image.shape) - 3)
-    step = max(1, _SLAB // int(np.prod(image.shape[:2])))
-    for start in range(0, image.shape[2], step):
-        part = slice(start, start + step)
-        try:
-            slab = np.asarray(image.dataobj[(..., part, *extra)])
-        except _DAMAGE as error:
-            raise VolumeError(f"{path}: {_reason(error)}") from error
-        if not np.isfinite(slab).all():
-            raise VolumeError(f"{path}: holds NaN or infinite values; expected numbers only")
-        yield part, slab
+    columns, rows, depth = header.get_data_shape()
+    step = max(1, _SLAB // (columns * rows))
+    with _naming(path), _stream(path) as file:
+        voxels = nib.arrayproxy.ArrayProxy(file, header, mmap=False)
+        for start in range(0, depth, step):
+            part = slice(start, start + step)
+            with np.errstate(all="ignore"):
+                slab = np.asarray(voxels[..., part])
+            if not np.isfinite(slab).all():
+                raise VolumeError(f"{path}: holds NaN or infinite values; expected numbers only")
+            yield part, slab
+        # A gzip stream ends with its checksum, which is checked on getting there.
+        file.seek(_MAX_EXTRA, io.SEEK_CUR)
+        if file.read(1):
+            raise VolumeError(f"{path}: over {_MAX_EXTRA:,} bytes follow its last voxel")
 
 
-def _fill(stored: np.ndarray, image: nib.Nifti1Image, path: Path, convert) -> None:
-    for part, slab in _slabs(image, path):
+def _fill(stored: np.ndarray, header: nib.Nifti1Header, path: Path, convert: Callable) -> None:
+    for part, slab in _slabs(header, path):
         stored[..., part] = convert(slab)
 
 
-def _read_int16(image: nib.Nifti1Image, path: Path) -> tuple[np.ndarray, float, float, bool]:
+def _read_int16(header: nib.Nifti1Header, path: Path) -> tuple[np.ndarray, float, float, bool]:
     """Reads as if the values were whole numbers of 16 bits, and finds out whether they were."""
-    stored = np.empty(image.shape[:3], np.int16, order="F")
+    stored = np.empty(header.get_data_shape(), np.int16, order="F")
     lowest, highest, whole = np.inf, -np.inf, True
-    for part, slab in _slabs(image, path):
+    for part, slab in _slabs(header, path):
         lowest, highest = min(lowest, float(slab.min())), max(highest, float(slab.max()))
         whole = whole and (slab.dtype.kind in "iu" or bool((slab == np.rint(slab)).all()))
         stored[..., part] = np.clip(slab, _INT16.min, _INT16.max)

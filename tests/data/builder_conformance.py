@@ -55,7 +55,9 @@ def check_builder(
 
     patients = {name: _check_split(first, name, classes) for name in expected}
     assert {k: sorted(v) for k, v in first.info.metadata["patients"].items()} == patients
-    splits.check_patients_apart(patients)
+    assert first.info.metadata["patients_apart"] is first.patients_apart
+    if first.patients_apart:
+        splits.check_patients_apart(patients)
     return first
 
 
