@@ -12,6 +12,7 @@ from absl import logging
 
 from cosup_jax.data import images, schema, slice_files, splits
 from cosup_jax.data.builder import NO_DATA_NEEDED, Case, CtSliceBuilder
+from tfds_builders.covid_ct_seg import covid_ct_seg_dataset_builder as covid_ct_seg
 
 DOCTOR = "TrainingSet/LungInfection-Train/Doctor-label"
 DOCTOR_CLASSES = "TrainingSet/MultiClassInfection-Train"
@@ -26,10 +27,7 @@ PSEUDO_THRESHOLD = 128
 VALIDATION_SHARE = 10
 _SPLIT_SEED = "covid_semiseg"
 
-_CORONACASES = re.compile(r"Data-1_coronacases_org_([0-9]+)_([0-9]{1,9})")
-_RADIOPAEDIA = re.compile(
-    r"Data-1_radiopaedia_org_covid-19-pneumonia-([0-9]+)_([0-9]+_[0-9]+)-dcm_([0-9]{1,9})"
-)
+_SLICE_OF_VOLUME = re.compile(r"Data-1_(.+)_([0-9]{1,9})")
 
 
 @dataclasses.dataclass(eq=False)
@@ -187,18 +185,13 @@ def validation_names(names: Sequence[str]) -> set[str]:
 def volume_name(stem: str) -> slice_files.SliceName:
     """Reads case, patient and position of one of the 1,600 slices from its name.
 
-    The cases are named as their 20 volumes are at https://zenodo.org/records/3757476. The first
-    number of a radiopaedia volume is its case page, hence its patient: two pages have two volumes.
+    Cases and patients are named as those of `covid_ct_seg`, the 20 volumes they were taken from.
 
     >>> volume_name("Data-1_radiopaedia_org_covid-19-pneumonia-29_86491_1-dcm_7").patient_id
     'radiopaedia_29'
     """
-    if found := _CORONACASES.fullmatch(stem):
-        case_id = f"coronacases_{found[1]}"
-        return slice_files.SliceName(case_id, case_id, int(found[2]))
-    if found := _RADIOPAEDIA.fullmatch(stem):
-        patient_id = f"radiopaedia_{found[1]}"
-        return slice_files.SliceName(f"{patient_id}_{found[2]}", patient_id, int(found[3]))
+    if (found := _SLICE_OF_VOLUME.fullmatch(stem)) and (case := covid_ct_seg.case_name(found[1])):
+        return slice_files.SliceName(case, covid_ct_seg.patient_id(case), int(found[2]))
     return slice_files.SliceName(stem, schema.UNKNOWN_PATIENT, 0, case_known=False)
 
 

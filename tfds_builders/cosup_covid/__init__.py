@@ -1,0 +1,1 @@
+"""The cosup_covid dataset."""

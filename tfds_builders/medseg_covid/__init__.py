@@ -1,0 +1,1 @@
+"""The medseg_covid dataset."""

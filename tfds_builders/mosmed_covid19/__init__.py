@@ -1,0 +1,1 @@
+"""The mosmed_covid19 dataset."""

@@ -1,0 +1,1 @@
+"""The uestc_covid19 dataset."""
