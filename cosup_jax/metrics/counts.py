@@ -1,10 +1,10 @@
 """Pixel counts per slice, from which the scores are computed."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
-Array = Any  # NumPy or JAX; what goes in decides what comes out
+from cosup_jax.metrics.arrays import Array
 
 
 class Counts(NamedTuple):

@@ -16,13 +16,8 @@ A mean over slices with `"one"` is the paper's figure. NumPy counts give float64
 counts float32 JAX scores.
 """
 
-from typing import Any
-
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from cosup_jax.metrics.counts import Array, Counts
+from cosup_jax.metrics.arrays import Array, check_slices, namespace, pixel_mean
+from cosup_jax.metrics.counts import Counts
 
 EMPTY = ("one", "nan")
 
@@ -31,6 +26,7 @@ def dice(counts: Counts, empty: str = "one") -> Array:
     """Computes Dice = 2 TP / (2 TP + FP + FN) (Eq. 7), also known as F1; (B,) in 0..1.
 
     Example:
+      >>> import numpy as np
       >>> one = Counts(*(np.array([n]) for n in (1, 1, 1, 1)))
       >>> float(dice(one)[0])
       0.5
@@ -80,26 +76,18 @@ def mae(prob: Array, truth: Array) -> Array:
     Raises:
       ValueError: the shapes differ.
     """
-    if prob.shape != truth.shape or prob.ndim not in (3, 4):
-        raise ValueError(
-            f"probabilities of shape {prob.shape} and truth of shape {truth.shape}: both must be "
-            "the same (B, H, W, 1) or (B, H, W)"
-        )
-    xp, dtype = _namespace(prob, truth)
-    return xp.abs(prob.astype(dtype) - truth.astype(dtype)).mean(axis=tuple(range(1, prob.ndim)))
-
-
-def _namespace(*arrays: Array) -> tuple[Any, Any]:
-    if any(isinstance(array, jax.Array) for array in arrays):
-        return jnp, jnp.float32
-    return np, np.float64
+    check_slices(prob, truth)
+    xp, dtype = namespace(prob, truth)
+    error = truth.astype(dtype)
+    error -= prob.astype(dtype, copy=False)
+    return pixel_mean(xp.abs(error))
 
 
 def _ratio(top: Array, bottom: Array, nothing: Array, empty: str) -> Array:
     """Divides, and has `empty` decide where `bottom` is 0; `nothing` marks what is empty twice."""
     if empty not in EMPTY:
         raise ValueError(f"empty is {empty!r}, expected one of {', '.join(EMPTY)}")
-    xp, dtype = _namespace(top, bottom)
+    xp, dtype = namespace(top, bottom)
     undefined = bottom == 0
     instead = nothing.astype(dtype) if empty == "one" else xp.full(bottom.shape, xp.nan, dtype)
     safe = xp.where(undefined, xp.ones_like(bottom), bottom).astype(dtype)
