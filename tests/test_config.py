@@ -104,6 +104,15 @@ def test_ablation_rows_switch_modules_on_and_off():
         assert (*found, m.fusion) == expected
 
 
+@pytest.mark.parametrize("net", ["unet", "unetpp", "attention_unet"])
+def test_a_baseline_holds_the_settings_of_its_network_at_their_defaults(net):
+    config = load(f"baseline.py:net={net},data=slice_folder")
+    settings = config.model.to_dict()
+    assert config.data.name == "slice_folder"
+    assert models.build(**settings) == models.build(net, dtype="float32")
+    assert "fusion" not in settings
+
+
 @pytest.mark.parametrize("i", [1, 2, 3, 4, 5])
 def test_cif_supervises_the_first_i_stages_by_edges(i):
     model = load(f"c{i}f.py").model

@@ -91,7 +91,8 @@ def describe(setup: Setup, state: TrainState) -> str:
             *notes,
             f"network {c.model.name}: {count_parameters(state.params):,} parameters, "
             f"edges supervised at {', '.join(stages[0]) or 'none'}, "
-            f"masks at {', '.join(stages[1]) or 'none'}, fusion {c.model.fusion}",
+            f"masks at {', '.join(stages[1]) or 'none'}, "
+            f"fusion {getattr(setup.model, 'fusion', 'none')}",
             f"{c.data.size[0]}×{c.data.size[1]}, batch {c.batch_size} on {len(setup.devices)} "
             f"{setup.devices[0].device_kind} device(s); run folder {setup.workdir}",
         ]

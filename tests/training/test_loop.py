@@ -198,6 +198,14 @@ def test_training_on_what_is_scored_is_said(data_dir):
     assert "5 steps an epoch" in text
 
 
+def test_a_network_without_heads_and_fusion_is_described(data_dir, tmp_path):
+    config = tiny_config(data_dir)
+    config.model = {"name": "unet", "width": 4, "dtype": "float32"}
+    made = setup.make_setup(config, tmp_path)
+    text = setup.describe(made, setup.make_state(made))
+    assert "edges supervised at none, masks at none, fusion none" in text
+
+
 def test_dry_run_prints_and_trains_nothing(data_dir, tmp_path):
     text = setup.dry_run(tiny_config(data_dir))
     for words in ('"theta": 0.8', "parameters:", "supervised S5: (4, 32, 32, 1)", "GiB"):
