@@ -7,12 +7,20 @@ from typing import Any
 import flax.linen as nn
 
 from cosup_jax.models.cosup import CoSupNet, confidence_maps
+from cosup_jax.models.infnet import InfNet
 from cosup_jax.models.initialise import initialise
 from cosup_jax.models.output import SegOutput
+from cosup_jax.models.zoo import AttentionUNet, UNet, UNetPP
 
 __all__ = ["CoSupNet", "SegOutput", "available", "build", "confidence_maps", "initialise"]
 
-_NETWORKS: dict[str, type[nn.Module]] = {"cosup": CoSupNet}
+_NETWORKS: dict[str, type[nn.Module]] = {
+    "attention_unet": AttentionUNet,
+    "cosup": CoSupNet,
+    "infnet": InfNet,
+    "unet": UNet,
+    "unetpp": UNetPP,
+}
 
 
 def available() -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 # He et al. 2015: normal with variance 2 / fan_in, not truncated. `initialise` draws the same.
 kernel_init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
@@ -40,31 +41,36 @@ class Policy:
 class ConvNorm(nn.Module):
     """Convolution without bias, batch normalisation and, if asked, ReLU.
 
-    The padding is k // 2 on every side, so an odd kernel with stride s maps H to ceil(H / s) with
-    its centre on every s-th pixel (JAX's "SAME" would shift a strided kernel by one).
+    The padding is k // 2 on every side, times the dilation, so an odd kernel with stride s maps H
+    to ceil(H / s) with its centre on every s-th pixel (JAX's "SAME" would shift a strided kernel by
+    one).
 
     Attributes:
       features: output channels.
-      kernel: side of the square kernel.
+      kernel: side of the square kernel, or its height and width.
       stride: step in both directions.
       relu: whether a ReLU follows.
       policy: types and normalisation.
+      dilation: distance of the kernel's taps in both directions.
     """
 
     features: int
-    kernel: int = 3
+    kernel: int | tuple[int, int] = 3
     stride: int = 1
     relu: bool = True
     policy: Policy = Policy()
+    dilation: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps (B, H, W, C) to (B, H / stride, W / stride, features)."""
+        kernel = (self.kernel, self.kernel) if isinstance(self.kernel, int) else self.kernel
         x = nn.Conv(
             self.features,
-            (self.kernel, self.kernel),
+            kernel,
             strides=self.stride,
-            padding=self.kernel // 2,
+            padding=[(self.dilation * (k // 2),) * 2 for k in kernel],
+            kernel_dilation=self.dilation,
             use_bias=False,
             dtype=self.policy.dtype,
             kernel_init=kernel_init,
@@ -155,6 +161,19 @@ def resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
         return x
     shape = (x.shape[0], *size, x.shape[3])
     return jax.image.resize(x, shape, "bilinear", antialias=False)
+
+
+def double_aligned(x: jax.Array) -> jax.Array:
+    """Enlarges (B, h, w, C) to (B, 2h, 2w, C), bilinear with aligned corners.
+
+    The corner pixels of both grids have the same centres: output row i stands at input row
+    i (h − 1) / (2h − 1). `resize` instead aligns their outer borders.
+    """
+    h, w = x.shape[1:3]
+    # A single row is copied at any scale.
+    scale = np.array([(n - 1) / (m - 1) if m > 1 else 2 for n, m in ((2 * h, h), (2 * w, w))], "f4")
+    shape = (x.shape[0], 2 * h, 2 * w, x.shape[3])
+    return jax.image.scale_and_translate(x, shape, (1, 2), scale, (1 - scale) / 2, "bilinear")
 
 
 def check_image(x: jax.Array, multiple: int) -> None:

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cosup_jax.models.layers import ConvNorm, ResidualBlock, check_image, pointwise, resize
+from cosup_jax.models.layers import (
+    ConvNorm,
+    ResidualBlock,
+    check_image,
+    double_aligned,
+    pointwise,
+    resize,
+)
 
 
 def bilinear_1d(n_in: int, n_out: int) -> np.ndarray:
@@ -43,6 +50,18 @@ def test_resize_to_the_same_size_is_the_array_itself():
     assert resize(x, (4, 6)) is x
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5), (2, 3), (7, 4)])
+def test_doubling_with_aligned_corners_is_linear_between_them(height, width):
+    wanted = x = np.random.default_rng(height).standard_normal((2, height, width, 3))
+    for axis, n in ((1, height), (2, width)):
+        places = np.linspace(0, n - 1, 2 * n)
+        wanted = np.apply_along_axis(
+            lambda line, n=n, places=places: np.interp(places, np.arange(n), line), axis, wanted
+        )
+    found = jax.jit(double_aligned)(jnp.asarray(x, jnp.float32))
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
 def test_pointwise_of_bf16_sums_in_float32():
     x = jnp.ones((1, 1, 1, 512), jnp.bfloat16)
     found = pointwise(x, jnp.full((512, 1), 1.0078125), jnp.ones(1))
@@ -59,6 +78,17 @@ def test_strided_convolution_is_centred_on_every_second_pixel():
     params = {**variables["params"], "conv": {"kernel": kernel}}
     found = layer.apply({**variables, "params": params}, x, False)
     np.testing.assert_allclose(found[0, ..., 0], x[0, ::2, ::2, 0], rtol=1e-4)
+
+
+def test_a_dilated_oblong_kernel_keeps_the_size_and_its_centre():
+    x = np.zeros((1, 9, 9, 1), np.float32)
+    x[0, 4, 4] = 1
+    layer = ConvNorm(1, (1, 3), relu=False, dilation=3)
+    variables = layer.init(jax.random.key(0), x, False)
+    params = {**variables["params"], "conv": {"kernel": np.ones((1, 3, 1, 1), np.float32)}}
+    found = layer.apply({**variables, "params": params}, x, False)[0, ..., 0]
+    assert np.argwhere(np.asarray(found) > 0.5).tolist() == [[4, 1], [4, 4], [4, 7]]
+    assert found.shape == (9, 9)
 
 
 def test_normalisation_keeps_nine_tenths_of_the_old_statistics():
