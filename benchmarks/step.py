@@ -1,0 +1,193 @@
+"""How fast a step is: this package beside the plain PyTorch form of the same network.
+
+    python benchmarks/step.py --devices cpu --repeats 5 --out step_cpu.json
+    python benchmarks/step.py --devices gpu --precision tf32 --repeats 30 --out step_gpu.json
+
+Times ResUNet_C2F on a batch of random slices: `train` is forward, joint loss, backward and Adam;
+`infer` the probabilities alone. PyTorch (`pip install -e ".[torch]"`) is tried with contiguous and
+channels_last tensors, eager and compiled. Each form has a process of its own, and in every round
+each takes its turn, so that a noisy machine is noisy for all. Prints Markdown and writes JSON.
+Needs Linux.
+
+Ratios are medians over the rounds. Of the fractions, "matrix rate" is FLOP/s over those of a large
+matrix product of the same precision, "bandwidth" bytes/s over those of copying an array, the better
+of the frameworks each, measured in the same rounds. FLOPs and bytes of the package are XLA's;
+PyTorch counts the FLOPs of convolutions only, and no bytes.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import step_report
+from step_job import Job
+
+FRAMEWORKS = {
+    "jax": ("",),
+    "torch": ("contiguous", "channels_last"),
+    "torch.compile": ("contiguous", "channels_last"),
+}
+WORKS = ("train", "infer")
+BURST_SECONDS = 0.3  # short steps are timed several at a time
+
+
+class Process:
+    """A worker, the job it has, and what is known of it."""
+
+    def __init__(self, job: Job, folder: Path):
+        self.job = job
+        self.folder = folder
+        self.log = folder / "log.txt"
+        self.facts: dict[str, Any] = {}
+        self.seconds: list[float] = []
+        self.steps = 1
+        environment = os.environ | {
+            "JAX_PLATFORMS": {"cpu": "cpu", "gpu": "cuda"}[job.device],
+            "JAX_ENABLE_COMPILATION_CACHE": "false",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+            "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
+            "OMP_NUM_THREADS": str(job.threads),
+        }
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, Path(__file__).with_name("step_worker.py"), _json(job)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=environment,
+            )
+
+    @property
+    def failed(self) -> bool:
+        """Whether a request ended with an error."""
+        return "error" in self.facts
+
+    def ask(self, do: str, **details: Any) -> dict[str, Any]:
+        """Sends a request and waits for its answer; an error is kept in `facts`."""
+        try:
+            self.process.stdin.write(json.dumps({"do": do, **details}) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            last = self.log.read_text().strip().splitlines()[-1:]
+            line = json.dumps({"error": f"ended with status {self.process.wait()}: {last}"})
+        answer = json.loads(line)
+        if "error" in answer:
+            self.facts |= answer
+        return answer
+
+    def prepare(self) -> None:
+        """Has the worker compile and warm up, measures memory, and decides the steps per turn."""
+        self.facts |= self.ask("prepare")
+        for do in ("memory", "run"):
+            if not self.failed:
+                self.facts |= self.ask(do, **({"steps": 1} if do == "run" else {}))
+        if not self.failed:
+            self.steps = math.ceil(BURST_SECONDS / self.facts.pop("seconds"))
+
+    def turn(self) -> None:
+        """Times the job once."""
+        answer = self.ask("run", steps=self.steps)
+        if not self.failed:
+            self.seconds.append(answer["seconds"])
+
+    def close(self) -> None:
+        """Ends the worker."""
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def main() -> None:
+    """Times all jobs, prints the table and writes it."""
+    arguments = parse_arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        processes = [
+            Process(job, Path(tempfile.mkdtemp(dir=folder))) for job in make_jobs(arguments)
+        ]
+        try:
+            for process in processes:
+                print(f"preparing {process.job.work}, {process.job.name}", file=sys.stderr)
+                process.prepare()
+            for _, process in itertools.product(range(arguments.repeats), processes):
+                if not process.failed:
+                    process.turn()
+        finally:
+            for process in processes:
+                process.close()
+    settings = {name: value for name, value in vars(arguments).items() if name != "out"}
+    report = step_report.make_report(settings, processes)
+    print(step_report.table(report))
+    if arguments.out:
+        arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Returns the command line's arguments."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--devices", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--precision", choices=("fp32", "tf32", "bf16"), default="fp32")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--framework", type=_choices(FRAMEWORKS), default=list(FRAMEWORKS))
+    parser.add_argument("--mode", type=_choices(WORKS), default=list(WORKS))
+    parser.add_argument("--repeats", type=int, default=10, help="rounds")
+    parser.add_argument("--out", type=Path, help="JSON of everything measured")
+    arguments = parser.parse_args()
+    if arguments.precision == "tf32" and arguments.devices == "cpu":
+        parser.error("--precision tf32 is for GPUs; a CPU has fp32 and bf16")
+    return arguments
+
+
+def make_jobs(arguments: argparse.Namespace) -> list[Job]:
+    """Returns the ceilings of the frameworks, then all forms of the work."""
+    libraries = sorted({framework.partition(".")[0] for framework in arguments.framework})
+    wanted = [(library, "", work) for work in step_report.CEILINGS for library in libraries]
+    for work, framework in itertools.product(arguments.mode, arguments.framework):
+        wanted += [(framework, layout, work) for layout in FRAMEWORKS[framework]]
+    return [
+        Job(
+            framework=framework,
+            layout=layout,
+            work=work,
+            device=arguments.devices,
+            precision=arguments.precision,
+            batch=arguments.batch,
+            size=arguments.size,
+            width=arguments.width,
+            threads=arguments.threads,
+        )
+        for framework, layout, work in wanted
+    ]
+
+
+def _choices(known: Any):
+    def parse(text: str) -> list[str]:
+        chosen = text.split(",")
+        if unknown := sorted(set(chosen) - set(known)):
+            raise argparse.ArgumentTypeError(f"{unknown}: expected some of {', '.join(known)}")
+        return chosen
+
+    return parse
+
+
+def _json(job: Job) -> str:
+    return json.dumps(dataclasses.asdict(job))
+
+
+if __name__ == "__main__":
+    main()
