@@ -4,11 +4,14 @@ A configuration file may take an argument after a colon, always of the form
 `name=value[,name=value]`: `--config=configs/ablation.py:row=esm+assm,data=slice_folder`.
 """
 
+import ast
 import difflib
+import functools
 import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import ml_collections
@@ -99,6 +102,45 @@ def check_overrides(config: ml_collections.ConfigDict, argv: Sequence[str]) -> N
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"; the nearest is --config.{near[0]}" if near else ""
             raise ConfigError(f"there is no field --config.{name}{hint}")
+
+
+def override(config: ml_collections.ConfigDict, arguments: Sequence[str]) -> None:
+    """Sets fields as the command line of train.py does, each argument being `--config.name=value`.
+
+    Raises:
+      ConfigError: a name that is no field, with the nearest one, or a value of another type.
+    """
+    check_overrides(config, arguments)
+    for argument in arguments:
+        name, _, text = argument.lstrip("-").removeprefix("config.").partition("=")
+        *groups, field = name.split(".")
+        old = functools.reduce(getattr, groups, config)[field]
+        try:
+            value = text if isinstance(old, str | NoneType) else ast.literal_eval(text)
+            config.update_from_flattened_dict({name: value})
+        except (SyntaxError, TypeError, ValueError) as error:
+            raise ConfigError(f"{argument}: expected a value like {old!r}") from error
+
+
+def from_json(text: str) -> ml_collections.ConfigDict:
+    """Returns the configuration of a run from its config.json; lists become the tuples they were.
+
+    Raises:
+      ConfigError: not a JSON object.
+    """
+    try:
+        fields = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"not the configuration of a run: {error}") from error
+    if not isinstance(fields, dict):
+        raise ConfigError("not the configuration of a run: expected a JSON object")
+    return ml_collections.ConfigDict(_with_tuples(fields))
+
+
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_tuples(entry) for name, entry in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def to_json(config: ml_collections.ConfigDict) -> str:

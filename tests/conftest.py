@@ -1,5 +1,6 @@
 """The strict environment all tests run in: four fake CPU devices, no silent rank promotion."""
 
+import fcntl
 import os
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -13,6 +14,25 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", os.path.abspath(".jax_cache"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """The folder of a finished run on tiny phantoms, made once for all processes; only to be read.
+
+    Its dataset lies in the folder `tfds` beside it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with open(shared / "tiny_run.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "tiny_run").exists():
+            from cosup_jax.training.loop import train_and_evaluate
+            from tests.phantoms import tiny_config
+
+            train_and_evaluate(tiny_config(shared / "tfds"), shared / "tiny_run_unfinished")
+            (shared / "tiny_run_unfinished").rename(shared / "tiny_run")
+    return shared / "tiny_run"
 
 
 @pytest.fixture

@@ -113,26 +113,36 @@ def load_weights(run: str, state: TrainState) -> TrainState:
     Raises:
       CheckpointError: no checkpoint there, or the network is another one; the tensors are named.
     """
-    folder = Path(run).expanduser() / FOLDER
+    try:
+        weights, _ = read_best(Path(run).expanduser())
+    except CheckpointError as error:
+        raise CheckpointError(f"--config.init={run}: {error}") from error
+    wanted = {"params": state.params, "batch_stats": state.batch_stats}
+    _check_same_tensors(weights, wanted, run)
+    return state.replace(**jax.tree.map(lambda w, _: w, weights, wanted))
+
+
+def read_best(workdir: Path) -> tuple[dict[str, Any], int]:
+    """Reads the weights of a run's best epoch by validation Dice, whatever its network is.
+
+    Returns:
+      `{"params": …, "batch_stats": …}` as NumPy arrays, and the epoch.
+
+    Raises:
+      CheckpointError: no complete checkpoint there.
+    """
+    folder = workdir / FOLDER
     if not folder.is_dir():
-        raise CheckpointError(
-            f"--config.init={run}: no checkpoints in {folder}; give the folder of a finished run"
-        )
-    with ocp.CheckpointManager(
-        folder.resolve(),
-        options=ocp.CheckpointManagerOptions(
-            best_fn=lambda metrics: metrics["dice"], read_only=True
-        ),
-    ) as manager:
+        raise CheckpointError(f"no checkpoints in {folder}; give the folder of a finished run")
+    options = ocp.CheckpointManagerOptions(best_fn=lambda metrics: metrics["dice"], read_only=True)
+    with ocp.CheckpointManager(folder.resolve(), options=options) as manager:
         epoch = manager.best_step()
         if epoch is None:
-            raise CheckpointError(f"--config.init={run}: {folder} holds no complete checkpoint")
+            raise CheckpointError(f"{folder} holds no complete checkpoint")
         found = manager.restore(epoch, args=ocp.args.Composite(state=ocp.args.StandardRestore()))
     saved = found.state["train"]
     weights = {name: saved[name] for name in ("params", "batch_stats")}
-    wanted = {"params": state.params, "batch_stats": state.batch_stats}
-    _check_same_tensors(weights, wanted, run)
-    return state.replace(**jax.tree.map(lambda w, _: np.asarray(w), weights, wanted))
+    return jax.tree.map(np.asarray, weights), epoch
 
 
 def _check_same_tensors(found: Any, wanted: Any, run: str) -> None:

@@ -8,17 +8,15 @@ from pathlib import Path
 
 import grain
 import jax
-import jax.numpy as jnp
 import optax
 import tensorflow_datasets as tfds
 from flax import linen as nn
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax import losses, models
+from cosup_jax import losses
 from cosup_jax.data import datasets, pipeline
-from cosup_jax.data.preprocess import Preprocessing
-from cosup_jax.training import checkpoints, logs, parallel
+from cosup_jax.training import checkpoints, logs, parallel, runs
 from cosup_jax.training.state import TrainState, count_parameters, create_state, make_optimizer
 
 # Fields that may change between a run and its continuation without changing what it computes.
@@ -44,9 +42,10 @@ class Setup:
 
     def open(self, split: str) -> grain.MapDataset:
         """Opens a split prepared for the network."""
-        data = self.config.data
-        settings = Preprocessing(tuple(data.size), tuple(data.window))
-        return pipeline.open_split(self.builder, split, settings, cache_gib=data.cache_gib)
+        settings = runs.preprocessing(self.config)
+        return pipeline.open_split(
+            self.builder, split, settings, cache_gib=self.config.data.cache_gib
+        )
 
 
 def make_setup(config: ConfigDict, workdir: Path) -> Setup:
@@ -60,8 +59,7 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
         mask_values=data.mask_values,
     )
     devices = parallel.choose_devices(config.devices, config.batch_size)
-    model_settings = config.model.to_dict() | {"dtype": jnp.dtype(config.model.dtype)}
-    model = models.build(**model_settings, axis_name=parallel.AXIS)
+    model = runs.build_model(config, parallel.AXIS)
     datasets.prepare(builder, data.source)
     loss = functools.partial(losses.joint_loss, **config.loss.to_dict())
     return Setup(
@@ -106,7 +104,7 @@ def keep_description(setup: Setup) -> None:
       RunMismatch: naming the fields that differ.
     """
     setup.workdir.mkdir(parents=True, exist_ok=True)
-    config_path, data_path = setup.workdir / "config.json", setup.workdir / "data.json"
+    config_path, data_path = setup.workdir / runs.CONFIG, setup.workdir / "data.json"
     config_json = configuration.to_json(setup.config)
     used = [s for s in (setup.config.data.train, setup.config.data.validation)]
     data = {

@@ -67,7 +67,7 @@ def test_every_patient_is_tested_on_once(published, tmp_path):
 
 
 def test_what_is_left_out_is_said(published, caplog):
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="absl"):
         found = mosmed.annotated_cases(published)
     assert [case.case_id for case in found] == dummy.ANNOTATED
     assert "1 studies of CT-1 have no mask, and are left out" in caplog.text

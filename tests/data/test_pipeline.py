@@ -83,7 +83,7 @@ def test_a_dataset_is_described_and_its_content_identified(tiny, tmp_path):
 
 
 def test_unknown_datasets_and_configurations_list_those_there_are():
-    with pytest.raises(ValueError, match="covid_semiseg, lung_phantom, slice_folder"):
+    with pytest.raises(ValueError, match=r"covid_semiseg, .*, slice_folder"):
         datasets.make_builder("lung_phantm")
     with pytest.raises(ValueError, match="'default', 'tiny'"):
         datasets.make_builder("lung_phantom", config="huge")

@@ -1,0 +1,67 @@
+"""The command line of the package: `python -m cosup_jax COMMAND …`.
+
+A command is a module of `cosup_jax.commands` with the functions `add_arguments(parser)` and
+`run(arguments) -> int`, the exit status. It is imported only when it is asked for, so that help and
+mistakes are answered at once. Arguments of the form `--config.name=value` are collected in
+`arguments.overrides`, for `config.override`; a command that has `add_arguments` define
+`overrides=None` takes none.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from absl import logging
+
+# In the order in which they are listed.
+COMMANDS: dict[str, str] = {}
+_OVERRIDE = "--config."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+      argv: the arguments after the program's name; None for those of the process.
+
+    Returns:
+      0, or 1 where there is something for the user to mend, which is then said in one sentence. A
+      wrong command line ends the process with 2, as `argparse` does.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    overrides = [text for text in given if text.startswith(_OVERRIDE)]
+    given = [text for text in given if not text.startswith(_OVERRIDE)]
+    parser = argparse.ArgumentParser(prog="python -m cosup_jax", description=_listed())
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
+    name = parser.parse_args(given[:1]).command
+    command = importlib.import_module(f"cosup_jax.commands.{name}")
+    parser = argparse.ArgumentParser(
+        prog=f"python -m cosup_jax {name}",
+        description=command.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(overrides=())
+    command.add_arguments(parser)
+    arguments = parser.parse_args(given[1:])
+    if overrides:
+        if arguments.overrides is None:
+            parser.error(f"{overrides[0]}: this command reads no configuration")
+        arguments.overrides = overrides
+    logging.set_verbosity(logging.WARNING)
+    try:
+        return command.run(arguments)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\n{parser.prog}: interrupted", file=sys.stderr)
+        return 1
+
+
+def _listed() -> str:
+    rows = [f"  {name:<12}{summary}" for name, summary in COMMANDS.items()]
+    return "\n".join(
+        ["Commands (training is train.py; datasets are python -m tfds_builders):", *rows]
+    )

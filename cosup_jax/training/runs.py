@@ -1,0 +1,74 @@
+"""A finished run opened again: its configuration, its network, the weights of its best epoch."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from cosup_jax import config as configuration
+from cosup_jax import models
+from cosup_jax.data.preprocess import Preprocessing
+from cosup_jax.training import checkpoints
+
+CONFIG = "config.json"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """A trained network with all that is needed to use it.
+
+    Attributes:
+      workdir: the run's folder.
+      config: its configuration, as overridden.
+      model: the network, for one device.
+      variables: `{"params": …, "batch_stats": …}` of the best epoch, NumPy arrays.
+      epoch: that epoch.
+    """
+
+    workdir: Path
+    config: ConfigDict
+    model: nn.Module
+    variables: dict[str, Any]
+    epoch: int
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a slice must be prepared for the network."""
+        return preprocessing(self.config)
+
+
+def open_run(workdir: str | Path, overrides: Sequence[str] = ()) -> Run:
+    """Opens a run's folder.
+
+    Args:
+      workdir: the folder.
+      overrides: `--config.name=value` each, set after the run's own configuration is read.
+
+    Raises:
+      CheckpointError: no complete checkpoint there.
+      ConfigError: no configuration there, or a wrong override.
+    """
+    folder = Path(workdir).expanduser()
+    path = folder / CONFIG
+    if not path.is_file():
+        raise configuration.ConfigError(f"no {CONFIG} in {folder}; give the folder of a run")
+    config = configuration.from_json(path.read_text())
+    configuration.override(config, overrides)
+    variables, epoch = checkpoints.read_best(folder)
+    return Run(folder, config, build_model(config), jax.device_get(variables), epoch)
+
+
+def build_model(config: ConfigDict, axis_name: str | None = None) -> nn.Module:
+    """Builds the network that a configuration's section `model` describes."""
+    settings = config.model.to_dict() | {"dtype": jnp.dtype(config.model.dtype)}
+    return models.build(**settings, axis_name=axis_name)
+
+
+def preprocessing(config: ConfigDict) -> Preprocessing:
+    """Returns the settings that a configuration's section `data` has for slices."""
+    return Preprocessing(tuple(config.data.size), tuple(config.data.window))
