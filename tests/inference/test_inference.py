@@ -1,0 +1,32 @@
+"""Probabilities of slices, with and without flips."""
+
+import numpy as np
+import pytest
+
+from cosup_jax import inference
+from cosup_jax.training import runs
+
+
+@pytest.fixture(scope="module")
+def run(tiny_run):
+    return runs.open_run(tiny_run)
+
+
+@pytest.fixture(scope="module")
+def image():
+    return np.random.default_rng(0).standard_normal((2, 32, 32, 1)).astype(np.float32)
+
+
+def test_probabilities_are_the_sigmoid_of_the_logits(run, image):
+    found = inference.make_predictor(run.model, run.variables)(image)
+    logits = run.model.apply(run.variables, image, train=False).logits[..., 0]
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)), atol=1e-5)
+
+
+def test_with_flips_a_flipped_slice_has_the_flipped_result(run, image):
+    predict = inference.make_predictor(run.model, run.variables, tta=True)
+    found = predict(image)
+    assert found.shape == (2, 32, 32)
+    for axis in (1, 2):
+        np.testing.assert_allclose(predict(np.flip(image, axis)), np.flip(found, axis), atol=1e-5)
+    assert not np.allclose(found, inference.make_predictor(run.model, run.variables)(image))
