@@ -1,0 +1,62 @@
+"""Puts together the slices that the published small weights are trained on, as one slice folder.
+
+    python benchmarks/weights_data.py --volumes FOLDER --semiseg FOLDER --out FOLDER
+
+`--volumes` is a slice folder (`train`, `val`, with index files) of the 20-volume set, `--semiseg`
+COVID-SemiSeg as published. The training split gets all slices of the first's training patients and
+the 50 training slices of the second; validation is the first's. The 48 test slices are not touched.
+Train with `--config.data.name=slice_folder --config.data.source=OUT`.
+"""
+
+import argparse
+import csv
+import shutil
+from pathlib import Path
+
+DOCTOR = "TrainingSet/LungInfection-Train/Doctor-label"
+COLUMNS = ("file", "case", "patient", "slice")
+
+
+def main() -> None:
+    """Copies the files and writes the index of each split."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name in ("volumes", "semiseg", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    arguments = parser.parse_args()
+    for split in ("train", "val"):
+        rows = copy_volumes(arguments.volumes, split, arguments.out)
+        if split == "train":
+            rows += copy_semiseg(arguments.semiseg, arguments.out / split)
+        with (arguments.out / f"{split}_index.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerows([COLUMNS, *rows])
+        print(f"{split}: {len(rows)} slices")
+
+
+def copy_volumes(folder: Path, split: str, out: Path) -> list[tuple[str, str, str, int]]:
+    """Copies a split of a slice folder and returns its index rows."""
+    with (folder / f"{split}_index.csv").open(newline="") as file:
+        index = list(csv.DictReader(file))
+    for kind in ("image", "mask"):
+        shutil.copytree(folder / split / kind, out / split / kind)
+    return [
+        (row["file"], row["case"], row["patient"], int(Path(row["file"]).stem.rsplit("_", 1)[1]))
+        for row in index
+    ]
+
+
+def copy_semiseg(folder: Path, out: Path) -> list[tuple[str, str, str, int]]:
+    """Copies the 50 training slices; whose they are is unknown, so their patient stays empty."""
+    rows = []
+    for image in sorted((folder / DOCTOR / "Imgs").glob("*.jpg")):
+        stem = f"semiseg-{image.stem}"
+        shutil.copy(image, out / "image" / f"{stem}.jpg")
+        shutil.copy(folder / DOCTOR / "GT" / f"{image.stem}.png", out / "mask" / f"{stem}.png")
+        rows.append((f"{stem}.jpg", stem, "", 0))
+    return rows
+
+
+if __name__ == "__main__":
+    main()
