@@ -25,6 +25,7 @@ UNKNOWN_PATIENT = ""
 MAX_CLASS = 3
 MAX_LUNG = 2
 UINT16_OFFSET = 32768
+_AIR = -500  # air is -1000 HU, and no chest volume in HU is without some
 
 
 class ExampleError(ValueError):
@@ -128,6 +129,17 @@ def _labels(
         found = sorted(set(np.unique(labels).tolist()) - set(range(largest + 1)))
         raise ExampleError(f"{what} holds the values {found[:8]}, expected 0..{largest}")
     return labels.astype(np.uint8)[..., None]
+
+
+def judge_intensity(lowest: float, highest: float) -> str:
+    """Returns `hu`, `grey8` or `unknown` for a volume, judged by the range of its values.
+
+    >>> judge_intensity(-1000, 400), judge_intensity(0, 255), judge_intensity(0, 1)
+    ('hu', 'grey8', 'unknown')
+    """
+    if lowest <= _AIR:
+        return "hu"
+    return "grey8" if lowest >= 0 and 1 < highest <= 255 else "unknown"
 
 
 def intensity_name(label: int) -> str:

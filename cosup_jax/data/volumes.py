@@ -20,6 +20,7 @@ import numpy as np
 from absl import logging
 from nibabel.spatialimages import HeaderDataError
 
+from cosup_jax.data import schema
 from cosup_jax.data.geometry import TOLERANCE, Grid
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -34,7 +35,6 @@ _INT16 = np.iinfo(np.int16)
 _WHOLE = 1e-3  # a label may be this far from a whole number, as scaled files have them
 _UNDECLARED = 255
 _SMALLEST = 1e-9  # mm³; a voxel of less is none
-_AIR = -500  # air is -1000 HU, and no chest volume in HU is without some
 _LARGEST = 1 << 24  # up to here float32, in which the intercept is kept, has every whole number
 _DAMAGE = (OSError, EOFError, zlib.error, ValueError, OverflowError, HeaderDataError)
 # All of a header that says where the voxels lie; nothing else is copied to another file.
@@ -99,7 +99,7 @@ def read_volume(path: Path) -> Volume:
     if not whole or lowest < _INT16.min or highest > _INT16.max:
         intercept = lowest - slope * _INT16.min
         _fill(stored, header, path, lambda slab: np.rint((np.float64(slab) - intercept) / slope))
-    return Volume(path, grid, stored, slope, intercept, _intensity(lowest, highest))
+    return Volume(path, grid, stored, slope, intercept, schema.judge_intensity(lowest, highest))
 
 
 def read_labels(
@@ -149,7 +149,7 @@ def read_labels(
     return image.grid.to_axial(stored)
 
 
-def write_labels(path: Path, labels: np.ndarray, image: Path) -> None:
+def write_labels(path: Path, labels: np.ndarray, image: Path, *, step: float = 1.0) -> None:
     """Writes axial labels as a NIfTI volume on the grid of the CT volume that they belong to.
 
     Of the image's header only the geometry is copied, so that no name or date travels along.
@@ -158,6 +158,7 @@ def write_labels(path: Path, labels: np.ndarray, image: Path) -> None:
       path: the file to write, `.nii` or `.nii.gz`.
       labels: (Z, H, W) uint8, in the axial view.
       image: the CT volume's file.
+      step: what the file says one stored unit is worth; 1/255 for probabilities in 0..255.
 
     Raises:
       VolumeError: the image cannot be read, or its axial view has another shape.
@@ -173,7 +174,9 @@ def write_labels(path: Path, labels: np.ndarray, image: Path) -> None:
     header = nib.Nifti1Header()
     for field in _GEOMETRY:
         header[field] = source[field]
-    nib.save(nib.Nifti1Image(np.asarray(stored, np.uint8), None, header, dtype=np.uint8), path)
+    written = nib.Nifti1Image(np.asarray(stored, np.uint8), None, header, dtype=np.uint8)
+    written.header.set_slope_inter(step, 0)
+    nib.save(written, path)
 
 
 @contextmanager
@@ -292,9 +295,3 @@ def _read_int16(header: nib.Nifti1Header, path: Path) -> tuple[np.ndarray, float
         whole = whole and (slab.dtype.kind in "iu" or bool((slab == np.rint(slab)).all()))
         stored[..., part] = np.clip(slab, _INT16.min, _INT16.max)
     return stored, lowest, highest, whole
-
-
-def _intensity(lowest: float, highest: float) -> str:
-    if lowest <= _AIR:
-        return "hu"
-    return "grey8" if lowest >= 0 and 1 < highest <= 255 else "unknown"
