@@ -60,10 +60,13 @@ class CtSliceBuilder(  # type: ignore[call-arg]
         together, instead of refusing to build. Every case is then read once beforehand.
       patients_apart: False where a split by slices, as of a paper, knowingly has the same patients
         in two splits; the build then warns instead of refusing. `info.metadata` keeps it.
+      collection: names those whose slices have an unknown patient, where other datasets hold slices
+        of the same people; see `datasets.check_apart`.
     """
 
     skip_bad = False
     patients_apart = True
+    collection = ""
     _on_beam = False
 
     def _info(self) -> tfds.core.DatasetInfo:

@@ -2,7 +2,8 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,65 @@ def describe(builder: tfds.core.DatasetBuilder) -> str:
     if warning:
         rows.append(f"  note: {warning}")
     return "\n".join([f"dataset {builder.info.full_name}", *rows])
+
+
+def people(builder: tfds.core.DatasetBuilder, split: str) -> dict[str, Any]:
+    """Returns whose slices a split holds, to be kept with a run trained on it.
+
+    Args:
+      builder: a built dataset.
+      split: its name, TFDS slicing allowed; of a part, all patients of the whole are returned.
+
+    Returns:
+      `dataset`, its full name; `patients`, their ids; `collection`, the builder's.
+    """
+    names = re.findall(r"\w+", re.sub(r"\[.*?\]", "", split))
+    known = builder.info.metadata["patients"]
+    return {
+        "dataset": builder.info.full_name,
+        "patients": sorted(set().union(*(known[name] for name in names))),
+        "collection": builder.collection,
+    }
+
+
+def check_apart(
+    builder: tfds.core.DatasetBuilder, split: str, trained_on: Mapping[str, Any]
+) -> str:
+    """Refuses to score a network on patients of another dataset that it was trained on.
+
+    Several datasets are of the same people: those of `covid_ct_seg` are in `covid_chestct`,
+    `cosup_covid` and `covid_semiseg` too. Splits of one dataset were compared when it was built.
+
+    Args:
+      builder: the dataset to score on.
+      split: its split.
+      trained_on: `people` of the split trained on.
+
+    Returns:
+      A sentence of warning where patients are shared by design or not all known, or nothing.
+
+    Raises:
+      PatientOverlapError: naming some of the patients that both datasets hold.
+    """
+    scored = people(builder, split)
+    if scored["dataset"] == trained_on["dataset"] and not builder.info.metadata["patients_apart"]:
+        return f"{scored['dataset']} has the same patients in several splits, by design"
+    shared = set(scored["patients"]) & set(trained_on["patients"])
+    unknown = schema.UNKNOWN_PATIENT in shared
+    shared -= {schema.UNKNOWN_PATIENT}
+    if scored["dataset"] != trained_on["dataset"]:
+        if unknown and scored["collection"] == trained_on["collection"] != "":
+            shared.add(scored["collection"])
+        if shared:
+            raise splits.PatientOverlapError(
+                f"{split} of {scored['dataset']} holds patients that were trained on, in "
+                f"{trained_on['dataset']}: {', '.join(sorted(shared)[:5])}. Such a score says "
+                "nothing; score on other data"
+            )
+    return splits.unknown_patients_warning(
+        {f"the data trained on ({trained_on['dataset']})": trained_on["patients"]}
+        | {f"{split} of {scored['dataset']}": scored["patients"]}
+    )
 
 
 def evaluation_split(builder: tfds.core.DatasetBuilder, wanted: str, validation: str) -> str:

@@ -111,6 +111,7 @@ def keep_description(setup: Setup) -> None:
         "dataset": setup.builder.info.full_name,
         "fingerprint": datasets.fingerprint(setup.builder, used),
         "splits": used,
+        "trained_on": datasets.people(setup.builder, setup.config.data.train),
     }
     # A run that failed before its first checkpoint may be started again with other settings.
     if config_path.exists() and checkpoints.exist(setup.workdir):

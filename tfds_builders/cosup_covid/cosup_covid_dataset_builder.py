@@ -53,6 +53,7 @@ class Builder(CtSliceBuilder):
         "Give the folder with --config.data.source=FOLDER, or to tfds build with "
         f"--manual_dir=FOLDER. {NO_DATA_NEEDED}"
     )
+    collection = medseg_covid.COLLECTION
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)

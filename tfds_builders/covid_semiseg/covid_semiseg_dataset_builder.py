@@ -13,6 +13,7 @@ from absl import logging
 from cosup_jax.data import images, schema, slice_files, splits
 from cosup_jax.data.builder import NO_DATA_NEEDED, Case, CtSliceBuilder
 from tfds_builders.covid_ct_seg import covid_ct_seg_dataset_builder as covid_ct_seg
+from tfds_builders.medseg_covid import medseg_covid_dataset_builder as medseg_covid
 
 DOCTOR = "TrainingSet/LungInfection-Train/Doctor-label"
 DOCTOR_CLASSES = "TrainingSet/MultiClassInfection-Train"
@@ -80,6 +81,7 @@ class Builder(CtSliceBuilder):
         "All of it comes in one download. Give the folder with --config.data.source=FOLDER, or to "
         f"tfds build with --manual_dir=FOLDER. {NO_DATA_NEEDED}"
     )
+    collection = medseg_covid.COLLECTION
 
     def cases(self, dl_manager: tfds.download.DownloadManager) -> Mapping[str, Sequence[Case]]:
         """Lists train, validation, test and, in the configuration `default`, unlabelled."""

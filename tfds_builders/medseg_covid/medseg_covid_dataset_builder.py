@@ -17,6 +17,8 @@ from cosup_jax.data.volume_files import LabelFile, VolumeFiles
 LABELLED_SLICES = 100
 UNLABELLED_SLICES = 10
 PUBLISHED_VOLUMES = 9
+# The 100 slices are known by nothing else; covid_semiseg has 98 of them.
+COLLECTION = "the 100 slices of MedSeg"
 MASK_VALUES = {0: 0, 1: 1, 2: 2, 3: 3}
 # The publisher does not say which of the two lungs is which number, so neither do we.
 LUNG_VALUES = {0: 0, 1: 1, 2: 1}
@@ -67,6 +69,7 @@ class Builder(CtSliceBuilder):
         "(.nii is read as well.) Give the folder with --config.data.source=FOLDER, or to tfds "
         f"build with --manual_dir=FOLDER. {NO_DATA_NEEDED}"
     )
+    collection = COLLECTION
 
     def cases(self, dl_manager: tfds.download.DownloadManager) -> Mapping[str, Sequence[Case]]:
         """Lists train, validation and test, and with `slices100` the unlabelled ones."""

@@ -1,0 +1,75 @@
+"""No network is scored on patients of another dataset whom it was trained on."""
+
+import pytest
+
+from cosup_jax.data import datasets
+from cosup_jax.data.splits import PatientOverlapError
+from tests.dummy import write
+
+COVID_CT_SEG = ("covid_ct_seg", "fold0")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Builds the dummy data of a dataset by name and configuration, each once."""
+    root = tmp_path_factory.mktemp("datasets")
+
+    def build(name, config):
+        source = root / name
+        if not source.exists():
+            write.write(name, source)
+        builder = datasets.make_builder(name, config=config, data_dir=str(root / "tfds"))
+        datasets.prepare(builder, str(source))
+        return builder
+
+    return build
+
+
+SHARED = {
+    "another fold": (COVID_CT_SEG, "train", ("covid_ct_seg", "fold2"), "test"),
+    "another packing": (COVID_CT_SEG, "train", ("covid_chestct", "fold2"), "test"),
+    "and the other way round": (("covid_chestct", "fold2"), "train", COVID_CT_SEG, "test"),
+    "a part of a split": (COVID_CT_SEG, "train[:1]", ("covid_chestct", "fold0"), "train"),
+    "joined splits": (COVID_CT_SEG, "train+test", ("covid_chestct", "fold0"), "test"),
+    "pseudo-labelled slices": (("covid_semiseg", "pseudo"), "train", COVID_CT_SEG, "validation"),
+    "unlabelled slices": (COVID_CT_SEG, "test", ("covid_semiseg", "default"), "unlabelled"),
+    "the paper's own dataset": (("cosup_covid", "patient"), "train", COVID_CT_SEG, "test"),
+    "slices of unknown patients": (
+        ("medseg_covid", "slices100"),
+        "train",
+        ("covid_semiseg", "default"),
+        "test",
+    ),
+}
+
+
+@pytest.mark.parametrize("row", SHARED)
+def test_shared_patients_are_refused(built, row):
+    trained, train, scored, split = SHARED[row]
+    whose = datasets.people(built(*trained), train)
+    with pytest.raises(PatientOverlapError) as caught:
+        datasets.check_apart(built(*scored), split, whose)
+    assert f"{split} of {'/'.join(scored)}/1.0.0 holds patients that were trained on, in" in str(
+        caught.value
+    )
+
+
+def test_the_same_fold_of_another_packing_may_be_scored(built):
+    whose = datasets.people(built(*COVID_CT_SEG), "train+validation")
+    assert whose["patients"]
+    assert datasets.check_apart(built("covid_chestct", "fold0"), "test", whose) == ""
+
+
+def test_where_nobody_can_tell_it_is_said(built):
+    whose = datasets.people(built(*COVID_CT_SEG), "train")
+    assert "test of covid_semiseg/default/1.0.0 are not all known" in datasets.check_apart(
+        built("covid_semiseg", "default"), "test", whose
+    )
+    leaky = built("cosup_covid", "paper")
+    said = datasets.check_apart(leaky, "test", datasets.people(leaky, "train"))
+    assert said == "cosup_covid/paper/1.0.0 has the same patients in several splits, by design"
+
+
+def test_the_splits_of_one_dataset_were_compared_when_it_was_built(built):
+    builder = built(*COVID_CT_SEG)
+    assert datasets.check_apart(builder, "test", datasets.people(builder, "train")) == ""
