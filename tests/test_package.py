@@ -55,7 +55,8 @@ def files_of_source() -> set[str]:
                 "TAGS.txt",
                 "checksums.tsv",
             )
-            if path.suffix == ".py" or text:
+            page = path.is_file() and path.parent == ROOT / "cosup_jax/report/page"
+            if path.suffix == ".py" or text or page:
                 wanted.add(path.relative_to(ROOT).as_posix())
     return wanted
 

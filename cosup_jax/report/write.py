@@ -1,0 +1,223 @@
+"""Writes the page: checks what it is given, packs the volumes, fills in the template."""
+
+import base64
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from cosup_jax.report import stacks, tables
+
+# Name, centre and width in HU.
+WINDOWS = (("Lung", -600, 1500), ("Mediastinum", 40, 400), ("Bone", 400, 1800))
+_SCRIPTS = ("decode.js", "planes.js", "burden.js", "main.js")
+_PER_SLICE = 64  # bytes that the page's settings take for each slice, at most
+
+
+def write_page(
+    path: str | os.PathLike[str],
+    *,
+    title: str,
+    volume: np.ndarray,
+    mask: np.ndarray,
+    probability: np.ndarray | None = None,
+    spacing: Sequence[float] | None = None,
+    intensity: str = "hu",
+    findings: Mapping[str, Any],
+    reasons: Mapping[str, str] | None = None,
+    provenance: Mapping[str, str],
+    budget_bytes: int = 15_000_000,
+) -> None:
+    """Writes the report of one scan as a single HTML file.
+
+    The file holds the volume and shows it in axial, coronal and sagittal planes; it loads nothing
+    from anywhere. The mask is kept voxel for voxel. What the volume loses to stay within the budget
+    is said on the page.
+
+    Args:
+      path: the file to write; it is replaced as a whole or not at all.
+      title: the scan's name; no identifier of the patient unless it is meant to be read.
+      volume: (Z, H, W) numbers in the axial view: slice 0 at the feet, row 0 in front, column 0 on
+        the patient's right.
+      mask: (Z, H, W) bool, the infection.
+      probability: (Z, H, W) in 0..1, or None.
+      spacing: (z, y, x) in mm, or None where it is not known; voxels are then drawn as cubes.
+      intensity: `hu`, or `grey` where the values are not Hounsfield units.
+      findings: label to number, text, or None. A label may end in its unit, such as `lesion_ml`.
+      reasons: label to the reason why its finding is None.
+      provenance: name to text: hash of the input, weights, version, command.
+      budget_bytes: the largest size of the file.
+
+    Raises:
+      ValueError: shapes, types or values do not fit; or the budget is too small for the volume.
+    """
+    _check(volume, mask, probability, spacing, intensity)
+    masks = stacks.pack_mask(mask)
+    levels = stacks.HU_LEVELS if intensity == "hu" else stacks.grey_levels(volume)
+    volumes = {"image": stacks.Coded(volume, levels)}
+    if probability is not None:
+        volumes["probability"] = stacks.Coded(probability, stacks.PROBABILITY_LEVELS)
+    texts = {
+        "title": tables.escape(title),
+        "findings": tables.findings_rows(findings, reasons or {}),
+        "provenance": tables.provenance_terms(provenance),
+        "remarks": "",
+        "settings": "",
+        "pictures": "",
+    }
+    frame = len(_fill(texts)) + _PER_SLICE * (len(mask) + 100)
+    try:
+        fitted = stacks.fit([*volumes.values()], (budget_bytes - frame) * 3 // 4 - masks.nbytes)
+    except ValueError as error:
+        raise ValueError(f"{path}: budget_bytes={budget_bytes:,}: {error}") from error
+    layers = {**dict(zip(volumes, fitted, strict=True)), "mask": masks}
+    settings = {
+        "shape": mask.shape,
+        "spacing": None if spacing is None else [*map(float, spacing)],
+        "intensity": intensity,
+        "levels": levels.tolist(),
+        "exact": layers["image"].quality is None and layers["image"].size == mask.shape[1:],
+        "windows": _windows(volume, intensity),
+        "burden": _burden(mask, spacing),
+        "start": _start(mask),
+        "layers": {
+            name: {"size": stack.size, "lengths": [*map(len, stack.pictures)]}
+            for name, stack in layers.items()
+        },
+    }
+    texts["remarks"] = "\n".join(
+        f"<li>{text}</li>" for text in _remarks(layers["image"], volume, spacing, intensity)
+    )
+    texts["settings"] = json.dumps(settings, separators=(",", ":"))
+    texts["pictures"] = "\n".join(_block(name, stack) for name, stack in layers.items())
+    unfinished = Path(f"{os.fspath(path)}.unfinished")
+    unfinished.write_bytes(_fill(texts))
+    unfinished.replace(path)
+
+
+def _check(
+    volume: np.ndarray,
+    mask: np.ndarray,
+    probability: np.ndarray | None,
+    spacing: Sequence[float] | None,
+    intensity: str,
+) -> None:
+    if volume.ndim != 3 or 0 in volume.shape or volume.dtype.kind not in "iuf":
+        raise ValueError(
+            f"volume: {volume.dtype} of shape {volume.shape}; expected (Z, H, W) real numbers"
+        )
+    if mask.shape != volume.shape or mask.dtype != bool:
+        raise ValueError(
+            f"mask: {mask.dtype} of shape {mask.shape}; expected bool of {volume.shape}"
+        )
+    if not np.isfinite(volume).all():
+        raise ValueError("volume: holds NaN or infinite values; expected numbers only")
+    if probability is not None:
+        if probability.shape != volume.shape:
+            raise ValueError(f"probability: of shape {probability.shape}; expected {volume.shape}")
+        if not (probability.min() >= 0 and probability.max() <= 1):
+            raise ValueError("probability: holds values that are not in 0..1")
+    if spacing is not None and not (
+        len(spacing) == 3 and all(math.isfinite(side) and side > 0 for side in spacing)
+    ):
+        raise ValueError(f"spacing: {spacing}; expected (z, y, x) in mm, each above 0")
+    if intensity not in ("hu", "grey"):
+        raise ValueError(f"intensity: {intensity!r}; expected 'hu' or 'grey'")
+
+
+def _windows(volume: np.ndarray, intensity: str) -> list[tuple[str, float, float]]:
+    """Returns name, centre and width of the windows offered, the first of which is shown."""
+    if intensity == "hu":
+        return [*WINDOWS]
+    windows = []
+    for name, share in (("Full", 0), ("Contrast", 2)):
+        low, high = np.percentile(volume[:: max(1, len(volume) // 16)], [share, 100 - share])
+        windows.append((name, float(low + high) / 2, max(float(high - low), 1e-6)))
+    return windows
+
+
+def _burden(mask: np.ndarray, spacing: Sequence[float] | None) -> dict[str, Any]:
+    """Returns the infected area of each slice, in cm² or pixels."""
+    pixels = np.count_nonzero(mask, axis=(1, 2))
+    if spacing is None:
+        return {"unit": "pixels", "areas": pixels.tolist()}
+    areas = pixels * (spacing[1] * spacing[2] / 100)
+    return {"unit": "cm²", "areas": areas.round(3).tolist()}
+
+
+def _start(mask: np.ndarray) -> list[int]:
+    """Returns (z, y, x) of a marked voxel, amid all that the slice with most of them has."""
+    z = int(np.count_nonzero(mask, axis=(1, 2)).argmax())
+    marked = np.argwhere(mask[z])
+    if not len(marked):
+        return [side // 2 for side in mask.shape]
+    y, x = marked[np.square(marked - marked.mean(0)).sum(1).argmin()]
+    return [z, int(y), int(x)]
+
+
+def _remarks(
+    image: stacks.Stack,
+    volume: np.ndarray,
+    spacing: Sequence[float] | None,
+    intensity: str,
+) -> list[str]:
+    """Returns what a reader should know of how the volume is shown."""
+    height, width = volume.shape[1:]
+    remarks = ["The mask is shown voxel for voxel."]
+    if image.size != (height, width):
+        remarks.append(
+            f"To keep this file small, slices are shown at {image.size[1]} × {image.size[0]} "
+            f"instead of {width} × {height} pixels."
+        )
+    if image.quality is not None:
+        remarks.append(
+            f"To keep this file small, slices are compressed with loss (WebP, quality "
+            f"{image.quality}); values read from them are approximate."
+        )
+    if intensity == "hu":
+        remarks.append(
+            "Values are rounded: to 8 HU below −200 HU, to 4 HU up to 300 HU, to 40 HU above; "
+            "outside of −1024 to 1380 HU they are clipped."
+        )
+    else:
+        remarks.append("Values are grey levels, not Hounsfield units.")
+    if spacing is None:
+        remarks.append("The size of the voxels is not known; they are drawn as cubes.")
+    return remarks
+
+
+def _block(name: str, stack: stacks.Stack) -> str:
+    data = base64.b64encode(b"".join(stack.pictures)).decode()
+    return f'<script type="text/plain" id="{name}-data">{data}</script>'
+
+
+def _fill(texts: Mapping[str, str]) -> bytes:
+    """Returns the page in UTF-8; no script or style runs in it but the package's own."""
+    style = _asset("page.css")
+    script = "\n".join(map(_asset, _SCRIPTS))
+    policy = "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src '{_digest(script)}'",
+            f"style-src '{_digest(style)}'",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+    page = Template(_asset("page.html"))
+    return page.substitute(texts, policy=policy, style=style, script=script).encode()
+
+
+def _asset(name: str) -> str:
+    return resources.files("cosup_jax.report").joinpath("page", name).read_text("utf-8")
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
