@@ -1,11 +1,15 @@
 """`python -m tfds_builders build` and `show`."""
 
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from cosup_jax.data import datasets
 from tests.data import slice_folders
+from tests.data.builder_conformance import stored_bytes
 from tfds_builders.__main__ import main
 
 
@@ -23,6 +27,23 @@ def test_phantoms_are_built_once_and_then_shown(tmp_path, capsys):
     assert all(word in said for word in ("infected share", "hu", "12 slices of train"))
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width == 8 * 160
+
+
+def test_every_process_stores_the_same_bytes(tmp_path):
+    command = ["build", "lung_phantom", "--config=tiny", "--data_dir"]
+    assert main([*command, str(tmp_path / "here")]) == 0
+    subprocess.run(
+        [sys.executable, "-m", "tfds_builders", *command, tmp_path / "there"],
+        check=True,
+        capture_output=True,
+        cwd=Path(__file__).parents[1],
+    )
+    here, there = (
+        stored_bytes(datasets.make_builder("lung_phantom", config="tiny", data_dir=str(folder)))
+        for folder in (tmp_path / "here", tmp_path / "there")
+    )
+    assert here == there
+    assert len(here) == 3
 
 
 def test_bad_cases_are_refused_or_left_out_and_listed(tmp_path, capsys):

@@ -10,6 +10,8 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 from absl import logging
+from tensorflow_datasets.core import writer
+from tensorflow_datasets.proto import tf_example_pb2
 from tqdm import tqdm
 
 from cosup_jax.data import schema, splits
@@ -43,6 +45,20 @@ class Case:
     case_id: str
     patient_id: str
     source: Any
+
+
+class _StableWriter(writer.ExampleWriter):
+    """Writes records whose bytes depend on nothing but what they hold.
+
+    Protocol buffers put the fields of an example into another order in every process.
+    """
+
+    def write(self, path, examples):
+        stable = (
+            (key, tf_example_pb2.Example.FromString(record).SerializeToString(deterministic=True))
+            for key, record in examples
+        )
+        return super().write(path, stable)
 
 
 class CtSliceBuilder(  # type: ignore[call-arg]
@@ -99,6 +115,9 @@ class CtSliceBuilder(  # type: ignore[call-arg]
     def layout_error(self, problem: str) -> DatasetLayoutError:
         """Returns the error for a source folder of another layout, with the layout expected."""
         return DatasetLayoutError(f"{self.name}: {problem}\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+
+    def _example_writer(self):
+        return _StableWriter(file_format=self.info.file_format)
 
     def _download_and_prepare(self, dl_manager, download_config):
         self._on_beam = bool(download_config.beam_runner or download_config.beam_options)

@@ -14,8 +14,6 @@ from absl import logging
 import tfds_builders
 from cosup_jax.data import schema, splits
 
-_CHUNK = 1 << 20
-
 
 @dataclass(frozen=True)
 class SplitSummary:
@@ -118,12 +116,18 @@ def prepare(
     manual_dir = str(Path(source).expanduser().resolve()) if source else None
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(
-            manual_dir=manual_dir, beam_options=_beam(beam_options) if beam_options else None
+            manual_dir=manual_dir,
+            beam_options=beam_pipeline(beam_options) if beam_options else None,
         )
     )
 
 
-def _beam(options: str) -> Any:
+def beam_pipeline(options: str) -> Any:
+    """Returns Beam's `PipelineOptions` of a text such as `runner=DirectRunner,key=value`.
+
+    Raises:
+      ImportError: Apache Beam is not installed.
+    """
     try:
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
@@ -219,13 +223,16 @@ def evaluation_split(builder: tfds.core.DatasetBuilder, wanted: str, validation:
 
 
 def fingerprint(builder: tfds.core.DatasetBuilder, split_names: Iterable[str]) -> str:
-    """Returns a SHA-256 over the stored bytes of the given splits (16 hex digits)."""
+    """Returns a SHA-256 over the records of the given splits (16 hex digits).
+
+    It depends on what is stored and its order alone, and not on the cut into files.
+    """
     digest = hashlib.sha256(builder.info.full_name.encode())
     for name in split_names:
-        info = builder.info.splits[name]
-        digest.update(f"{name}:{info.num_examples}".encode())
-        for path in info.filepaths:
-            with open(path, "rb") as file:
-                while chunk := file.read(_CHUNK):
-                    digest.update(chunk)
+        records = builder.as_data_source(
+            split=name, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+        )
+        digest.update(f"{name}:{len(records)}".encode())
+        for record in records:
+            digest.update(record)
     return digest.hexdigest()[:16]
