@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from cosup_jax.evaluation import MEASURES
+from cosup_jax.evaluation import PROTOCOLS
 from cosup_jax.training.logs import read_metrics
+
+MEASURES = PROTOCOLS["cosup"].measures
 
 
 def main() -> None:

@@ -15,7 +15,12 @@ from collections.abc import Sequence
 from absl import logging
 
 # In the order in which they are listed.
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "predict": "marks the infection in scans: NIfTI, DICOM or slices",
+    "evaluate": "scores a run on any dataset, or saved maps",
+    "experiment": "runs a table of the papers again, beside their values",
+    "export_weights": "writes the weights of a run as one file",
+}
 _OVERRIDE = "--config."
 
 

@@ -5,7 +5,7 @@ of training depends on the seed and the epoch alone. Evaluation sees every slice
 last batch is filled up, and `_mask` is 0 where a slice is filling.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import grain
@@ -31,6 +31,7 @@ def open_split(
     settings: Preprocessing,
     *,
     cache_gib: float = 8.0,
+    prepare: Callable[[Mapping[str, Any], Preprocessing], dict[str, Any]] = prepare_example,
 ) -> grain.MapDataset:
     """Opens a labelled split as a random-access dataset of prepared slices.
 
@@ -40,6 +41,7 @@ def open_split(
       settings: size and window.
       cache_gib: prepared slices are kept in memory if all of them fit in this many GiB;
         otherwise each is decoded again every time.
+      prepare: makes of an example what the dataset holds.
 
     Raises:
       EmptySplitError: the split is empty.
@@ -48,7 +50,7 @@ def open_split(
     if not builder.info.splits[split].num_examples:
         raise EmptySplitError(f"{builder.info.full_name}: the split {split!r} is empty")
     source = builder.as_data_source(split=split)
-    dataset = grain.MapDataset.source(source).map(lambda e: prepare_example(e, settings))
+    dataset = grain.MapDataset.source(source).map(lambda e: prepare(e, settings))
     size = len(dataset) * settings.size[0] * settings.size[1] * _BYTES_PER_PIXEL
     if size > cache_gib * 2**30:
         return dataset

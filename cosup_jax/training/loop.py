@@ -46,7 +46,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, Any
     print(describe(setup, state), flush=True)
     with checkpoints.open_checkpoints(folder) as manager:
         fit(setup, state, manager)
-        return report.final_evaluation(setup, state, manager)
+        return report.final_evaluation(setup)
 
 
 def fit(setup: Setup, state: TrainState, manager: ocp.CheckpointManager) -> None:
@@ -68,7 +68,7 @@ def fit(setup: Setup, state: TrainState, manager: ocp.CheckpointManager) -> None
         state, trained, position = train_epoch(setup, state, stream, steps, bar, manager, epoch)
         seconds = time.perf_counter() - started
         scored = report.score(setup, state, validation)
-        dice = scored.mean("dice")
+        dice = scored.dice
         row = {"epoch": epoch, **{f"train/{name}": value for name, value in trained.items()}}
         row |= {"validation/loss": scored.loss, "validation/dice": dice}
         row |= {"learning_rate": learning_rate(state), "seconds": seconds}

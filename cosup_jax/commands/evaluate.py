@@ -1,0 +1,88 @@
+"""Scores a run on any split of any dataset, or saved maps against truths of the same names.
+
+    python -m cosup_jax evaluate --workdir runs/c2f --protocol semiseg
+    python -m cosup_jax evaluate --workdir runs/c2f --config.data.name=covid_semiseg \
+        --config.data.source=FOLDER --split test --tta flip
+    python -m cosup_jax evaluate --predictions MAPS --truth MASKS --protocol semiseg --out DIR
+
+Writes per_slice.csv, per_case.csv, per_volume.csv, summary.json and pictures, and prints the
+summary. A run is never scored on patients of another dataset that it was trained on.
+"""
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from cosup_jax import evaluation
+from cosup_jax.training import runs
+
+DEFAULT_FOLDER = "evaluations"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Defines the command line."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--workdir", help="folder of a finished run")
+    what.add_argument("--predictions", help="folder of saved maps: grey PNG or .npy in 0..1")
+    parser.add_argument("--truth", help="folder of the masks of --predictions")
+    parser.add_argument("--protocol", choices=evaluation.PROTOCOLS, default="cosup")
+    parser.add_argument("--split", help="by default test, or validation where there is none")
+    parser.add_argument("--tta", choices=("flip",), help="average over the four flips of a slice")
+    parser.add_argument(
+        "--save_predictions", action="store_true", help="keep the maps as they were scored"
+    )
+    parser.add_argument(
+        "--out",
+        help=f"folder to write to; by default one below WORKDIR/{DEFAULT_FOLDER} with a name that "
+        "says what was scored",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Scores, prints and writes."""
+    if arguments.predictions:
+        summary, out = _saved(arguments), arguments.out
+    else:
+        summary, out = _network(arguments)
+    print(evaluation.table(summary))
+    if out is not None:
+        print(f"written to {out}")
+    return 0
+
+
+def _saved(arguments: argparse.Namespace) -> dict[str, Any]:
+    for name in ("split", "tta", "save_predictions", "overrides"):
+        if getattr(arguments, name):
+            raise ValueError(f"{name} needs --workdir, the folder of a run; --predictions are made")
+    if not arguments.truth:
+        raise ValueError("--predictions needs --truth, the folder of their masks")
+    return evaluation.evaluate_folders(
+        arguments.predictions,
+        arguments.truth,
+        protocol=arguments.protocol,
+        out=arguments.out,
+    )
+
+
+def _network(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
+    if arguments.truth:
+        raise ValueError("--truth is for --predictions; a run is scored on its dataset's masks")
+    opened = runs.open_run(arguments.workdir, arguments.overrides)
+    out = Path(arguments.out) if arguments.out else _default_folder(opened, arguments)
+    summary = evaluation.evaluate_run(
+        opened,
+        protocol=arguments.protocol,
+        split=arguments.split,
+        tta=arguments.tta is not None,
+        out=out,
+        save_predictions=arguments.save_predictions,
+    )
+    return summary, out
+
+
+def _default_folder(opened: runs.Run, arguments: argparse.Namespace) -> Path:
+    data = opened.config.data
+    name = [data.name, data.config, arguments.split or "", arguments.protocol, arguments.tta or ""]
+    words = [re.sub(r"[^\w.]+", "_", word) for word in name if word]
+    return opened.workdir / DEFAULT_FOLDER / "-".join(words)

@@ -1,0 +1,158 @@
+"""The two ways the two papers score a slice, each under its name.
+
+| | `cosup` (Hu et al., Eqs. 7–12) | `semiseg` (Fan et al. 2020, §IV-B) |
+| --- | --- | --- |
+| size | the network's | the slice's own |
+| map | σ(S_p) | σ(S_p) stretched to 0..1, in 256 grey levels |
+| Dice, sensitivity, specificity, precision, IoU | at 0.5 | mean over 256 thresholds |
+| 0/0 | 1 where prediction and truth are empty, else 0 | a threshold without overlap is 0 |
+| E_φ | mean over 256 thresholds | the same |
+| S_α, MAE | of the soft map | the same |
+
+S_α and E_φ are those of the map in 256 grey levels under both: so both papers' groups measure saved
+pictures, and S_α depends on it (see `metrics.s_alpha`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from cosup_jax import metrics
+from cosup_jax.metrics import Counts
+
+THRESHOLD = 0.5
+RATIOS = ("dice", "sensitivity", "precision", "specificity", "iou")
+SOFT = ("s_alpha", "e_phi_mean", "e_phi_max", "mae")
+_GREY_LEVELS = 255
+_HALF = 128  # the first of the grey levels above 0.5
+
+
+class ScoredSlice(NamedTuple):
+    """What a protocol finds out about a slice.
+
+    Attributes:
+      counts: pixels at 0.5.
+      levels: pixels at the 256 thresholds, (256,) each.
+      soft: S_α, E_φ and MAE by name.
+    """
+
+    counts: Counts
+    levels: Counts
+    soft: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to score a slice.
+
+    Attributes:
+      name: as it is asked for.
+      original_size: whether maps are scored at the slice's own size, not at the network's.
+      description: what a table must say of it.
+      empty_masks: its policy for empty masks, in words.
+      measures: all it reports, in the order of its tables.
+    """
+
+    name: str
+    original_size: bool
+    description: str
+    empty_masks: str
+    measures: tuple[str, ...]
+    _map: Callable[[np.ndarray], np.ndarray]
+    _cut: Callable[[np.ndarray], np.ndarray]
+    _over_thresholds: bool
+
+    def score(self, prob: np.ndarray, truth: np.ndarray) -> ScoredSlice:
+        """Scores a slice.
+
+        Args:
+          prob: (H, W) float, the probability of infection.
+          truth: (H, W) bool.
+
+        Raises:
+          ValueError: the shapes differ.
+        """
+        found, true = self._map(prob[None].astype(np.float64)), truth[None]
+        cut = self._cut(found)
+        grey = in_grey_levels(found)
+        levels = metrics.threshold_counts(grey, true)
+        curve = metrics.e_phi(levels)[0]
+        soft = {
+            "s_alpha": float(metrics.s_alpha(grey, true)[0]),
+            "e_phi_mean": float(curve.mean()),
+            "e_phi_max": float(curve.max()),
+            "mae": float(metrics.mae(found, true)[0]),
+            "mae_binary": float(metrics.mae(cut.astype(np.float64), true)[0]),
+        }
+        return ScoredSlice(_first(metrics.confusion(cut, true)), _first(levels), soft)
+
+    def picture(self, prob: np.ndarray) -> np.ndarray:
+        """Returns the map that is scored, from (H, W) float to uint8 grey values."""
+        return np.rint(self._map(prob[None].astype(np.float64))[0] * _GREY_LEVELS).astype(np.uint8)
+
+    def ratios(self, counts: Counts, levels: Counts) -> dict[str, float]:
+        """Makes `RATIOS` of the pixels of a slice, or of several taken together.
+
+        Args:
+          counts: at 0.5, scalars.
+          levels: at the 256 thresholds, (256,) each.
+        """
+        if self._over_thresholds:
+            rows = Counts(*(n[None] for n in levels))
+            return {
+                name: float(metrics.threshold_mean(getattr(metrics, name), rows)[0])
+                for name in RATIOS
+            }
+        return {name: float(getattr(metrics, name)(counts, empty="one")) for name in RATIOS}
+
+
+def in_grey_levels(maps: np.ndarray) -> np.ndarray:
+    """Rounds maps of 0..1 to the 256 values k / 255 that an 8-bit picture can hold."""
+    return np.rint(maps * _GREY_LEVELS) / _GREY_LEVELS
+
+
+def _first(counts: Counts) -> Counts:
+    return Counts(*(n[0] for n in counts))
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            name="cosup",
+            original_size=False,
+            description="σ(S_p) at 0.5 and the network's size, mean over slices",
+            empty_masks="one: 0/0 counts 1 where both prediction and truth are empty, 0 where only "
+            "one of them is",
+            measures=(*RATIOS, *SOFT, "mae_binary"),
+            _map=lambda prob: prob,
+            _cut=lambda found: found > THRESHOLD,
+            _over_thresholds=False,
+        ),
+        Protocol(
+            name="semiseg",
+            original_size=True,
+            description="map stretched to 0..1 at the slice's own size, mean over 256 thresholds "
+            "and slices",
+            empty_masks="a threshold at which nothing predicted is true counts 0, so a slice "
+            "without infection counts 0 whatever is predicted",
+            measures=(*RATIOS, *SOFT),
+            _map=lambda prob: in_grey_levels(metrics.min_max(prob)),
+            _cut=lambda found: found >= _HALF / _GREY_LEVELS,
+            _over_thresholds=True,
+        ),
+    )
+}
+
+
+def protocol_named(name: str) -> Protocol:
+    """Returns a protocol.
+
+    Raises:
+      ValueError: there is none of this name.
+    """
+    if name not in PROTOCOLS:
+        raise ValueError(f"there is no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]

@@ -1,0 +1,164 @@
+"""Maps and truths in folders of pictures, ours and others': written, read, and scored by name."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from cosup_jax.data import images, schema, slice_files
+from cosup_jax.evaluation import tables
+from cosup_jax.evaluation.protocols import protocol_named
+
+PREDICTIONS, TRUTHS = "predictions", "truths"
+ARRAY_SUFFIX = ".npy"
+
+
+class SavedMapError(ValueError):
+    """A saved map is not what it should be, or has no partner; the message names the file."""
+
+
+class Writer:
+    """Writes maps and truths as 8-bit PNG named `<case>_<slice>.png`, into two folders."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folders = folder / PREDICTIONS, folder / TRUTHS
+        for place in self._folders:
+            place.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, example: Mapping[str, Any], grey: np.ndarray, truth: np.ndarray) -> None:
+        """Writes a slice: `grey` (H, W) uint8, `truth` (H, W) bool."""
+        stem = f"{example['case_id']}_{example['slice_index']}"
+        for place, values in zip(self._folders, (grey, truth * np.uint8(255)), strict=True):
+            Image.fromarray(values).save(place / f"{_safe(stem)}.png")
+
+
+def _safe(stem: str) -> str:
+    if "/" in stem or "\\" in stem or stem.startswith("."):
+        raise SavedMapError(f"the case {stem!r} cannot serve as the name of a file")
+    return stem
+
+
+def evaluate_folders(
+    predictions: str | Path, truths: str | Path, *, protocol: str, out: str | Path | None = None
+) -> dict[str, Any]:
+    """Scores saved maps against truths of the same name, and writes tables and summary.json.
+
+    Args:
+      predictions: folder of maps, 8- or 16-bit grey pictures (0 healthy, the largest value
+        certainly infected) or `.npy` of a floating type in 0..1, or of bool.
+      truths: folder of masks as PNG or TIFF: 0 and 255, or classes 0..3.
+      protocol: `cosup` or `semiseg`; maps and truths are scored at the size they have.
+      out: where to write; None writes nothing.
+
+    Raises:
+      DatasetLayoutError: a folder is missing or holds other files.
+      ImageError: a picture is damaged or not grey.
+      SavedMapError: a map or truth without partner, of another size, or an array that is no map.
+    """
+    rules = protocol_named(protocol)
+    maps, masks = _maps(Path(predictions).expanduser()), _masks(Path(truths).expanduser())
+    _match(maps, masks)
+    scores = tables.Scores(rules)
+    for stem, path in tqdm(maps.items(), desc="slices", unit="slice", delay=2.0, leave=False):
+        prob, truth = read_map(path), read_truth(masks[stem])
+        if prob.shape != truth.shape:
+            raise SavedMapError(
+                f"{path}: {prob.shape[1]} x {prob.shape[0]} pixels, but its truth {masks[stem]} "
+                f"has {truth.shape[1]} x {truth.shape[0]}; expected the same size"
+            )
+        name = slice_files.name_from_file(stem)
+        place = {n: getattr(name, n) for n in ("case_id", "patient_id", "slice_index")}
+        scores.add(place, rules.score(prob, truth))
+    about = {"dataset": str(truths), "split": str(predictions), "note": ""}
+    summary = scores.summary(about)
+    if out is not None:
+        tables.write(scores, (), summary, Path(out).expanduser())
+    return summary
+
+
+def _maps(folder: Path) -> dict[str, Path]:
+    arrays = sorted(folder.glob(f"*{ARRAY_SUFFIX}")) if folder.is_dir() else []
+    for path in arrays:
+        slice_files.check_inside(path, folder)
+    if not arrays:
+        return slice_files.list_slices(folder, folder)
+    others = [path for path in sorted(folder.iterdir()) if path not in arrays]
+    if others:
+        raise SavedMapError(
+            f"{others[0]}: lies among {ARRAY_SUFFIX} files; expected a folder of one kind"
+        )
+    return {path.stem: path for path in arrays}
+
+
+def _masks(folder: Path) -> dict[str, Path]:
+    return slice_files.list_slices(folder, folder, masks=True)
+
+
+def _match(maps: Mapping[str, Path], masks: Mapping[str, Path]) -> None:
+    for some, others, kind in ((maps, masks, "truth"), (masks, maps, "prediction")):
+        lone = [path for stem, path in some.items() if stem not in others]
+        if lone:
+            raise SavedMapError(
+                f"{lone[0]}: no {kind} of this name; expected one for every file "
+                f"({len(lone)} of {len(some)} without)"
+            )
+    if not maps:
+        raise SavedMapError("both folders are empty; expected a map and a truth for each slice")
+
+
+def read_map(path: Path) -> np.ndarray:
+    """Reads a saved map of infection.
+
+    Args:
+      path: a grey picture of 8 or 16 bits, or an array: see `evaluate_folders`.
+
+    Returns:
+      (H, W) float64 in 0..1.
+
+    Raises:
+      ImageError: the picture is damaged or not grey.
+      SavedMapError: the array is no map; nothing is executed or allocated to find out.
+    """
+    if path.suffix.lower() != ARRAY_SUFFIX:
+        grey = images.read_grey(path)
+        return grey / np.iinfo(grey.dtype).max
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError) as error:
+        raise SavedMapError(f"{path}: no whole {ARRAY_SUFFIX} array of numbers: {error}") from error
+    if array.ndim != 2 or array.dtype.kind not in "fb":
+        raise SavedMapError(
+            f"{path}: {array.dtype} of shape {array.shape}; expected (H, W) of a floating type, or "
+            "bool"
+        )
+    if max(array.shape) > images.MAX_SIDE or not array.size:
+        raise SavedMapError(f"{path}: {array.shape}; expected 1..{images.MAX_SIDE} pixels a side")
+    values = array.astype(np.float64)
+    if not (values.min() >= 0 and values.max() <= 1):  # NaN is neither
+        raise SavedMapError(
+            f"{path}: values from {values.min():g} to {values.max():g}; expected probabilities 0..1"
+        )
+    return values
+
+
+def read_truth(path: Path) -> np.ndarray:
+    """Reads a mask: 0 and 255, or classes 0..3, of which any but 0 is infection.
+
+    Returns:
+      (H, W) bool.
+
+    Raises:
+      ImageError: the picture is damaged.
+      SavedMapError: it holds other values, as one that was smoothed or is a soft map.
+    """
+    codes = images.read_codes(path)
+    found = set(np.unique(codes).tolist())
+    if not (found <= {0, 255} or found <= set(range(schema.MAX_CLASS + 1))):
+        raise SavedMapError(
+            f"{path}: holds the values {sorted(found)[:6]}; expected 0 and 255, or classes 0.."
+            f"{schema.MAX_CLASS}"
+        )
+    return codes > 0

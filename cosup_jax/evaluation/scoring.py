@@ -1,0 +1,192 @@
+"""A trained network scored on any split of any dataset, each slice once."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import grain
+import numpy as np
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from cosup_jax import inference
+from cosup_jax.data import datasets, pipeline
+from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_image
+from cosup_jax.evaluation import pictures, saved, tables
+from cosup_jax.evaluation.protocols import Protocol, protocol_named
+from cosup_jax.evaluation.volumes import Volumes
+from cosup_jax.training.runs import Run
+
+USED_FOR_SELECTION = "used for selection of the epoch"
+TRAINED_ON = "trained on"
+NO_TEST_SPLIT = "this dataset has no test split"
+_READERS = grain.ReadOptions(num_threads=2, prefetch_buffer_size=16)
+
+Predictor = Callable[[np.ndarray], np.ndarray]
+
+
+def evaluate_run(
+    run: Run,
+    *,
+    protocol: str = "cosup",
+    split: str | None = None,
+    tta: bool = False,
+    out: str | Path | None = None,
+    save_predictions: bool = False,
+) -> dict[str, Any]:
+    """Scores a run's network on a split of the dataset that its configuration names.
+
+    Args:
+      run: from `runs.open_run`, whose overrides may name another dataset than was trained on.
+      protocol: `cosup` or `semiseg`, see `protocols`.
+      split: TFDS slicing allowed; None for the test split, or validation where there is none.
+      tta: average over flips.
+      out: where to write tables, summary.json and pictures; None writes nothing.
+      save_predictions: write what was scored and its truth as pictures, below `out`.
+
+    Returns:
+      The summary, see `tables.Scores.summary`.
+
+    Raises:
+      PatientOverlapError: the split is of patients of another dataset that the run was trained on.
+      ValueError: the protocol or split is unknown, a slice has no mask, or `save_predictions` is
+        set without `out`.
+    """
+    rules = protocol_named(protocol)
+    if save_predictions and out is None:
+        raise ValueError("predictions can be saved only where a folder to write to is given")
+    builder = open_dataset(run)
+    chosen = split or datasets.evaluation_split(
+        builder, run.config.data.test, run.config.data.validation
+    )
+    about = {
+        "dataset": builder.info.full_name,
+        "split": chosen,
+        "note": "; ".join(notes(run, builder, chosen, asked=split is not None)),
+        "epoch": run.epoch,
+        "tta": tta,
+    }
+    dataset = open_split(builder, chosen, run.preprocessing)
+    predict = inference.make_predictor(run.model, run.variables, tta=tta)
+    folder = None if out is None else Path(out).expanduser()
+    keep = saved.Writer(folder) if folder is not None and save_predictions else None
+    scores, volumes = score(dataset, predict, rules, batch_size=run.config.batch_size, keep=keep)
+    rows = list(tqdm(volumes.rows(), total=len(volumes), desc="volumes", delay=2.0, leave=False))
+    summary = scores.summary(about, rows)
+    if folder is not None:
+        tables.write(scores, rows, summary, folder)
+        pictures.save(run, dataset, scores, predict, folder)
+    return summary
+
+
+def open_dataset(run: Run) -> tfds.core.DatasetBuilder:
+    """Returns the dataset that a run's configuration names, built where it was not."""
+    data = run.config.data
+    builder = datasets.make_builder(
+        data.name,
+        config=data.config,
+        source=data.source,
+        data_dir=data.data_dir,
+        mask_values=data.mask_values,
+    )
+    datasets.prepare(builder, data.source)
+    return builder
+
+
+def notes(run: Run, builder: tfds.core.DatasetBuilder, split: str, *, asked: bool) -> list[str]:
+    """Returns what a reader must know of a split that a run is scored on.
+
+    Args:
+      run: the run, with the data.json that its training left.
+      builder: the dataset scored on.
+      split: its split.
+      asked: whether the split was asked for, and does not stand in for another.
+
+    Raises:
+      PatientOverlapError: see `evaluate_run`.
+    """
+    path = run.workdir / "data.json"
+    trained = json.loads(path.read_text()) if path.is_file() else {}
+    found = []
+    if "trained_on" in trained:
+        found.append(datasets.check_apart(builder, split, trained["trained_on"]))
+    else:
+        found.append(f"no patients named in {path}: nobody checked that none was trained on")
+    if trained.get("dataset") == builder.info.full_name:
+        names = split.partition("[")[0].split("+")
+        found += [TRAINED_ON for name in names if name in run.config.data.train.split("+")]
+        found += [USED_FOR_SELECTION for name in names if name == run.config.data.validation]
+    if not asked and split == run.config.data.validation:
+        found.append(NO_TEST_SPLIT)
+    return list(filter(None, found))
+
+
+def open_split(
+    builder: tfds.core.DatasetBuilder, split: str, settings: Preprocessing
+) -> grain.MapDataset:
+    """Opens a split with what `prepare_example` makes of a slice, and `truth` and `spacing`.
+
+    `truth` is (H, W) bool, of the slice's own size, `spacing` (z, y, x) in mm, NaN where unknown.
+    """
+    return pipeline.open_split(builder, split, settings, cache_gib=0.0, prepare=_with_truth)
+
+
+def _with_truth(example: Mapping[str, Any], settings: Preprocessing) -> dict[str, Any]:
+    return {
+        **prepare_example(example, settings),
+        "truth": example["mask"][..., 0] > 0,
+        "spacing": example["spacing"],
+    }
+
+
+def score(
+    dataset: grain.MapDataset,
+    predict: Predictor,
+    protocol: Protocol,
+    *,
+    batch_size: int,
+    keep: saved.Writer | None = None,
+) -> tuple[tables.Scores, Volumes]:
+    """Scores every slice of a dataset once, in order.
+
+    Args:
+      dataset: from `open_split`.
+      predict: from `inference.make_predictor`.
+      protocol: how to score.
+      batch_size: slices predicted at once; one shape, so one compilation.
+      keep: writes each map and its truth, as they are scored.
+    """
+    scores, volumes = tables.Scores(protocol), Volumes()
+    for example, prob in predictions(dataset, predict, batch_size):
+        own = resize_image(prob, example["truth"].shape)
+        true = example["truth"] if protocol.original_size else example["mask"][..., 0] > 0
+        used = own if protocol.original_size else prob
+        scores.add(example, protocol.score(used, true))
+        volumes.add(example, own, example["truth"])
+        if keep is not None:
+            keep(example, protocol.picture(used), true)
+    return scores, volumes
+
+
+def predictions(
+    dataset: grain.MapDataset, predict: Predictor, batch_size: int
+) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+    """Yields each example of a dataset with its probabilities (h, w) float32."""
+    examples = iter(dataset.to_iter_dataset(_READERS))
+    bar = tqdm(examples, total=len(dataset), desc="slices", unit="slice", delay=2.0, leave=False)
+    for batch in _batched(bar, batch_size):
+        image = np.stack([example["image"] for example in batch])
+        filled = np.pad(image, [(0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0)])
+        yield from zip(batch, predict(filled)[: len(batch)], strict=True)
+
+
+def _batched(examples: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    for example in examples:
+        batch.append(example)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

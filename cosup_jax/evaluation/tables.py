@@ -1,0 +1,179 @@
+"""What is made of scored slices: a row per slice, per case and per volume, a summary, a table."""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cosup_jax import metrics
+from cosup_jax.evaluation.protocols import THRESHOLD, Protocol, ScoredSlice
+from cosup_jax.metrics import Counts
+
+Row = dict[str, Any]
+NO_EMPTY_TRUTH = "no slice is without infection: false alarms cannot be judged on this split"
+
+
+class Scores:
+    """Scored slices of a split under one protocol.
+
+    Attributes:
+      protocol: how they were scored.
+      slices: one row per slice, in the order added: case, patient, slice index, pixels at 0.5,
+        measures.
+      levels: the pixels of each slice at the 256 thresholds, (N, 256) each.
+    """
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.protocol = protocol
+        self.slices: list[Row] = []
+        self._levels: list[Counts] = []
+
+    @property
+    def levels(self) -> Counts:  # noqa: D102
+        return Counts(*map(np.stack, zip(*self._levels, strict=True)))
+
+    def add(self, example: Mapping[str, Any], scored: ScoredSlice) -> None:
+        """Adds a slice: `case_id`, `patient_id`, `slice_index` of `example` say which."""
+        row = {name: example[name] for name in ("case_id", "patient_id", "slice_index")}
+        row |= {name: int(n) for name, n in scored.counts._asdict().items()}
+        measures = {**self.protocol.ratios(scored.counts, scored.levels), **scored.soft}
+        self.slices.append(row | {name: measures[name] for name in self.protocol.measures})
+        self._levels.append(scored.levels)
+
+    def cases(self) -> list[Row]:
+        """Returns one row per case: ratios of its slices' pixels together, means of the others."""
+        groups: dict[str, list[int]] = {}
+        for i, row in enumerate(self.slices):
+            groups.setdefault(row["case_id"], []).append(i)
+        return [self._case(groups[case_id]) for case_id in sorted(groups)]
+
+    def _case(self, members: list[int]) -> Row:
+        rows = [self.slices[i] for i in members]
+        place = {name: rows[0][name] for name in ("case_id", "patient_id")}
+        counts, ratios = self._together(members)
+        means = {m: float(np.mean([r[m] for r in rows])) for m in self.protocol.measures}
+        return {**place, "slices": len(rows), **counts._asdict(), **means, **ratios}
+
+    def _together(self, members: Iterable[int]) -> tuple[Counts, dict[str, float]]:
+        members = list(members)
+        counts = Counts(*(sum(self.slices[i][n] for i in members) for n in Counts._fields))
+        levels = Counts(
+            *(np.sum(n, axis=0) for n in zip(*(self._levels[i] for i in members), strict=True))
+        )
+        return counts, self.protocol.ratios(Counts(*map(np.asarray, counts)), levels)
+
+    def summary(self, about: Mapping[str, Any], volumes: Sequence[Row] = ()) -> dict[str, Any]:
+        """Returns the summary: for each measure mean, standard deviation and n over slices.
+
+        Beside these stand `dice_positive`, over slices with infection only, and `pooled_dice`, of
+        all pixels of the split together, since slices without infection flatter the mean;
+        `per_case` and `per_volume`, and the mean curve of E_φ by rising threshold.
+
+        Args:
+          about: what else belongs into it: `split`, `note` and the like.
+          volumes: rows of `Volumes.rows`.
+        """
+        positive = [row for row in self.slices if row["tp"] + row["fn"]]
+        empty = len(self.slices) - len(positive)
+        note = [about["note"], "" if empty else NO_EMPTY_TRUTH]
+        return {
+            "protocol": self.protocol.name,
+            "protocol_description": self.protocol.description,
+            **about,
+            "note": "; ".join(filter(None, note)),
+            **{m: spread(row[m] for row in self.slices) for m in self.protocol.measures},
+            "dice_positive": spread(row["dice"] for row in positive),
+            "pooled_dice": self._together(range(len(self.slices)))[1]["dice"],
+            "per_case": {m: spread(row[m] for row in self.cases()) for m in self.protocol.measures},
+            "per_volume": summarise_volumes(volumes),
+            "threshold": THRESHOLD,
+            "empty_masks": self.protocol.empty_masks,
+            "empty_truths": empty,
+            "e_phi_curve": metrics.e_phi(self.levels).mean(axis=0).round(6).tolist(),
+        }
+
+
+def spread(values: Iterable[float]) -> dict[str, Any]:
+    """Returns mean, standard deviation and n of values; NaN and None are left out."""
+    known = [v for v in values if v is not None and not np.isnan(v)]
+    if not known:
+        return {"mean": None, "std": None, "n": 0}
+    return {"mean": float(np.mean(known)), "std": float(np.std(known)), "n": len(known)}
+
+
+def summarise_volumes(rows: Sequence[Row]) -> dict[str, Any]:
+    """Returns the spread of each measure over volumes; of distances, which may be ∞, the median."""
+    if not rows:
+        return {}
+    known = [row["hd95_mm"] for row in rows if not np.isnan(row["hd95_mm"])]
+    median = float(np.median(known)) if known else np.inf
+    return {
+        **{m: spread(row[m] for row in rows) for m in ("dice", "surface_dice", "volume_error_ml")},
+        "hd95_mm": {
+            "median": median if np.isfinite(median) else None,
+            "infinite": int(np.isinf(known).sum()),
+            "n": len(known),
+        },
+        "notes": sorted({row["note"] for row in rows} - {""}),
+    }
+
+
+def table(summary: Mapping[str, Any]) -> str:
+    """Returns the summary as a table to print, protocol and notes included."""
+    n_slices, n_cases = summary["dice"]["n"], summary["per_case"]["dice"]["n"]
+    note = f" ({summary['note']})" if summary["note"] else ""
+    lines = [
+        f"{summary['dataset']}, {summary['split']} split{note}",
+        f"protocol {summary['protocol']}: {summary['protocol_description']}",
+        f"{'measure':<14} {f'mean ± std over {n_slices} slices':>30} {f'over {n_cases} cases':>22}",
+    ]
+    for m in (name for name in summary["per_case"] if name in summary):
+        lines.append(f"{m:<14} {_cell(summary[m]):>30} {_cell(summary['per_case'][m]):>22}")
+    positive = summary["dice_positive"]
+    lines += [
+        f"dice over the {positive['n']} slices with infection: {_cell(positive)}; of all pixels "
+        f"together: {summary['pooled_dice']:.4f}",
+        f"empty masks: {summary['empty_truths']} slices without infection; "
+        f"{summary['empty_masks']}",
+    ]
+    if summary["per_volume"]:
+        lines.append(_volume_line(summary["per_volume"]))
+    return "\n".join(lines)
+
+
+def _cell(found: Mapping[str, Any]) -> str:
+    return f"{found['mean']:.4f} ± {found['std']:.4f}" if found["n"] else "none"
+
+
+def _volume_line(found: Mapping[str, Any]) -> str:
+    distance = found["hd95_mm"]
+    parts = [f"volumes at 0.5: Dice {_cell(found['dice'])}"]
+    if found["volume_error_ml"]["n"]:
+        parts.append(f"volume error {_cell(found['volume_error_ml'])} mL")
+    if distance["n"]:
+        median = "∞" if distance["median"] is None else f"{distance['median']:.1f} mm"
+        parts.append(f"surface Dice at 1 mm {_cell(found['surface_dice'])}")
+        parts.append(f"HD95 median {median}, ∞ in {distance['infinite']} of {distance['n']}")
+    return "; ".join([*parts, *found["notes"]])
+
+
+def write(scores: Scores, volumes: Sequence[Row], summary: Mapping[str, Any], folder: Path) -> None:
+    """Writes per_slice.csv, per_case.csv, per_volume.csv and summary.json into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    slices = sorted(scores.slices, key=lambda row: (row["case_id"], row["slice_index"]))
+    tables = {"per_slice": slices, "per_case": scores.cases(), "per_volume": volumes}
+    for name, rows in tables.items():
+        if rows:
+            write_csv(rows, folder / f"{name}.csv")
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+
+def write_csv(rows: Sequence[Row], path: Path) -> None:
+    """Writes rows of one kind, their names first."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,97 @@
+"""Slices put together to volumes, and the measures of these in millimetres and millilitres.
+
+Volumes are measured on the grid of the scan whatever the protocol: σ(S_p) is resized to the slice's
+own size and cut at 0.5.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cosup_jax import metrics
+from cosup_jax.evaluation.protocols import THRESHOLD
+from cosup_jax.metrics import Counts
+
+_IN_MM = ("volume_ml", "true_volume_ml", "volume_error_ml", "hd95_mm", "surface_dice")
+UNKNOWN_SPACING = "spacing unknown: no volumes or distances"
+_GAPS = "slices missing in between: no distances"
+_SIZES = "slices of several sizes: no distances"
+
+
+class _Slice(NamedTuple):
+    """Two masks of eight pixels a byte, and their shape."""
+
+    pred: np.ndarray
+    truth: np.ndarray
+    shape: tuple[int, ...]
+
+
+@dataclass
+class _Case:
+    patient_id: str
+    spacing: tuple[float, float, float]
+    slices: dict[int, _Slice] = field(default_factory=dict)
+
+
+class Volumes:
+    """Collects the masks of slices in any order; a bit a voxel."""
+
+    def __init__(self) -> None:
+        self._cases: dict[str, _Case] = {}
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    def add(self, example: dict[str, Any], prob: np.ndarray, truth: np.ndarray) -> None:
+        """Adds a slice.
+
+        Args:
+          example: `case_id`, `patient_id`, `slice_index`, and `spacing` (z, y, x) in mm, NaN where
+            unknown.
+          prob: (H, W) float, at the slice's own size.
+          truth: (H, W) bool.
+        """
+        z, y, x = (float(s) for s in example["spacing"])
+        case = self._cases.setdefault(example["case_id"], _Case(example["patient_id"], (z, y, x)))
+        case.slices[example["slice_index"]] = _Slice(
+            np.packbits(prob > THRESHOLD), np.packbits(truth), truth.shape
+        )
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yields the measures of each case, by name; NaN where `note` says why there is none."""
+        for case_id, case in sorted(self._cases.items()):
+            place = {"case_id": case_id, "patient_id": case.patient_id, "slices": len(case.slices)}
+            spacing = dict(zip(("spacing_z", "spacing_y", "spacing_x"), case.spacing, strict=True))
+            yield {**place, **spacing, **_measures(case)}
+
+
+def _measures(case: _Case) -> dict[str, Any]:
+    order = sorted(case.slices)
+    slices = [case.slices[i] for i in order]
+    masks = [
+        [_unpack(s.pred, s.shape) for s in slices],
+        [_unpack(s.truth, s.shape) for s in slices],
+    ]
+    absent = dict.fromkeys(_IN_MM, float("nan"))
+    if not all(np.isfinite(case.spacing)):
+        return {"dice": _dice(*masks), **absent, "note": UNKNOWN_SPACING}
+    whole = len(order) == order[-1] - order[0] + 1
+    if whole and len({mask.shape for mask in masks[0]}) == 1:
+        pred, truth = map(np.stack, masks)
+        return {**metrics.volume_scores(pred, truth, case.spacing)._asdict(), "note": ""}
+    found, true = (
+        sum(metrics.lesion_volume(mask, case.spacing) for mask in side) for side in masks
+    )
+    volumes = {"volume_ml": found, "true_volume_ml": true, "volume_error_ml": abs(found - true)}
+    return {"dice": _dice(*masks), **absent, **volumes, "note": _SIZES if whole else _GAPS}
+
+
+def _unpack(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return np.unpackbits(packed, count=int(np.prod(shape))).reshape(shape).astype(bool)
+
+
+def _dice(pred: list[np.ndarray], truth: list[np.ndarray]) -> float:
+    slices = [metrics.confusion(p[None], t[None]) for p, t in zip(pred, truth, strict=True)]
+    return float(metrics.dice(Counts(*map(sum, zip(*slices, strict=True))))[0])
