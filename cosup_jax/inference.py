@@ -1,6 +1,8 @@
-"""From prepared slices to probabilities, with a network and its weights."""
+"""From slices to probabilities and masks, with a network and its weights."""
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,35 +10,162 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from cosup_jax import findings, weights
+from cosup_jax.data import schema
+from cosup_jax.data.geometry import Grid
+from cosup_jax.data.preprocess import prepare_image, resize_image
 from cosup_jax.models.output import SegOutput
+from cosup_jax.training import parallel
 
+THRESHOLD = 0.5
+MAX_BATCH = 8
+_MEMORY_SHARE = 4  # a batch may take one part in so many of what is there
 _FLIPS = ((), (2,), (1,), (1, 2))  # axes of (B, H, W, 1)
 
 
-def make_predictor(
-    model: nn.Module, variables: Mapping[str, Any], *, tta: bool = False
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns a function from slices to the probability of infection.
+class Predictor:
+    """A function from slices to the probability of infection, compiled once for each shape.
+
+    Called with (B, H, W, 1) float32 slices, prepared as the network was trained, it returns
+    (B, H, W) float32 probabilities σ(S_p).
 
     Args:
       model: a network of `cosup_jax.models`.
       variables: `{"params": …, "batch_stats": …}`.
       tta: average the probabilities over the four flips of each slice (test-time augmentation).
+    """
+
+    def __init__(
+        self, model: nn.Module, variables: Mapping[str, Any], *, tta: bool = False
+    ) -> None:
+        self._variables = jax.device_put(dict(variables))
+        self._compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}
+
+        def probabilities(variables: Mapping[str, Any], image: jax.Array) -> jax.Array:
+            def predict(axes: tuple[int, ...]) -> jax.Array:
+                flipped = jnp.flip(image, axes)
+                output: SegOutput = model.apply(variables, flipped, train=False)  # type: ignore[assignment]
+                return jnp.flip(jax.nn.sigmoid(output.logits), axes)
+
+            flips = _FLIPS if tta else _FLIPS[:1]
+            return sum(map(predict, flips), jnp.zeros((), jnp.float32))[..., 0] / len(flips)
+
+        self._function = jax.jit(probabilities)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Returns (B, H, W) probabilities of a batch."""
+        return np.asarray(self._for(image.shape)(self._variables, image))
+
+    def memory(self, shape: tuple[int, ...]) -> int:
+        """Returns the bytes that a batch of (B, H, W, 1) needs on the device, without weights."""
+        found = self._for(shape).memory_analysis()
+        return 0 if found is None else found.output_size_in_bytes + found.temp_size_in_bytes
+
+    def _for(self, shape: tuple[int, ...]) -> jax.stages.Compiled:
+        if shape not in self._compiled:
+            image = jax.ShapeDtypeStruct(shape, jnp.float32)
+            self._compiled[shape] = self._function.lower(self._variables, image).compile()
+        return self._compiled[shape]
+
+
+def make_predictor(
+    model: nn.Module, variables: Mapping[str, Any], *, tta: bool = False
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns the `Predictor` of a network and its weights."""
+    return Predictor(model, variables, tta=tta)
+
+
+class Segmenter:
+    """Probabilities of slices of any size and intensity, in batches that fit the memory.
+
+    Args:
+      network: the network, its weights and how slices are prepared for it.
+      tta: as for `Predictor`.
+    """
+
+    def __init__(self, network: weights.Pretrained, *, tta: bool = False) -> None:
+        self._predictor = Predictor(network.model, network.variables, tta=tta)
+        self._settings = network.preprocessing
+
+    def __call__(
+        self, slices: Iterable[np.ndarray], intensity: str, count: int
+    ) -> Iterator[np.ndarray]:
+        """Yields the probability of each slice, at the slice's own size.
+
+        Args:
+          slices: (H, W) float32 in the true unit; sizes may differ.
+          intensity: one of `schema.INTENSITIES`.
+          count: how many slices there are, which decides the size of a batch.
+
+        Yields:
+          (H, W) float32 probabilities.
+        """
+        size, rest = self._batch_size(count), iter(slices)
+        while part := list(itertools.islice(rest, size)):
+            images = [prepare_image(values, intensity, self._settings) for values in part]
+            # Batches are always full, so that one compiled function serves all of them.
+            images += images[:1] * (size - len(part))
+            found = self._predictor(np.stack(images))
+            for values, probability in zip(part, found, strict=False):
+                yield np.clip(resize_image(probability, values.shape), 0.0, 1.0)
+
+    def _batch_size(self, count: int) -> int:
+        """Returns a power of two that the slices fill and the memory holds."""
+        size = min(MAX_BATCH, 1 << max(0, count - 1).bit_length())
+        budget = parallel.free_memory() // _MEMORY_SHARE
+        while size > 1 and self._predictor.memory((size, *self._settings.size, 1)) > budget:
+            size //= 2
+        return size
+
+
+def segment(
+    volume: np.ndarray,
+    *,
+    affine: np.ndarray | None = None,
+    spacing: tuple[float, float, float] | None = None,
+    intensity: str | None = None,
+    network: weights.Pretrained | str | Path = weights.DEFAULT,
+    threshold: float = THRESHOLD,
+    min_lesion_ml: float = 0.0,
+    tta: bool = False,
+) -> np.ndarray:
+    """Marks the infection in one CT volume.
+
+    Args:
+      volume: three axes of real numbers. With `affine` in any stored order (what nibabel gives);
+        without, (Z, H, W) in the radiological axial view of `cosup_jax.data.geometry`.
+      affine: (4, 4), stored index to mm in the RAS frame, or None.
+      spacing: voxel spacing (z, y, x) in mm where there is no affine; needed by `min_lesion_ml`.
+      intensity: one of `schema.INTENSITIES`, or None to judge by the range of the values.
+      network: what `load_pretrained` returns, or takes.
+      threshold: probability above which a voxel is infection.
+      min_lesion_ml: lesions smaller than this many mL are dropped.
+      tta: average over the four flips of each slice.
 
     Returns:
-      A function of (B, H, W, 1) float32 slices, prepared as the network was trained, that returns
-      (B, H, W) float32 probabilities σ(S_p). It compiles once for each shape.
+      bool array of the volume's shape and order.
+
+    Raises:
+      ValueError: the volume has not three axes, is empty, or holds NaN or infinite values; there is
+        no spacing, and `min_lesion_ml` needs one.
+      WeightsError: no such weights.
     """
-    placed = jax.device_put(dict(variables))
-
-    @jax.jit
-    def probabilities(variables: Mapping[str, Any], image: jax.Array) -> jax.Array:
-        def predict(axes: tuple[int, ...]) -> jax.Array:
-            flipped = jnp.flip(image, axes)
-            output: SegOutput = model.apply(variables, flipped, train=False)  # type: ignore[assignment]
-            return jnp.flip(jax.nn.sigmoid(output.logits), axes)
-
-        flips = _FLIPS if tta else _FLIPS[:1]
-        return sum(map(predict, flips), jnp.zeros((), jnp.float32))[..., 0] / len(flips)
-
-    return lambda image: np.asarray(probabilities(placed, image))
+    volume = np.asarray(volume)
+    if volume.ndim != 3 or not volume.size or not np.isfinite(volume).all():
+        raise ValueError(
+            f"a volume of shape {volume.shape}: expected three axes and finite numbers only"
+        )
+    grid = None if affine is None else Grid(volume.shape, np.asarray(affine, np.float64))
+    spacing = spacing if grid is None else grid.spacing
+    if min_lesion_ml and spacing is None:
+        raise ValueError("min_lesion_ml: give the spacing (or the affine) that it is measured by")
+    axial = volume if grid is None else grid.to_axial(volume)
+    kind = intensity or schema.judge_intensity(float(volume.min()), float(volume.max()))
+    if isinstance(network, str | Path):
+        network = weights.load_pretrained(network)
+    slices = (np.asarray(pixels, np.float32) for pixels in axial)
+    found = Segmenter(network, tta=tta)(slices, kind, len(axial))
+    mask = np.stack([probability > threshold for probability in found])
+    if min_lesion_ml and spacing is not None:
+        mask = findings.drop_small(mask, min_lesion_ml, spacing)
+    return mask if grid is None else np.ascontiguousarray(grid.from_axial(mask))

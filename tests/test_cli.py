@@ -30,7 +30,8 @@ def test_an_unknown_command_lists_those_there_are(capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(["evalute"])
     assert stopped.value.code == 2
-    assert all(name in capsys.readouterr().err for name in cli.COMMANDS)
+    said = capsys.readouterr().err
+    assert all(name in said for name in cli.COMMANDS)
 
 
 @pytest.mark.parametrize("error", [ConfigError, FileNotFoundError])

@@ -36,6 +36,7 @@ TOP_LEVEL = {
 DISTRIBUTIONS = {
     "py_sod_metrics": "pysodmetrics",
     "PIL": "pillow",
+    "gdcm": "python-gdcm",
     "absl": "absl-py",
     "orbax": "orbax-checkpoint",
 }
@@ -44,7 +45,7 @@ NOT_IMPORTED = {
     "importlib-resources": "tensorflow-datasets imports it and does not declare it",
 }
 # Imported only where the extra that brings it is asked for, each by the one who asks.
-ON_DEMAND = {"apache-beam"}
+ON_DEMAND = {"apache-beam", "highdicom", "pydicom"}
 DEVICE_FILE = "cosup_jax/training/parallel.py"
 DEVICE_NAMES = {
     "Mesh",
@@ -57,8 +58,13 @@ DEVICE_NAMES = {
     "pmap",
     "shard_map",
 }
-# The second computes orientations only.
-MEDICAL_FILES = ("cosup_jax/data/volumes.py", "cosup_jax/data/geometry.py")
+# `geometry` computes orientations only.
+MEDICAL_FILES = (
+    "cosup_jax/data/volumes.py",
+    "cosup_jax/data/geometry.py",
+    "cosup_jax/data/dicom.py",
+    "cosup_jax/data/dicom_seg.py",
+)
 MEDICAL_READERS = {"SimpleITK", "highdicom", "nibabel", "pydicom"}
 
 

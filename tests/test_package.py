@@ -56,7 +56,11 @@ def files_of_source() -> set[str]:
                 "checksums.tsv",
             )
             page = path.is_file() and path.parent == ROOT / "cosup_jax/report/page"
-            if path.suffix == ".py" or text or page:
+            weights = path.parent == ROOT / "cosup_jax/weights" and path.suffix in (
+                ".md",
+                ".safetensors",
+            )
+            if path.suffix == ".py" or text or page or weights:
                 wanted.add(path.relative_to(ROOT).as_posix())
     return wanted
 

@@ -1,0 +1,37 @@
+"""Writes the weights of a run's best epoch as one file, for `predict --weights`."""
+
+import argparse
+import json
+from pathlib import Path
+
+from cosup_jax import config, weights
+from cosup_jax.training import runs
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Defines the arguments."""
+    parser.add_argument("--workdir", type=Path, required=True, help="the folder of a finished run")
+    parser.add_argument("--out", type=Path, required=True, help="the file, .safetensors")
+    parser.add_argument(
+        "--card",
+        type=Path,
+        help="JSON object to keep in the file: data, licence, scores",
+    )
+    parser.set_defaults(overrides=None)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Writes the file."""
+    card = {}
+    if arguments.card:
+        try:
+            card = json.loads(arguments.card.read_text())
+        except json.JSONDecodeError as error:
+            raise config.ConfigError(f"{arguments.card}: not JSON: {error}") from error
+        if not isinstance(card, dict):
+            raise config.ConfigError(f"{arguments.card}: expected a JSON object")
+    found = runs.open_run(arguments.workdir)
+    weights.save(arguments.out, found, card)
+    size = arguments.out.stat().st_size / 2**20
+    print(f"{arguments.out}: epoch {found.epoch} of {arguments.workdir}, {size:.1f} MiB")
+    return 0

@@ -1,0 +1,63 @@
+"""Marks the infection in CT scans, and says how much of it there is.
+
+An input is a NIfTI file, a DICOM folder or zip (extra `dicom`), a folder of PNG, TIFF or JPEG
+slices, or a folder of any of these. Each scan gets a folder in --out with its mask on the scan's
+own grid (NIfTI, DICOM Segmentation, PNG), and a row in cohort.csv. The same command again goes on
+where it was interrupted, and tries failed scans once more. This is research software, not a medical
+device.
+"""
+
+import argparse
+from pathlib import Path
+
+# What help and a mistyped path need is imported here, what takes seconds in `run`.
+from cosup_jax.data import scans
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Defines the arguments."""
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument(
+        "--weights",
+        help="name of weights that come with the package, a file of export_weights, or the folder "
+        "of a run (default: those of the package)",
+    )
+    parser.add_argument(
+        "--threshold", type=float, default=0.5, help="probability above which it is infection"
+    )
+    parser.add_argument("--tta", action="store_true", help="average over flips (4 × the work)")
+    parser.add_argument("--report", action="store_true", help="write an HTML page for each scan")
+    parser.add_argument("--probability", action="store_true", help="write probabilities too")
+    parser.add_argument(
+        "--identify",
+        action="store_true",
+        help="DICOM scans keep the name of their folder in file names and cohort.csv; without it "
+        "they are called by a hash of their content",
+    )
+    parser.add_argument(
+        "--series", type=int, metavar="NUMBER", help="which DICOM series, where there are several"
+    )
+    parser.set_defaults(overrides=None)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Processes all scans; 1 where one of them failed."""
+    sources, others = scans.find(arguments.inputs, arguments.out)
+    if others:
+        print(f"{len(others)} files belong to no scan, the first is {others[0]}")
+    from cosup_jax import cohort, weights
+
+    settings = cohort.Settings(
+        threshold=arguments.threshold,
+        tta=arguments.tta,
+        probability=arguments.probability,
+        report=arguments.report,
+        identify=arguments.identify,
+        series=arguments.series,
+    )
+    network = weights.load_pretrained(arguments.weights or weights.DEFAULT)
+    rows = cohort.process(sources, arguments.out, network, settings)
+    failed = sum(row["status"] == cohort.FAILED for row in rows)
+    print(f"{len(rows) - failed} of {len(rows)} scans done; see {arguments.out / cohort.TABLE}")
+    return 1 if failed else 0

@@ -1,0 +1,281 @@
+"""What a user hands over (files, folders, zips), as scans: found, read, and their results written.
+
+A scan is one NIfTI file, one DICOM series, or one folder of slices. Whatever it is, it is read into
+slices of the axial view, and its results are written on its own grid.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cosup_jax.data import dicom_files, images, schema, slice_files, volume_files, volumes
+
+RESULTS = ("mask", "probability")
+_CHUNK = 1 << 20
+_LONGEST_NAME = 80
+
+
+class ScanError(ValueError):
+    """Something that is no scan, or cannot be one; the message names it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One scan in memory.
+
+    Attributes:
+      slices: (H, W) int16, uint8 or uint16 in the axial view (from the feet to the head, where
+        that is known); the true value is `stored * slope + intercept`.
+      intensity: one of `schema.INTENSITIES`.
+      save: writes a result, called with a folder, one of `RESULTS`, and (H, W) uint8 for each
+        slice: 0 and 1 in a mask, 0 to 255 in a probability.
+      slope: see `slices`.
+      intercept: see `slices`.
+      spacing: (z, y, x) in mm, or None if unknown.
+      notes: what the user should know about it.
+    """
+
+    slices: Sequence[np.ndarray]
+    intensity: str
+    save: Callable[[Path, str, Sequence[np.ndarray]], None]
+    slope: float = 1.0
+    intercept: float = 0.0
+    spacing: tuple[float, float, float] | None = None
+    notes: tuple[str, ...] = ()
+
+    def values(self, index: int) -> np.ndarray:
+        """Returns a slice as (H, W) float32 in its true unit."""
+        return self.slices[index].astype(np.float32) * np.float32(self.slope) + np.float32(
+            self.intercept
+        )
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether all slices have one size."""
+        return len({pixels.shape for pixels in self.slices}) == 1
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a scan comes from.
+
+    Attributes:
+      path: the file or folder.
+      kind: `nifti`, `dicom` or `slices`.
+      files: its files; a zip is one.
+      name: what its results are called; empty for DICOM, whose names may be those of patients.
+    """
+
+    path: Path
+    kind: str
+    files: tuple[Path, ...] = field(repr=False)
+    name: str = ""
+
+    def digest(self) -> str:
+        """Returns the SHA-256 of its content, in hexadecimal digits; reads all of it."""
+        if self.kind == "dicom":
+            return dicom_files.digest(self.files)
+        total = hashlib.sha256(self.kind.encode())
+        for path in self.files:
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    total.update(chunk)
+            total.update(path.name.encode() if self.kind == "slices" else b"")
+        return total.hexdigest()
+
+    def read(self, series: int | None = None) -> Scan:
+        """Reads the scan.
+
+        Args:
+          series: number of the DICOM series to read where there are several.
+
+        Raises:
+          VolumeError, ImageError, ScanError: naming the file and what is wrong with it.
+        """
+        if self.kind == "nifti":
+            return _read_nifti(self.files[0])
+        if self.kind == "slices":
+            return _read_slices(self.files)
+        return _read_dicom(self, series)
+
+
+def find(inputs: Iterable[Path], ignore: Path) -> tuple[list[Source], list[Path]]:
+    """Finds the scans in what a user gave.
+
+    A folder with pictures is one scan, unless all of them are named `<case>_<slice>` and there are
+    several cases; a folder with DICOM files and a zip are one scan each; every NIfTI file is one.
+    Folders in folders are searched too, hidden ones and links to folders are not.
+
+    Args:
+      inputs: files and folders.
+      ignore: a folder that is not searched, for what was written there.
+
+    Returns:
+      the scans in the order of their paths, and the files that belong to none.
+
+    Raises:
+      ScanError: an input does not exist, or there is no scan in it.
+    """
+    sources: list[Source] = []
+    others: list[Path] = []
+    for given in inputs:
+        path = given.expanduser()
+        if not path.exists():
+            raise ScanError(f"{given}: no such file or folder")
+        groups = _walk(path, ignore.resolve()) if path.is_dir() else [(path, [path])]
+        found = []
+        for folder, files in groups:
+            scans, rest = _sort(folder, files)
+            found += scans
+            others += rest
+        if not found:
+            raise ScanError(
+                f"{given}: no scan in it; expected NIfTI files, DICOM files (or a zip of them), or "
+                f"slices named {', '.join(images.IMAGE_SUFFIXES)}"
+            )
+        sources += found
+    return _with_own_names(sources), others
+
+
+def _walk(root: Path, ignore: Path) -> Iterable[tuple[Path, list[Path]]]:
+    for place, folders, files in os.walk(root):
+        folders[:] = sorted(
+            f for f in folders if f[0] != "." and (Path(place) / f).resolve() != ignore
+        )
+        paths = [Path(place) / name for name in sorted(files) if name[0] != "."]
+        yield Path(place), [path for path in paths if path.is_file()]
+
+
+def _sort(folder: Path, files: Sequence[Path]) -> tuple[list[Source], list[Path]]:
+    """Tells by name, and where names say nothing by content, what the files of a folder are."""
+    nifti = [path for path in files if path.name.lower().endswith(volumes.SUFFIXES)]
+    zips = [path for path in files if path.suffix.lower() == ".zip"]
+    pictures = [path for path in files if path.suffix.lower() in images.IMAGE_SUFFIXES]
+    rest = sorted(set(files) - {*nifti, *zips, *pictures})
+    dicom = [path for path in rest if dicom_files.looks_like(path)]
+    sources = [Source(path, "nifti", (path,), volume_files.volume_name(path)) for path in nifti]
+    sources += [Source(path, "dicom", (path,)) for path in zips]
+    if dicom:
+        # Damaged files go along: what is wrong with them is said when they are read.
+        sources.append(Source(folder, "dicom", tuple(dicom)))
+    return sources + _cases(folder, pictures), [path for path in rest if path not in dicom]
+
+
+def _cases(folder: Path, pictures: Sequence[Path]) -> list[Source]:
+    names = {path: slice_files.name_from_file(path.stem) for path in pictures}
+    cases: dict[str, list[Path]] = {}
+    for path, name in names.items():
+        cases.setdefault(name.case_id if name.case_known else "", []).append(path)
+    if "" in cases or len(cases) == 1:
+        cases = {folder.stem if folder in pictures else folder.resolve().name: list(pictures)}
+    return [
+        Source(folder, "slices", tuple(sorted(files, key=_numbered)), case)
+        for case, files in cases.items()
+        if files
+    ]
+
+
+def _numbered(path: Path) -> tuple:
+    """Sorts `a10` after `a9`."""
+    return tuple(
+        (int(t), "") if t.isdigit() else (-1, t) for t in re.split(r"(\d{1,18})", path.name)
+    )
+
+
+def _with_own_names(sources: Sequence[Source]) -> list[Source]:
+    cleaned = [clean_name(source.name) if source.name else "" for source in sources]
+    folded = [name.casefold() for name in cleaned]
+    result = []
+    for source, name in zip(sources, cleaned, strict=True):
+        if name and folded.count(name.casefold()) > 1:
+            place = f"{source.path.resolve()}/{source.name}"
+            name = f"{name}-{hashlib.sha256(place.encode()).hexdigest()[:6]}"
+        result.append(Source(source.path, source.kind, source.files, name))
+    return result
+
+
+def clean_name(name: str) -> str:
+    """Returns a name that is safe for a file, a page and a spreadsheet.
+
+    >>> clean_name("../=cmd|' /C calc'!A0"), clean_name("..")
+    ('cmd_C_calc_A0', 'scan')
+    """
+    return re.sub(r"[^\w.-]+", "_", name).strip("._-")[:_LONGEST_NAME] or "scan"
+
+
+def _read_nifti(path: Path) -> Scan:
+    volume = volumes.read_volume(path)
+
+    def save(folder: Path, result: str, slices: Sequence[np.ndarray]) -> None:
+        step = 1.0 if result == "mask" else 1 / 255
+        volumes.write_labels(folder / f"{result}.nii.gz", np.stack(slices), path, step=step)
+
+    return Scan(
+        slices=list(volume.slices()),
+        intensity=volume.intensity,
+        save=save,
+        slope=volume.slope,
+        intercept=volume.intercept,
+        spacing=volume.grid.spacing,
+        notes=_intensity_note(volume.intensity),
+    )
+
+
+def _intensity_note(intensity: str) -> tuple[str, ...]:
+    if intensity == "unknown":
+        return ("neither Hounsfield units nor 8-bit grey: taken as grey values",)
+    return ()
+
+
+def _read_slices(files: Sequence[Path]) -> Scan:
+    stems = [path.stem for path in files]
+    for path in files:
+        if stems.count(path.stem) > 1:
+            raise ScanError(f"{path}: another slice is called {path.stem} too; rename one of them")
+    pixels = [images.read_grey(path) for path in files]
+    depth = max(array.dtype.itemsize for array in pixels)
+    return Scan(
+        slices=pixels,
+        intensity="grey8" if depth == 1 else "grey16",
+        save=partial(_save_slices, stems),
+    )
+
+
+def _save_slices(
+    stems: Sequence[str], folder: Path, result: str, slices: Sequence[np.ndarray]
+) -> None:
+    (folder / result).mkdir()
+    for stem, pixels in zip(stems, slices, strict=True):
+        grey = pixels * np.uint8(255) if result == "mask" else pixels
+        Image.fromarray(grey).save(folder / result / f"{stem}.png")
+
+
+def _read_dicom(source: Source, series: int | None) -> Scan:
+    try:
+        from cosup_jax.data import dicom, dicom_seg
+    except ImportError as error:
+        raise ScanError(
+            f"reading DICOM needs {error.name}; install it with: pip install 'cosup-jax[dicom]'"
+        ) from error
+    found = dicom.read_series(source.files, series)
+    stored = found.grid.to_axial(found.stored)
+    intensity = schema.judge_intensity(float(stored.min()), float(stored.max()))
+
+    def save(folder: Path, result: str, slices: Sequence[np.ndarray]) -> None:
+        frames = found.grid.from_axial(np.stack(slices)).transpose(2, 1, 0)
+        dicom_seg.write(folder / f"{result}.dcm", np.ascontiguousarray(frames), found, result)
+
+    return Scan(
+        slices=list(stored),
+        intensity=intensity,
+        save=save,
+        spacing=found.spacing,
+        notes=found.notes + _intensity_note(intensity),
+    )

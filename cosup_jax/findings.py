@@ -1,0 +1,167 @@
+"""What a mask says about a scan: volumes, shares of the lung, number of lesions, density."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import ndimage
+
+from cosup_jax.data import lungs
+
+FIELDS = (
+    "lesion_ml",
+    "lung_ml",
+    "lung_percent",
+    "lesions",
+    "largest_lesion_ml",
+    "right_lesion_ml",
+    "left_lesion_ml",
+    "right_lung_percent",
+    "left_lung_percent",
+    "lesion_mean_hu",
+    "infected_slices",
+    "slices",
+)
+_NEIGHBOURS = np.ones((3, 3, 3), bool)
+_SIDES = {"right": lungs.RIGHT, "left": lungs.LEFT}
+_NO_SPACING = "the size of the voxels is unknown"
+_NO_HU = "grey values without Hounsfield units"
+_NO_STACK = "slices of different sizes are no volume"
+
+
+@dataclass
+class Findings:
+    """The findings of one scan.
+
+    Attributes:
+      values: one for each of `FIELDS`; None where it cannot be known.
+      reasons: why, for each that is None.
+    """
+
+    values: dict[str, float | int | None] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def unknown(self, reason: str, *names: str) -> None:
+        """Says of some fields that they cannot be known."""
+        for name in names:
+            self.values[name] = None
+            self.reasons[name] = reason
+
+
+def describe(
+    slices: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    *,
+    intensity: str,
+    spacing: tuple[float, float, float] | None,
+) -> Findings:
+    """Computes the findings of a scan.
+
+    Lesions are parts of the mask that touch in any of 26 directions. The lung is what `lungs.find`
+    finds together with the mask, so that consolidated lung counts as lung; a lesion voxel outside
+    of what was found belongs to the side that is nearer.
+
+    Args:
+      slices: (H, W) in the axial view, HU where `intensity` is `hu`.
+      masks: (H, W) bool, of the same sizes.
+      intensity: one of `schema.INTENSITIES`.
+      spacing: voxel spacing (z, y, x) in mm, or None.
+    """
+    found = Findings(dict.fromkeys(FIELDS))
+    found.values["slices"] = len(masks)
+    found.values["infected_slices"] = sum(bool(mask.any()) for mask in masks)
+    if len({mask.shape for mask in masks}) > 1:
+        rest = [name for name in FIELDS if name not in ("slices", "infected_slices")]
+        found.unknown(_NO_STACK, *rest)
+        return found
+    mask = np.stack(masks)
+    parts, count = ndimage.label(mask, _NEIGHBOURS)
+    found.values["lesions"] = int(count)
+    _volumes(found, mask, parts, spacing)
+    _density(found, slices, masks, intensity)
+    if intensity != "hu" or spacing is None:
+        _lungs_unknown(found, _NO_HU if intensity != "hu" else _NO_SPACING)
+        return found
+    try:
+        lung = lungs.find(np.stack(slices), spacing)
+    except lungs.LungError as error:
+        _lungs_unknown(found, str(error))
+        return found
+    _shares(found, mask, lung, float(np.prod(spacing)) / 1000)
+    return found
+
+
+def drop_small(mask: np.ndarray, least_ml: float, spacing: Sequence[float]) -> np.ndarray:
+    """Returns a (Z, H, W) bool mask without its lesions of less than `least_ml` mL."""
+    parts, _ = ndimage.label(mask, _NEIGHBOURS)
+    kept = np.bincount(parts.ravel()) * float(np.prod(spacing)) / 1000 >= least_ml
+    kept[0] = False
+    return kept[parts]
+
+
+def _volumes(
+    found: Findings,
+    mask: np.ndarray,
+    parts: np.ndarray,
+    spacing: tuple[float, float, float] | None,
+) -> None:
+    if spacing is None:
+        found.unknown(_NO_SPACING, "lesion_ml", "largest_lesion_ml")
+        return
+    voxel_ml = float(np.prod(spacing)) / 1000
+    sizes = np.bincount(parts[mask])
+    found.values["lesion_ml"] = int(sizes.sum()) * voxel_ml
+    found.values["largest_lesion_ml"] = int(sizes.max(initial=0)) * voxel_ml
+
+
+def _density(
+    found: Findings, slices: Sequence[np.ndarray], masks: Sequence[np.ndarray], intensity: str
+) -> None:
+    count = sum(int(np.count_nonzero(mask)) for mask in masks)
+    if intensity != "hu" or not count:
+        found.unknown(_NO_HU if intensity != "hu" else "there is no lesion", "lesion_mean_hu")
+        return
+    total = sum(
+        float(pixels[mask].sum(dtype=np.float64))
+        for pixels, mask in zip(slices, masks, strict=True)
+    )
+    found.values["lesion_mean_hu"] = total / count
+
+
+def _lungs_unknown(found: Findings, reason: str) -> None:
+    found.unknown(reason, "lung_ml", "lung_percent")
+    for side in _SIDES:
+        found.unknown(reason, f"{side}_lesion_ml", f"{side}_lung_percent")
+
+
+def _shares(found: Findings, mask: np.ndarray, lung: lungs.Lungs, voxel_ml: float) -> None:
+    values = found.values
+    total = int(np.count_nonzero((lung.labels > 0) | mask))
+    values["lung_ml"] = total * voxel_ml
+    values["lung_percent"] = 100 * int(np.count_nonzero(mask)) / total
+    if not lung.apart:
+        for side in _SIDES:
+            found.unknown(
+                "right and left lung hang together", f"{side}_lesion_ml", f"{side}_lung_percent"
+            )
+        return
+    sides = _side_of_each_voxel(mask, lung.labels)
+    for side, label in _SIDES.items():
+        lesion = int(np.count_nonzero(mask & (sides == label)))
+        whole = int(np.count_nonzero(sides == label))
+        values[f"{side}_lesion_ml"] = lesion * voxel_ml
+        values[f"{side}_lung_percent"] = 100 * lesion / whole
+
+
+def _side_of_each_voxel(mask: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns the labels, those of marked voxels outside of the lungs being taken from the side."""
+    columns: Mapping[int, float] = {
+        label: float(np.nonzero((labels == label).any((0, 1)))[0].mean())
+        for label in _SIDES.values()
+    }
+    right, left = columns[lungs.RIGHT], columns[lungs.LEFT]
+    nearer_right = np.abs(np.arange(mask.shape[2]) - right) < np.abs(
+        np.arange(mask.shape[2]) - left
+    )
+    side = np.where(nearer_right, lungs.RIGHT, lungs.LEFT).astype(np.uint8)
+    return np.where(mask & (labels == 0), side[None, None, :], labels)

@@ -1,0 +1,16 @@
+"""Trained weights in one file: safetensors, with all that is needed to use them.
+
+The weights that come with the package lie beside this file, each with its model card.
+"""
+
+from cosup_jax.weights.files import (
+    DEFAULT,
+    Pretrained,
+    WeightsError,
+    load,
+    load_pretrained,
+    names,
+    save,
+)
+
+__all__ = ["DEFAULT", "Pretrained", "WeightsError", "load", "load_pretrained", "names", "save"]

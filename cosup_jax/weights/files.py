@@ -1,0 +1,194 @@
+"""Files of weights: written from a finished run, and read without executing or trusting anything.
+
+A file is safetensors. Kernels are kept in half precision, everything of one axis (biases, and what
+batch normalisation knows) in single; tensors are named by their path (`params/encoder/stage1/…`).
+Its metadata has one entry, `cosup_jax`, a JSON object with `format`, `network` (the settings that
+build it), `preprocessing`, and `card`, a mapping of texts and figures on how it came about.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from flax import traverse_util
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from cosup_jax import __version__, models
+from cosup_jax.data.preprocess import Preprocessing
+from cosup_jax.training import runs
+
+DEFAULT = "c2f-small"
+SUFFIX = ".safetensors"
+_KEY, _FORMAT = "cosup_jax", 1
+_HERE = Path(__file__).parent
+_COLLECTIONS = ("params", "batch_stats")
+
+
+class WeightsError(ValueError):
+    """Weights that are not there, damaged, or of another network; the message says what to give."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pretrained:
+    """A network ready for use.
+
+    Attributes:
+      name: what to call it.
+      model: the network.
+      variables: `{"params": …, "batch_stats": …}`, float32 NumPy arrays.
+      preprocessing: how a slice must be prepared for it.
+      digest: SHA-256 of the weights in hexadecimal digits.
+      card: how it came about; empty for the folder of a run.
+    """
+
+    name: str
+    model: nn.Module
+    variables: dict[str, Any]
+    preprocessing: Preprocessing
+    digest: str
+    card: Mapping[str, Any]
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names of the weights that come with the package."""
+    return tuple(sorted(path.stem for path in _HERE.glob(f"*{SUFFIX}")))
+
+
+def load_pretrained(which: str | Path = DEFAULT) -> Pretrained:
+    """Loads a trained network.
+
+    Args:
+      which: the name of weights that come with the package, a file of `save`, or the folder of a
+        finished run.
+
+    Raises:
+      WeightsError: there is no such thing, or the file is none of `save`.
+      CheckpointError: the run holds no complete checkpoint.
+    """
+    if str(which) in names():
+        return load(_HERE / f"{which}{SUFFIX}")
+    path = Path(which).expanduser()
+    if path.is_dir():
+        run = runs.open_run(path)
+        digest = hashlib.sha256()
+        for name, tensor in sorted(_flat(run.variables).items()):
+            digest.update(name.encode() + tensor.tobytes())
+        name = f"{path.name}, epoch {run.epoch}"
+        return Pretrained(name, run.model, run.variables, run.preprocessing, digest.hexdigest(), {})
+    if path.is_file():
+        return load(path)
+    raise WeightsError(
+        f"there are no weights {str(which)!r}; give the folder of a finished run, a file of "
+        f"`python -m cosup_jax export_weights`, or one of: {', '.join(names()) or '(none here)'}"
+    )
+
+
+def save(path: Path, run: runs.Run, card: Mapping[str, Any]) -> None:
+    """Writes the weights of a run's best epoch.
+
+    Args:
+      path: the file to write, `.safetensors`.
+      run: from `runs.open_run`.
+      card: texts and figures on how the weights came about, JSON values; the epoch is added.
+
+    Raises:
+      WeightsError: another suffix, or a value too large for half precision.
+    """
+    if path.suffix != SUFFIX:
+        raise WeightsError(f"{path}: expected a name that ends with {SUFFIX}")
+    tensors = {name: _narrowed(name, tensor) for name, tensor in _flat(run.variables).items()}
+    about = {
+        "format": _FORMAT,
+        "version": __version__,
+        "network": run.config.model.to_dict(),
+        "preprocessing": {
+            "size": run.preprocessing.size,
+            "window": run.preprocessing.window,
+        },
+        "card": {**card, "epoch": run.epoch},
+    }
+    save_file(tensors, path, {_KEY: json.dumps(about)})
+
+
+def load(path: Path) -> Pretrained:
+    """Reads a file of `save`.
+
+    Raises:
+      WeightsError: not such a file, damaged, or its tensors are not those of its network.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if _KEY not in metadata:
+                raise WeightsError(
+                    f"{path}: holds tensors, but does not say of which network; expected a file of "
+                    "`python -m cosup_jax export_weights`"
+                )
+            about = json.loads(metadata[_KEY])
+            tensors = {name: _wide(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+        model, preprocessing = _build(about)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(f"{path}: damaged, or no weights of this package: {error}") from error
+    _check(path, tensors, model, preprocessing)
+    variables = {name: {} for name in _COLLECTIONS} | traverse_util.unflatten_dict(tensors, sep="/")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Pretrained(path.stem, model, variables, preprocessing, digest, about.get("card", {}))
+
+
+def _build(about: Mapping[str, Any]) -> tuple[nn.Module, Preprocessing]:
+    if about["format"] != _FORMAT:
+        raise WeightsError(
+            f"written in format {about['format']} by version {about.get('version')}; this is "
+            f"version {__version__}, which reads format {_FORMAT}"
+        )
+    network: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in about["network"].items()
+    }
+    model = models.build(**network | {"dtype": jnp.dtype(network["dtype"])})
+    size, window = about["preprocessing"]["size"], about["preprocessing"]["window"]
+    return model, Preprocessing((int(size[0]), int(size[1])), (float(window[0]), float(window[1])))
+
+
+def _check(
+    path: Path, tensors: Mapping[str, np.ndarray], model: nn.Module, settings: Preprocessing
+) -> None:
+    image = jax.ShapeDtypeStruct((1, *settings.size, 1), jnp.float32)
+    wanted = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
+    shapes = {name: leaf.shape for name, leaf in _flat(wanted).items()}
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    for name in sorted(shapes.keys() | found.keys()):
+        if shapes.get(name) != found.get(name):
+            raise WeightsError(
+                f"{path}: the tensor {name} has the shape {found.get(name, '(missing)')}, but its "
+                f"network wants {shapes.get(name, '(no such tensor)')}"
+            )
+        if not np.isfinite(tensors[name]).all():
+            raise WeightsError(f"{path}: the tensor {name} holds NaN or infinite values")
+
+
+def _flat(variables: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: variables[name] for name in _COLLECTIONS if name in variables}
+    return traverse_util.flatten_dict(kept, sep="/")
+
+
+def _wide(tensor: np.ndarray) -> np.ndarray:
+    return tensor.astype(np.float32)
+
+
+def _narrowed(name: str, tensor: np.ndarray) -> np.ndarray:
+    if tensor.ndim < 2:
+        return np.asarray(tensor, np.float32)
+    if np.abs(tensor).max() > np.finfo(np.float16).max:
+        raise WeightsError(f"the tensor {name} holds values too large for half precision")
+    return np.asarray(tensor, np.float16)
