@@ -1,0 +1,240 @@
+"""What a table says: its rows, what was run on what, how it was scored, whether it is reduced."""
+
+import dataclasses
+import shlex
+from collections.abc import Mapping, Sequence
+
+from cosup_jax.evaluation import PROTOCOLS
+from cosup_jax.experiments import published
+from cosup_jax.experiments.plan import Request
+from cosup_jax.experiments.results import CONFIDENCE, Difference, RowResult, differences
+
+FULL_SEEDS = 3
+PAPERS = {"cosup": "Hu et al.", "infnet": "Fan et al."}
+NAMES = {
+    "dice": "Dice",
+    "sensitivity": "Sens.",
+    "specificity": "Spec.",
+    "precision": "Prec.",
+    "mae": "MAE",
+    "e_phi_mean": "E_φ",
+    "s_alpha": "S_α",
+    "dice_positive": "Dice, infected slices",
+    "pooled_dice": "Dice, all pixels",
+}
+# Slices without infection flatter the mean over slices, so these always stand beside it.
+BESIDE = ("dice_positive", "pooled_dice")
+HERE, PAPER = "here", "paper"
+NOTHING = "–"
+
+
+@dataclasses.dataclass(frozen=True)
+class Document:
+    """A table ready to be written, all of it text.
+
+    Attributes:
+      name: of its files.
+      title: its title.
+      head: `Reduced run: …` or `Full run: …`.
+      caption: sentences.
+      header: names of the columns.
+      lines: cells.
+      difference_title: of the second table.
+      difference_header: its columns.
+      difference_lines: its cells; empty where nothing can be compared.
+    """
+
+    name: str
+    title: str
+    head: str
+    caption: tuple[str, ...]
+    header: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+    difference_title: str
+    difference_header: tuple[str, ...]
+    difference_lines: tuple[tuple[str, ...], ...]
+
+
+def document(request: Request, results: Sequence[RowResult]) -> Document:
+    """Returns the table of all rows, those without scores included."""
+    table = request.definition
+    measures = (*table.measures, *BESIDE)
+    found = differences(results, table.reference)
+    reference = next((r.row.label for r in results if r.row.name == table.reference), "")
+    drawn = f"{found[0].count} {found[0].units}" if found else ""
+    return Document(
+        name=file_name(request),
+        title=title(request),
+        head=head(request, results),
+        caption=tuple(caption(request, results)),
+        header=("Method", "", *(NAMES[m] for m in measures), "Parameters", "Note"),
+        lines=tuple(lines(request, results, measures)),
+        difference_title=f"Dice minus that of {reference}, in percentage points: mean over slices "
+        f"and seeds, {CONFIDENCE:.0%} interval (paired bootstrap over {drawn}, seeds averaged), "
+        "and standard deviation over seeds",
+        difference_header=("Method", "Difference", "Interval", "Over seeds", "Reading"),
+        difference_lines=tuple(map(_difference_line, found)),
+    )
+
+
+def file_name(request: Request) -> str:
+    """Returns the name of a table's files, without ending."""
+    return f"{request.table}-from-{request.train_on}" if request.transfers else request.table
+
+
+def title(request: Request) -> str:
+    """Returns the title, with the paper's number of the table."""
+    table = request.definition
+    place = f"Table {table.number} of {PAPERS[table.paper]}"
+    named = request.table.startswith(("table", "infnet"))
+    return f"{place}: {table.title}" if named else table.title[0].upper() + table.title[1:]
+
+
+def head(request: Request, results: Sequence[RowResult]) -> str:
+    """Returns `Reduced run` with its extent, unless it is as large and as long as the paper's."""
+    scored = [result for result in results if result.runs]
+    runs = [run for result in scored for run in result.runs]
+    if not runs:
+        return "Nothing has been run yet"
+    configs = [request.config(result.row) for result in scored]
+    changes = [request.changes(result.row) for result in scored]
+    smaller = any(name.startswith("model.") or name == "data.size" for c in changes for name in c)
+    stopped = sum(run.stopped for run in runs)
+    full = request.seeds >= FULL_SEEDS and not smaller and stopped == len(runs)
+    sizes = sorted({f"{c.data.size[0]}×{c.data.size[1]}" for c in configs})
+    widths = sorted({str(c.model.width) for c in configs})
+    blocks = sorted({str(tuple(c.model.blocks)) for c in configs if c.model.get("blocks")})
+    extent = [
+        " and ".join(sizes),
+        f"width {' and '.join(widths)}",
+        *([f"blocks {' and '.join(blocks)}"] if smaller and blocks else []),
+        f"{_range([run.epochs for run in runs])} epochs",
+        f"{request.seeds} seed{'s' * (request.seeds != 1)}",
+        f"stopping rule reached by {stopped} of {len(runs)} runs",
+    ]
+    return f"{'Full' if full else 'Reduced'} run: {', '.join(extent)}"
+
+
+def caption(request: Request, results: Sequence[RowResult]) -> list[str]:
+    """Returns the sentences below the head."""
+    table = request.definition
+    protocol = PROTOCOLS[table.protocol]
+    sentences = [
+        f"Protocol {protocol.name}: {protocol.description}; empty masks: {protocol.empty_masks}.",
+        "Here: mean ± sample standard deviation over seeds, in per cent; MAE is better when lower.",
+    ]
+    runs = [run for result in results for run in result.runs]
+    if runs:
+        summary = runs[0].summary
+        note = f" ({summary['note']})" * bool(summary["note"])
+        sentences.append(
+            f"Scored on the split {summary['split']} of {request.data}, "
+            f"{summary['dice']['n']} slices, {summary['empty_truths']} of them without "
+            f"infection{note}."
+        )
+        sentences.append(f"Trained on {', '.join(sorted({run.devices for run in runs}))}.")
+    if table.other_training:
+        sentences.append(f"Trained on {request.train_on if request.transfers else request.data}.")
+    if request.data != table.data:
+        sentences.append(
+            f"The paper's values are of {table.data}, so they stand beside these for orientation "
+            "only."
+        )
+    if table.note:
+        sentences.append(table.note)
+    settings = _settings(request, [result for result in results if result.runs])
+    if settings:
+        sentences.append(f"Set for this table: {settings}.")
+    sentences.append(f"Command: {command(request)}")
+    return sentences
+
+
+def command(request: Request) -> str:
+    """Returns the command that makes the table; folders of data are the reader's."""
+    words = ["python", "-m", "cosup_jax", "experiment", request.table, "--data", request.data]
+    if request.source:
+        words += ["--source", "FOLDER"]
+    if request.transfers:
+        words += ["--train_on", request.train_on, "--train_source", "TRAINING_FOLDER"]
+    words += ["--seeds", str(request.seeds)]
+    if set(request.selected) != {row.name for row in request.definition.rows}:
+        words += ["--rows", ",".join(request.selected)]
+    shown = [o for o in request.overrides if not o.startswith("--config.data.data_dir=")]
+    return shlex.join([*words, *shown])
+
+
+def lines(
+    request: Request, results: Sequence[RowResult], measures: Sequence[str]
+) -> list[tuple[str, ...]]:
+    """Returns two lines for each row, ours and the paper's, and the paper's rows that are left."""
+    table = request.definition
+    printed = {row.method: row for row in published.rows(table.paper, table.number)}
+    claimed = {result.row.published for result in results}
+    found = []
+    for result in results:
+        row = result.row
+        note = f"failed: {result.failed}" if result.failed else result.pending
+        note = "; ".join(filter(None, [note, row.note]))
+        ours = [value(result.spread(measure)) for measure in measures]
+        found.append((row.label, HERE, *ours, _parameters(result), note))
+        if row.published:
+            found.append(("", PAPER, *_printed(printed[row.published].values, measures), "", ""))
+    for other in published.rows(table.paper, table.number):
+        if other.method not in claimed:
+            label = other.method
+            if " " in other.dataset:  # of a part of the dataset
+                label += f", {other.dataset.partition(' ')[2]}"
+            cells = _printed(other.values, measures)
+            found.append((label, PAPER, *cells, "", table.unclaimed))
+    return found
+
+
+def value(spread: tuple[float, float | None] | None) -> str:
+    """Returns a mean with its standard deviation as text.
+
+    >>> value((89.934, 0.09)), value((43.9, None)), value(None)
+    ('89.93 ± 0.09', '43.90', '–')
+    """
+    if spread is None:
+        return NOTHING
+    mean, deviation = spread
+    return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
+
+
+def _printed(
+    values: Mapping[str, tuple[float, float | None]], measures: Sequence[str]
+) -> list[str]:
+    return [value(values.get(measure)) for measure in measures]
+
+
+def _parameters(result: RowResult) -> str:
+    return f"{result.runs[0].parameters / 1e6:.2f} M" if result.runs else NOTHING
+
+
+def _range(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _settings(request: Request, scored: Sequence[RowResult]) -> str:
+    """Fields set on the command line; rows are named where a field is not one of all rows."""
+    rows_of: dict[str, list[str]] = {}
+    for result in scored:
+        for name, text in request.changes(result.row).items():
+            rows_of.setdefault(f"{name}={text}", []).append(result.row.label)
+    return "; ".join(
+        setting if len(labels) == len(scored) else f"{setting} (in {', '.join(labels)})"
+        for setting, labels in rows_of.items()
+    )
+
+
+def _difference_line(found: Difference) -> tuple[str, ...]:
+    if found.low > 0:
+        reading = "better"
+    elif found.high < 0:
+        reading = "worse"
+    else:
+        reading = "not told apart"
+    interval = f"{found.low:+.2f} to {found.high:+.2f}" if found.count > 1 else NOTHING
+    over_seeds = NOTHING if found.spread is None else f"{found.spread:.2f}"
+    return (found.row.label, f"{found.mean:+.2f}", interval, over_seeds, reading)

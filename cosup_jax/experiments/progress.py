@@ -1,0 +1,127 @@
+"""How far the runs of a table are, from the texts in their folders."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cosup_jax import config as configuration
+from cosup_jax.experiments.plan import Request
+from cosup_jax.experiments.tables import Row
+from cosup_jax.training import logs, runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+      epochs: completed epochs.
+      finished: whether nothing is left to train, and the best epoch is known.
+      stopped: whether the run ended by its own rule, not by a limit lower than its file's.
+      seconds: what its epochs took.
+      differing: fields in which the folder holds another configuration.
+    """
+
+    epochs: int
+    finished: bool
+    stopped: bool
+    seconds: float
+    differing: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """`missing`, `half done` or `finished`."""
+        if self.finished:
+            return "finished"
+        return "half done" if self.epochs else "missing"
+
+
+def progress(request: Request, row: Row, seed: int) -> Progress:
+    """Looks at a run's folder; nothing is opened but its texts."""
+    folder, config = request.folder(row, seed), request.config(row, seed)
+    log = logs.read_metrics(folder)
+    epochs = int(log[-1]["epoch"]) if log else 0
+    early = has_stopped([line["validation/loss"] for line in log], config.early_stopping.patience)
+    differing: list[str] = []
+    if epochs:
+        kept = (folder / runs.CONFIG).read_text()
+        differing = configuration.differences(kept, configuration.to_json(config), ("epochs",))
+    is_over = early or epochs >= config.epochs
+    return Progress(
+        epochs=epochs,
+        finished=is_over and not differing and best_epoch(folder) is not None,
+        stopped=early or (is_over and epochs >= request.file_config(row).epochs),
+        seconds=sum(line["seconds"] for line in log),
+        differing=tuple(differing),
+    )
+
+
+def has_stopped(losses: Sequence[float], patience: int) -> bool:
+    """Tells whether early stopping has ended a run.
+
+    Args:
+      losses: validation loss of each epoch.
+      patience: epochs without a lower loss after which a run ends.
+
+    >>> has_stopped([1.0, 0.5, 0.6], 2), has_stopped([1.0, 0.5, 0.6, 0.5], 2)
+    (False, True)
+    """
+    return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= patience
+
+
+def best_epoch(folder: Path) -> int | None:
+    """Returns the epoch whose weights a run's evaluation used; None before it was evaluated."""
+    path = folder / "evaluation" / "summary.json"
+    return int(json.loads(path.read_text())["epoch"]) if path.is_file() else None
+
+
+def overview(request: Request) -> str:
+    """Returns what would be trained: the rows, their runs, and an estimate of the time."""
+    lines, left, rates = [], [], []
+    for row in request.definition.rows:
+        if row.name not in request.selected:
+            lines.append(f"{row.name}: not selected")
+            continue
+        try:
+            found = [progress(request, row, seed) for seed in range(request.seeds)]
+            limit = request.config(row).epochs
+            unknown = request.not_applying(row)
+        except configuration.ConfigError as error:
+            lines.append(f"{row.name}: cannot be run: {error}")
+            continue
+        lines.append(f"{row.name}: {request.configs / row.config}, at most {limit} epochs")
+        lines += [f"  {o} does not apply: this network has no such setting" for o in unknown]
+        lines += [f"  {text}" for text in _states(found)]
+        own = [p.seconds / p.epochs for p in found if p.epochs]
+        rates += own
+        open_epochs = sum(max(limit - p.epochs, 0) for p in found if not p.finished)
+        left.append((open_epochs, float(np.mean(own)) if own else None))
+    return "\n".join([*lines, _estimate(left, rates)])
+
+
+def _states(found: Sequence[Progress]) -> list[str]:
+    """Says how far the seeds of a row are, those that are alike on one line."""
+    alike: dict[str, list[str]] = {}
+    for seed, p in enumerate(found):
+        text = p.words if not p.epochs else f"{p.words} after {p.epochs} epochs"
+        if p.differing:
+            text += f", but its folder holds another run (differing in {', '.join(p.differing)})"
+        alike.setdefault(text, []).append(str(seed))
+    return [f"seed {', '.join(seeds)}: {text}" for text, seeds in alike.items()]
+
+
+def _estimate(left: Sequence[tuple[int, float | None]], rates: Sequence[float]) -> str:
+    epochs = sum(count for count, _ in left)
+    if not epochs:
+        return "nothing is left to train"
+    if not rates:
+        return f"{epochs} epochs at most; how long one takes is known once a run has begun"
+    typical = float(np.mean(rates))
+    seconds = sum(count * (rate or typical) for count, rate in left)
+    return (
+        f"{epochs} epochs at most, about {seconds / 3600:.1f} h of training (from the epochs "
+        "trained so far; early stopping may end a run sooner)"
+    )

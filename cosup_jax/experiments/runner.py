@@ -1,0 +1,144 @@
+"""Trains what is missing, goes on with what is half done, and scores every run once."""
+
+import json
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import jax
+from absl import logging
+from ml_collections import ConfigDict
+
+from cosup_jax import config as configuration
+from cosup_jax import evaluation
+from cosup_jax.data import datasets
+from cosup_jax.experiments import progress
+from cosup_jax.experiments.plan import Request
+from cosup_jax.experiments.results import RowResult, RunResult
+from cosup_jax.experiments.tables import Row
+from cosup_jax.training import loop, runs
+
+RESULT = "result.json"
+FAILURE = "failure.txt"
+PENDING = "not run yet"
+
+
+def prepare(request: Request) -> None:
+    """Builds the datasets, so that what is wrong with them is told once, not in every row.
+
+    Raises:
+      ValueError: no such dataset, or its files are not as they should be.
+    """
+    rows = [row for row in request.definition.rows if row.name in request.selected]
+    for row in rows[:1]:
+        for overrides in ([], request.evaluation_overrides()):
+            config = request.config(row)
+            configuration.override(config, overrides)
+            data = config.data
+            builder = datasets.make_builder(
+                data.name,
+                config=data.config,
+                source=data.source,
+                data_dir=data.data_dir,
+                mask_values=data.mask_values,
+            )
+            datasets.prepare(builder, data.source)
+
+
+def run_rows(request: Request) -> Iterator[list[RowResult]]:
+    """Runs the selected rows one after another.
+
+    A row that fails keeps its reason and the others go on; its traceback is left in `failure.txt`
+    beside the folders of its runs.
+
+    Yields:
+      The results of all rows of the table, before the first row is run and after each.
+    """
+    rows = request.definition.rows
+    results = {row.name: _at_hand(request, row) for row in rows}
+    yield list(results.values())
+    for row in rows:
+        if row.name in request.selected:
+            results[row.name] = run_row(request, row)
+            yield list(results.values())
+
+
+def run_row(request: Request, row: Row) -> RowResult:
+    """Trains and scores the seeds of a row."""
+    failure = request.folder(row, 0).parent / FAILURE
+    seeds = range(request.seeds)
+    try:
+        left = [s for s in seeds if not progress.progress(request, row, s).finished]
+        print(f"\n{request.table}, {row.name}: {len(left)} of {len(seeds)} runs to train")
+        train(
+            [request.config(row, seed) for seed in left],
+            [request.folder(row, seed) for seed in left],
+        )
+        found = tuple(score(request, row, seed) for seed in seeds)
+    # Whatever goes wrong in one row, memory included, must not lose the others.
+    except Exception as error:
+        failure.parent.mkdir(parents=True, exist_ok=True)
+        failure.write_text(traceback.format_exc())
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        logging.warning("%s failed: %s (see %s)", row.name, reason, failure)
+        return RowResult(row, failed=reason)
+    failure.unlink(missing_ok=True)
+    return RowResult(row, found)
+
+
+def train(configs: Sequence[ConfigDict], folders: Sequence[Path]) -> None:
+    """Trains the seeds of a row, each in its own folder."""
+    for config, folder in zip(configs, folders, strict=True):
+        print(f"seed {config.seed}, in {folder}")
+        loop.train_and_evaluate(config, folder)
+
+
+def score(request: Request, row: Row, seed: int) -> RunResult:
+    """Scores a finished run by the table's protocol, unless that was done before."""
+    folder = request.folder(row, seed)
+    place = score_folder(request, row, seed)
+    kept = _kept(request, row, seed)
+    if kept is None:
+        run = runs.open_run(folder, request.evaluation_overrides())
+        protocol = request.definition.protocol
+        summary = evaluation.evaluate_run(run, protocol=protocol, out=place)
+        sizes = [leaf.size for leaf in jax.tree.leaves(run.variables["params"])]
+        kept = {"epoch": run.epoch, "parameters": sum(sizes), "summary": summary}
+        (place / RESULT).write_text(json.dumps(kept, indent=2) + "\n")
+    found = progress.progress(request, row, seed)
+    return RunResult(
+        seed=seed,
+        folder=place,
+        summary=kept["summary"],
+        parameters=kept["parameters"],
+        epochs=found.epochs,
+        stopped=found.stopped,
+        seconds=found.seconds,
+        devices=json.loads((folder / "versions.json").read_text())["devices"],
+    )
+
+
+def score_folder(request: Request, row: Row, seed: int) -> Path:
+    """Returns where the scores of a run lie: one folder for each protocol and dataset."""
+    return request.folder(row, seed) / f"{request.definition.protocol}-{request.data}"
+
+
+def _kept(request: Request, row: Row, seed: int) -> dict | None:
+    """The scores at hand, if they are those of the run's best epoch."""
+    path = score_folder(request, row, seed) / RESULT
+    if not path.is_file():
+        return None
+    kept = json.loads(path.read_text())
+    return kept if kept["epoch"] == progress.best_epoch(request.folder(row, seed)) else None
+
+
+def _at_hand(request: Request, row: Row) -> RowResult:
+    """What can be said of a row without running it: finished seeds, as long as all are."""
+    seeds = range(request.seeds)
+    try:
+        finished = all(progress.progress(request, row, seed).finished for seed in seeds)
+    except ValueError as error:
+        return RowResult(row, failed=str(error))
+    if finished and all(_kept(request, row, seed) is not None for seed in seeds):
+        return RowResult(row, tuple(score(request, row, seed) for seed in seeds))
+    return RowResult(row, pending=PENDING)

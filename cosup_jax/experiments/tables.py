@@ -1,0 +1,237 @@
+"""The tables as data: of each row its name, its configuration, and its name in the paper."""
+
+import dataclasses
+
+_SIX = ("dice", "sensitivity", "precision", "mae", "e_phi_mean", "s_alpha")
+_THREE = ("dice", "sensitivity", "mae")
+_SEMISEG = ("dice", "sensitivity", "specificity", "s_alpha", "e_phi_mean", "mae")
+NO_NETWORK = "not available here: the package has no such network"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+      name: what it is called on the command line and in the folder of its runs. Rows of different
+        tables with the same name are the same experiment, and share their runs.
+      label: what it is called in the table.
+      config: file of configs/ with its argument, such as `ablation.py:row=esm`; empty where there
+        is nothing to train.
+      published: the method's name in the paper; empty where the paper has no such row.
+      note: what a reader must know; for a row without a configuration, why there is none.
+    """
+
+    name: str
+    label: str
+    config: str = ""
+    published: str = ""
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of one of the papers, or one of this package's own.
+
+    Attributes:
+      title: what it shows.
+      paper: `cosup` or `infnet`, whose values stand beside ours.
+      number: the paper's number of the table with these values.
+      protocol: how it is evaluated, `cosup` or `semiseg`.
+      measures: its columns.
+      data: the dataset of the paper.
+      rows: its rows.
+      reference: the row with which all others are compared.
+      unclaimed: why the paper's other rows are not run here.
+      other_training: whether the paper leaves open what was trained on.
+      note: what a reader must know.
+    """
+
+    title: str
+    paper: str
+    number: str
+    protocol: str
+    measures: tuple[str, ...]
+    data: str
+    rows: tuple[Row, ...]
+    reference: str
+    unclaimed: str = NO_NETWORK
+    other_training: bool = False
+    note: str = ""
+
+
+_UNET = Row("unet", "U-Net", "baseline.py:net=unet", "U-Net")
+_UNETPP = Row("unetpp", "U-Net++", "baseline.py:net=unetpp", "UNet++")
+_COMPARATORS = (
+    _UNET,
+    _UNETPP,
+    Row("attention_unet", "Attention U-Net", "baseline.py:net=attention_unet", "Attention U-Net"),
+    Row("infnet", "Inf-Net", "infnet.py:row=ppd+ra+ea", "Inf-Net"),
+)
+_C2F = Row("c2f", "ResUNet_C2F", "c2f.py", "ResUNet_C2F")
+_BASELINE = Row("baseline", "ResUNet (baseline)", "ablation.py:row=baseline", "baseline")
+
+
+def _ablation(subset: str, published: str = "", note: str = "") -> Row:
+    label = " + ".join(module.upper() for module in subset.split("+"))
+    return Row(subset, label, f"ablation.py:row={subset}", published, note)
+
+
+def _unnamed(*subsets: str) -> list[Row]:
+    return [_ablation(s, note="not in the paper's table, or not identified in it") for s in subsets]
+
+
+def _other_dataset(number: str, name: str, data: str) -> Table:
+    return Table(
+        title=f"networks on {name}",
+        paper="cosup",
+        number=number,
+        protocol="cosup",
+        measures=_THREE,
+        data=data,
+        rows=(*_COMPARATORS, _C2F),
+        reference="unet",
+        other_training=True,
+        note="The paper does not say whether these networks were trained on this dataset or on its "
+        "own.",
+    )
+
+
+TABLES: dict[str, Table] = {
+    "table2": Table(
+        title="networks",
+        paper="cosup",
+        number="2",
+        protocol="cosup",
+        measures=_SIX,
+        data="cosup_covid",
+        rows=(*_COMPARATORS, _C2F),
+        reference="unet",
+    ),
+    "table3": Table(
+        title="how many stages are supervised by edges",
+        paper="cosup",
+        number="3",
+        protocol="cosup",
+        measures=_SIX,
+        data="cosup_covid",
+        rows=(
+            dataclasses.replace(_BASELINE, published="", note="not in the paper's table"),
+            *(Row(f"c{i}f", f"ResUNet_C{i}F", f"c{i}f.py", f"ResUNet_C{i}F") for i in range(1, 6)),
+        ),
+        reference="baseline",
+    ),
+    "table4": Table(
+        title="ablations",
+        paper="cosup",
+        number="4",
+        protocol="cosup",
+        measures=_SIX,
+        data="cosup_covid",
+        rows=(
+            _BASELINE,
+            _ablation("esm", "esm"),
+            _ablation("assm", "assm"),
+            _ablation("afm", "afm"),
+            *_unnamed("esm+assm", "esm+afm", "assm+afm"),
+            dataclasses.replace(_C2F, label="ESM + ASSM + AFM", published="esm+assm+afm"),
+            *_unnamed("esm*", "assm*", "esm*+assm*", "esm*+afm", "assm*+afm", "esm*+assm*+afm"),
+            _ablation("esm+esm*+afm", "esm+esm*+afm (from the prose)"),
+            *_unnamed("esm+assm*+afm", "assm+esm*+afm", "assm+assm*+afm"),
+            *_unnamed("esm+assm+esm*+assm*+afm"),
+        ),
+        reference="baseline",
+        unclaimed="published row not identified: its check marks are lost in the text at hand",
+        note="* is supervision on the decoder. Which modules a published value belongs to is known "
+        "from the paper's prose for six rows only.",
+    ),
+    "table5": Table(
+        title="fusion methods, alone",
+        paper="cosup",
+        number="5",
+        protocol="cosup",
+        measures=_SIX,
+        data="cosup_covid",
+        rows=(
+            Row("sum", "Add", "fusion.py:fusion=sum", "Add"),
+            Row("concat", "Concatenate", "fusion.py:fusion=concat", "Concatenate"),
+            # The same experiment as AFM alone of Table 4, in the paper and here.
+            Row("afm", "Attention", "ablation.py:row=afm", "Attention"),
+        ),
+        reference="sum",
+    ),
+    "table6": _other_dataset("6", "MosMedData", "mosmed_covid19"),
+    "table7": _other_dataset("7", "UESTC-COVID-19", "uestc_covid19"),
+    "table8": _other_dataset("8", "COVID-ChestCT", "covid_chestct"),
+    "infnet-table2": Table(
+        title="infection regions",
+        paper="infnet",
+        number="II",
+        protocol="semiseg",
+        measures=_SEMISEG,
+        data="covid_semiseg",
+        rows=(
+            _UNET,
+            dataclasses.replace(_UNETPP, published="U-Net++"),
+            Row("infnet", "Inf-Net", "infnet.py:row=ppd+ra+ea", "Inf-Net"),
+        ),
+        reference="unet",
+        unclaimed="not trained by this command: it needs the semi-supervised schedule",
+        note="The paper's networks start from ImageNet weights; a configuration does so only with "
+        "`--config.init`.",
+    ),
+    "infnet-table3": Table(
+        title="ground-glass opacities and consolidation",
+        paper="infnet",
+        number="III",
+        protocol="semiseg",
+        measures=_SEMISEG,
+        data="covid_semiseg",
+        rows=(),
+        reference="",
+        unclaimed="not available here: this command scores infection as one class",
+    ),
+    "infnet-table4": Table(
+        title="parts of Inf-Net",
+        paper="infnet",
+        number="IV",
+        protocol="semiseg",
+        measures=_SEMISEG,
+        data="covid_semiseg",
+        rows=tuple(
+            # The whole of it is Inf-Net of Table II, and shares its runs.
+            Row(name, label, f"infnet.py:row={argument}", label)
+            for name, argument, label in (
+                ("infnet-backbone", "backbone", "Backbone"),
+                ("infnet-ppd", "ppd", "Backbone+PPD"),
+                ("infnet-ra", "ra", "Backbone+RA"),
+                ("infnet-ppd+ra", "ppd+ra", "Backbone+PPD+RA"),
+                ("infnet", "ppd+ra+ea", "Backbone+PPD+RA+EA"),
+            )
+        ),
+        reference="infnet-backbone",
+        note="The paper measured these with its semi-supervised schedule (its last row is "
+        "Semi-Inf-Net of Table II), and starting from ImageNet weights; here each is trained on "
+        "the labelled slices alone.",
+    ),
+    "semiseg": Table(
+        title="the parts of ResUNet_C2F, and U-Nets, on COVID-SemiSeg",
+        paper="infnet",
+        number="II",
+        protocol="semiseg",
+        measures=_SEMISEG,
+        data="covid_semiseg",
+        rows=(
+            dataclasses.replace(_BASELINE, published=""),
+            _ablation("esm"),
+            _ablation("assm"),
+            _ablation("afm"),
+            dataclasses.replace(_C2F, published=""),
+            _UNET,
+            dataclasses.replace(_UNETPP, published="U-Net++"),
+        ),
+        reference="baseline",
+        unclaimed="published value, not run in this table",
+        note="Not a table of either paper; the published values are those of Table II of Inf-Net.",
+    ),
+}

@@ -1,0 +1,116 @@
+"""Runs of tables in which training, or evaluation too, is replaced by something quick."""
+
+import csv
+import json
+import shutil
+import types
+
+import numpy as np
+import pytest
+
+from cosup_jax import config as configuration
+from cosup_jax import evaluation
+from cosup_jax.experiments import plan
+from cosup_jax.training import loop
+from tests.phantoms import CONFIGS, tiny_config
+
+MEASURES = ("dice", "sensitivity", "specificity", "precision", "mae", "e_phi_mean", "s_alpha")
+
+
+@pytest.fixture
+def make_request(tmp_path):
+    """Makes requests that write below a folder of this test."""
+
+    def make(table="table3", **changes):
+        plan.find_configs(str(CONFIGS))
+        changes = {"data": "lung_phantom", "seeds": 2, "out": tmp_path / "out", **changes}
+        changes.setdefault("selected", plan.select(table, []))
+        return plan.Request(table=table, configs=CONFIGS, **changes)
+
+    return make
+
+
+@pytest.fixture
+def tiny_overrides(tiny_run):
+    """What makes configs/c2f.py the configuration of `tiny_run`."""
+    tiny = configuration.to_json(tiny_config(tiny_run.parent / "tfds"))
+    c2f = configuration.to_json(configuration.load(str(CONFIGS / "c2f.py")))
+    flat = configuration.from_json(tiny)
+    found = []
+    for name in configuration.differences(tiny, c2f):
+        value = flat
+        for part in name.split("."):
+            value = value[part]
+        found.append(f"--config.{name}={value}")
+    return tuple(found)
+
+
+@pytest.fixture
+def trained(monkeypatch, tiny_run):
+    """Replaces training by a copy of a finished run; returns the folders trained, in order."""
+    folders = []
+
+    def train(config, folder):
+        folders.append(folder)
+        shutil.copytree(tiny_run, folder, dirs_exist_ok=True)
+        (folder / "config.json").write_text(configuration.to_json(config) + "\n")
+
+    monkeypatch.setattr(loop, "train_and_evaluate", train)
+    return folders
+
+
+@pytest.fixture
+def invented(monkeypatch):
+    """Replaces training and evaluation by texts; returns `fail`, rows whose training fails.
+
+    The Dice of a run is 0.5, and 0.1 more for each module of its row and 0.01 for each seed.
+    """
+    fail = {}
+
+    def train(config, folder):
+        row = folder.parent.name
+        if row in fail:
+            raise fail[row]
+        write_run(folder, config, epochs=config.epochs)
+
+    def evaluate_run(run, *, protocol, out):
+        row, seed = run.workdir.parent.name, int(run.workdir.name)
+        dice = 0.5 + 0.1 * len([m for m in row.split("+") if m != "baseline"]) + 0.01 * seed
+        out.mkdir(parents=True, exist_ok=True)
+        write_slices(out, {f"p{i}": [dice, dice - 0.1] for i in range(3)})
+        summary = {m: {"mean": dice, "std": 0.1, "n": 6} for m in (*MEASURES, "dice_positive")}
+        about = {"split": "test", "note": "", "empty_truths": 0, "pooled_dice": dice}
+        return {**summary, **about, "protocol": protocol}
+
+    def open_run(folder, overrides):
+        variables = {"params": {"kernel": np.zeros((3, 4))}}
+        return types.SimpleNamespace(workdir=folder, variables=variables, epoch=1)
+
+    monkeypatch.setattr(loop, "train_and_evaluate", train)
+    monkeypatch.setattr(evaluation, "evaluate_run", evaluate_run)
+    monkeypatch.setattr("cosup_jax.experiments.runner.runs.open_run", open_run)
+    return fail
+
+
+def write_run(folder, config, *, epochs, losses=None, evaluated=True):
+    """Writes what a run leaves in its folder, but for the checkpoints."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(configuration.to_json(config))
+    losses = losses or np.linspace(1, 0.5, epochs)
+    rows = [
+        {"epoch": i + 1, "validation/loss": loss, "seconds": 6.0} for i, loss in enumerate(losses)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "versions.json").write_text('{"devices": "1 cpu"}')
+    if evaluated:
+        (folder / "evaluation").mkdir(exist_ok=True)
+        (folder / "evaluation" / "summary.json").write_text('{"epoch": 1}')
+
+
+def write_slices(folder, dice):
+    """Writes per_slice.csv: patient → Dice of the slices."""
+    with (folder / "per_slice.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["case_id", "patient_id", "slice_index", "dice"])
+        for patient, values in dice.items():
+            writer.writerows([[f"case_{patient}", patient, i, v] for i, v in enumerate(values)])
