@@ -2,9 +2,24 @@
 
 import html
 import math
-from collections.abc import Mapping
+import numbers
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+# What the columns of a cohort are called on the page.
+_NAMES = {
+    "lesion_ml": "Infected volume",
+    "lung_ml": "Volume of the lungs",
+    "lung_percent": "Infected share of the lungs",
+    "lesions": "Separate lesions",
+    "largest_lesion_ml": "Largest lesion",
+    "right_lesion_ml": "Infected volume, right lung",
+    "left_lesion_ml": "Infected volume, left lung",
+    "right_lung_percent": "Infected share, right lung",
+    "left_lung_percent": "Infected share, left lung",
+    "lesion_mean_hu": "Mean density of the lesions",
+    "infected_slices": "Slices with infection",
+}
 # A label may end in its unit, as the columns of a table do: `lesion_ml`.
 _UNITS = {
     "ml": "mL",
@@ -50,11 +65,16 @@ def provenance_terms(provenance: Mapping[str, str]) -> str:
     )
 
 
+def list_items(texts: Iterable[str]) -> str:
+    """Returns a list item for each text."""
+    return "\n".join(f"<li>{escape(text)}</li>" for text in texts)
+
+
 def _label(key: str) -> tuple[str, str]:
     """Returns a label's words and its unit, which may be empty."""
     stem, _, ending = key.rpartition("_")
     unit = _UNITS.get(ending, "") if stem else ""
-    words = (stem if unit else key).replace("_", " ").strip()
+    words = _NAMES.get(key) or (stem if unit else key).replace("_", " ").strip()
     return words[:1].upper() + words[1:], unit
 
 
@@ -62,9 +82,10 @@ def _shown(value: Any) -> str:
     """Returns a number with about four digits, anything else as it is."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int):
+    if isinstance(value, numbers.Integral):
         return f"{value:,}".replace("-", "−")
-    if isinstance(value, float) and math.isfinite(value):
-        places = max(0, min(2, _DIGITS - len(str(int(abs(value))))))
-        return f"{value:,.{places}f}".replace("-", "−")
+    if isinstance(value, numbers.Real) and math.isfinite(value):
+        number = float(value)
+        places = max(0, min(2, _DIGITS - len(str(int(abs(number))))))
+        return f"{number:,.{places}f}".replace("-", "−")
     return str(value)

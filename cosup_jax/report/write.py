@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from cosup_jax.report import stacks, tables
+from cosup_jax.report import description, stacks, tables
 
-# Name, centre and width in HU.
-WINDOWS = (("Lung", -600, 1500), ("Mediastinum", 40, 400), ("Bone", 400, 1800))
-_SCRIPTS = ("decode.js", "planes.js", "burden.js", "main.js")
-_PER_SLICE = 64  # bytes that the page's settings take for each slice, at most
+# They are joined to one module and know each other's names.
+_SCRIPTS = ("decode.js", "planes.js", "burden.js", "views.js", "controls.js", "main.js")
+# Bytes that the page's settings and remarks take at most, beside those of each slice.
+_REST, _PER_SLICE = 10_000, 64
 
 
 def write_page(
@@ -33,6 +33,7 @@ def write_page(
     findings: Mapping[str, Any],
     reasons: Mapping[str, str] | None = None,
     provenance: Mapping[str, str],
+    notes: Sequence[str] = (),
     budget_bytes: int = 15_000_000,
 ) -> None:
     """Writes the report of one scan as a single HTML file.
@@ -53,6 +54,7 @@ def write_page(
       findings: label to number, text, or None. A label may end in its unit, such as `lesion_ml`.
       reasons: label to the reason why its finding is None.
       provenance: name to text: hash of the input, weights, version, command.
+      notes: what else a reader should know of the scan, such as what was odd about its files.
       budget_bytes: the largest size of the file.
 
     Raises:
@@ -66,35 +68,36 @@ def write_page(
         volumes["probability"] = stacks.Coded(probability, stacks.PROBABILITY_LEVELS)
     texts = {
         "title": tables.escape(title),
+        "geometry": description.geometry(mask.shape, spacing),
         "findings": tables.findings_rows(findings, reasons or {}),
         "provenance": tables.provenance_terms(provenance),
-        "remarks": "",
+        "notes": tables.list_items(notes),
         "settings": "",
         "pictures": "",
     }
-    frame = len(_fill(texts)) + _PER_SLICE * (len(mask) + 100)
+    frame = len(_fill(texts)) + _REST + _PER_SLICE * len(mask)
     try:
         fitted = stacks.fit([*volumes.values()], (budget_bytes - frame) * 3 // 4 - masks.nbytes)
     except ValueError as error:
         raise ValueError(f"{path}: budget_bytes={budget_bytes:,}: {error}") from error
     layers = {**dict(zip(volumes, fitted, strict=True)), "mask": masks}
+    image = layers["image"]
     settings = {
         "shape": mask.shape,
         "spacing": None if spacing is None else [*map(float, spacing)],
         "intensity": intensity,
         "levels": levels.tolist(),
-        "exact": layers["image"].quality is None and layers["image"].size == mask.shape[1:],
-        "windows": _windows(volume, intensity),
-        "burden": _burden(mask, spacing),
-        "start": _start(mask),
+        "exact": image.quality is None and image.size == mask.shape[1:],
+        "windows": description.windows(volume, levels, intensity),
+        "burden": description.burden(mask, spacing),
+        "start": description.start(mask),
         "layers": {
             name: {"size": stack.size, "lengths": [*map(len, stack.pictures)]}
             for name, stack in layers.items()
         },
     }
-    texts["remarks"] = "\n".join(
-        f"<li>{text}</li>" for text in _remarks(layers["image"], volume, spacing, intensity)
-    )
+    remarks = description.remarks(image, mask.shape, spacing, intensity)
+    texts["notes"] = tables.list_items([*notes, *remarks])
     texts["settings"] = json.dumps(settings, separators=(",", ":"))
     texts["pictures"] = "\n".join(_block(name, stack) for name, stack in layers.items())
     unfinished = Path(f"{os.fspath(path)}.unfinished")
@@ -130,67 +133,6 @@ def _check(
         raise ValueError(f"spacing: {spacing}; expected (z, y, x) in mm, each above 0")
     if intensity not in ("hu", "grey"):
         raise ValueError(f"intensity: {intensity!r}; expected 'hu' or 'grey'")
-
-
-def _windows(volume: np.ndarray, intensity: str) -> list[tuple[str, float, float]]:
-    """Returns name, centre and width of the windows offered, the first of which is shown."""
-    if intensity == "hu":
-        return [*WINDOWS]
-    windows = []
-    for name, share in (("Full", 0), ("Contrast", 2)):
-        low, high = np.percentile(volume[:: max(1, len(volume) // 16)], [share, 100 - share])
-        windows.append((name, float(low + high) / 2, max(float(high - low), 1e-6)))
-    return windows
-
-
-def _burden(mask: np.ndarray, spacing: Sequence[float] | None) -> dict[str, Any]:
-    """Returns the infected area of each slice, in cm² or pixels."""
-    pixels = np.count_nonzero(mask, axis=(1, 2))
-    if spacing is None:
-        return {"unit": "pixels", "areas": pixels.tolist()}
-    areas = pixels * (spacing[1] * spacing[2] / 100)
-    return {"unit": "cm²", "areas": areas.round(3).tolist()}
-
-
-def _start(mask: np.ndarray) -> list[int]:
-    """Returns (z, y, x) of a marked voxel, amid all that the slice with most of them has."""
-    z = int(np.count_nonzero(mask, axis=(1, 2)).argmax())
-    marked = np.argwhere(mask[z])
-    if not len(marked):
-        return [side // 2 for side in mask.shape]
-    y, x = marked[np.square(marked - marked.mean(0)).sum(1).argmin()]
-    return [z, int(y), int(x)]
-
-
-def _remarks(
-    image: stacks.Stack,
-    volume: np.ndarray,
-    spacing: Sequence[float] | None,
-    intensity: str,
-) -> list[str]:
-    """Returns what a reader should know of how the volume is shown."""
-    height, width = volume.shape[1:]
-    remarks = ["The mask is shown voxel for voxel."]
-    if image.size != (height, width):
-        remarks.append(
-            f"To keep this file small, slices are shown at {image.size[1]} × {image.size[0]} "
-            f"instead of {width} × {height} pixels."
-        )
-    if image.quality is not None:
-        remarks.append(
-            f"To keep this file small, slices are compressed with loss (WebP, quality "
-            f"{image.quality}); values read from them are approximate."
-        )
-    if intensity == "hu":
-        remarks.append(
-            "Values are rounded: to 8 HU below −200 HU, to 4 HU up to 300 HU, to 40 HU above; "
-            "outside of −1024 to 1380 HU they are clipped."
-        )
-    else:
-        remarks.append("Values are grey levels, not Hounsfield units.")
-    if spacing is None:
-        remarks.append("The size of the voxels is not known; they are drawn as cubes.")
-    return remarks
 
 
 def _block(name: str, stack: stacks.Stack) -> str:

@@ -7,6 +7,7 @@
  * @returns a function that moves the mark to a slice.
  */
 function drawBurden(root, { areas, unit }, jump) {
+  const curve = root.querySelector("div");
   const svg = root.querySelector("svg");
   const last = Math.max(1, areas.length - 1);
   const highest = Math.max(...areas);
@@ -14,26 +15,27 @@ function drawBurden(root, { areas, unit }, jump) {
   const points = areas.map((area, z) => `L${(z / last) * 100},${100 - (95 * area) / (highest || 1)}`);
   svg.setAttribute("viewBox", "0 0 100 100");
   svg.querySelector("path").setAttribute("d", `M0,100${points.join("")}L100,100Z`);
-  const text = highest
-    ? `Infected area by slice, at most ${Number(highest.toPrecision(3))} ${unit} in slice ${most + 1}`
-    : "No infection marked in any slice";
-  svg.setAttribute("aria-label", text);
-  root.querySelector("span").textContent = text;
+  const amount = (area) => `${Number(area.toPrecision(3))} ${unit}`;
+  svg.setAttribute("aria-label", "Infected area of each slice");
   const follow = (event) => {
     const box = svg.getBoundingClientRect();
     const share = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
     jump(Math.round(share * (areas.length - 1)));
   };
-  root.addEventListener("pointerdown", (event) => {
+  curve.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
-    root.setPointerCapture(event.pointerId);
+    curve.setPointerCapture(event.pointerId);
     follow(event);
   });
-  root.addEventListener("pointermove", (event) => {
-    if (root.hasPointerCapture(event.pointerId)) follow(event);
+  curve.addEventListener("pointermove", (event) => {
+    if (curve.hasPointerCapture(event.pointerId)) follow(event);
   });
   const mark = root.querySelector("i");
+  const text = root.querySelector("p");
   return (z) => {
     mark.style.left = `${(z / last) * 100}%`;
+    text.textContent = highest
+      ? `Infected area ${amount(areas[z])}, at most ${amount(highest)} in slice ${most + 1}`
+      : "No infection is marked in any slice";
   };
 }

@@ -47,6 +47,8 @@ async function decode(name, { size: [height, width], lengths }, report) {
       report();
     }
   }
-  await Promise.all(Array.from({ length: Math.min(AT_ONCE, lengths.length) }, work));
+  const workers = Array.from({ length: Math.min(AT_ONCE, lengths.length) }, work);
+  const failed = (await Promise.allSettled(workers)).find(({ reason }) => reason);
+  if (failed) throw failed.reason;
   return { shape: [lengths.length, height, width], codes };
 }

@@ -29,19 +29,32 @@ function cut(layer, plane, index, shape) {
   return { codes, width, height };
 }
 
-/** Keeps of a cut mask what has a neighbour outside of it. */
-function outline({ codes, width, height }) {
-  const edge = new Uint8Array(codes.length);
-  for (let y = 0, i = 0; y < height; y += 1) {
-    for (let x = 0; x < width; x += 1, i += 1) {
-      if (!codes[i]) continue;
-      const inside =
-        x > 0 && codes[i - 1] && x < width - 1 && codes[i + 1] &&
-        y > 0 && codes[i - width] && y < height - 1 && codes[i + width];
-      if (!inside) edge[i] = codes[i];
+/** Returns the border of a cut mask as the path of an SVG, along the sides of its pixels. */
+function border({ codes, width, height }) {
+  const path = [];
+  const marked = (x, y) =>
+    x >= 0 && x < width && y >= 0 && y < height && codes[y * width + x] !== 0;
+  for (let y = 0; y <= height; y += 1) {
+    for (let x = 0, from = -1; x <= width; x += 1) {
+      const side = x < width && marked(x, y) !== marked(x, y - 1);
+      if (side && from < 0) from = x;
+      if (!side && from >= 0) {
+        path.push(`M${from},${y}H${x}`);
+        from = -1;
+      }
     }
   }
-  return { codes: edge, width, height };
+  for (let x = 0; x <= width; x += 1) {
+    for (let y = 0, from = -1; y <= height; y += 1) {
+      const side = y < height && marked(x, y) !== marked(x - 1, y);
+      if (side && from < 0) from = y;
+      if (!side && from >= 0) {
+        path.push(`M${x},${from}V${y}`);
+        from = -1;
+      }
+    }
+  }
+  return path.join("");
 }
 
 const scratch = document.createElement("canvas");
