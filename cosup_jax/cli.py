@@ -18,6 +18,8 @@ from absl import logging
 COMMANDS: dict[str, str] = {
     "predict": "marks the infection in scans: NIfTI, DICOM or slices",
     "evaluate": "scores a run on any dataset, or saved maps",
+    "compare": "puts evaluated runs side by side, paired by patient",
+    "figures": "draws the figures of the paper for runs",
     "experiment": "runs a table of the papers again, beside their values",
     "export_weights": "writes the weights of a run as one file",
 }

@@ -33,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--save_predictions", action="store_true", help="keep the maps as they were scored"
     )
     parser.add_argument(
+        "--tune_threshold",
+        action="store_true",
+        help="also report Dice at the threshold that is best on the validation split",
+    )
+    parser.add_argument(
         "--out",
         help=f"folder to write to; by default one below WORKDIR/{DEFAULT_FOLDER} with a name that "
         "says what was scored",
@@ -52,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _saved(arguments: argparse.Namespace) -> dict[str, Any]:
-    for name in ("split", "tta", "save_predictions", "overrides"):
+    for name in ("split", "tta", "save_predictions", "tune_threshold", "overrides"):
         if getattr(arguments, name):
             raise ValueError(f"{name} needs --workdir, the folder of a run; --predictions are made")
     if not arguments.truth:
@@ -77,6 +82,7 @@ def _network(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
         tta=arguments.tta is not None,
         out=out,
         save_predictions=arguments.save_predictions,
+        tune_threshold=arguments.tune_threshold,
     )
     return summary, out
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from cosup_jax import inference
 from cosup_jax.data import datasets, pipeline
 from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_image
-from cosup_jax.evaluation import pictures, saved, tables
+from cosup_jax.evaluation import calibration, pictures, saved, tables
 from cosup_jax.evaluation.protocols import Protocol, protocol_named
 from cosup_jax.evaluation.volumes import Volumes
 from cosup_jax.training.runs import Run
@@ -34,6 +34,7 @@ def evaluate_run(
     tta: bool = False,
     out: str | Path | None = None,
     save_predictions: bool = False,
+    tune_threshold: bool = False,
 ) -> dict[str, Any]:
     """Scores a run's network on a split of the dataset that its configuration names.
 
@@ -44,14 +45,16 @@ def evaluate_run(
       tta: average over flips.
       out: where to write tables, summary.json and pictures; None writes nothing.
       save_predictions: write what was scored and its truth as pictures, below `out`.
+      tune_threshold: also choose the threshold with the best mean Dice on the dataset's validation
+        split, and report the split's Dice there; for protocol `cosup`.
 
     Returns:
       The summary, see `tables.Scores.summary`.
 
     Raises:
       PatientOverlapError: the split is of patients of another dataset that the run was trained on.
-      ValueError: the protocol or split is unknown, a slice has no mask, or `save_predictions` is
-        set without `out`.
+      ValueError: the protocol or split is unknown, a slice has no mask, or an option does not go
+        with the others.
     """
     rules = protocol_named(protocol)
     if save_predictions and out is None:
@@ -60,6 +63,8 @@ def evaluate_run(
     chosen = split or datasets.evaluation_split(
         builder, run.config.data.test, run.config.data.validation
     )
+    if tune_threshold:
+        _check_tunable(rules, chosen, run.config.data.validation)
     about = {
         "dataset": builder.info.full_name,
         "split": chosen,
@@ -71,13 +76,34 @@ def evaluate_run(
     predict = inference.make_predictor(run.model, run.variables, tta=tta)
     folder = None if out is None else Path(out).expanduser()
     keep = saved.Writer(folder) if folder is not None and save_predictions else None
-    scores, volumes = score(dataset, predict, rules, batch_size=run.config.batch_size, keep=keep)
+    size = run.config.batch_size
+    scores, volumes = score(dataset, predict, rules, batch_size=size, keep=keep)
     rows = list(tqdm(volumes.rows(), total=len(volumes), desc="volumes", delay=2.0, leave=False))
     summary = scores.summary(about, rows)
+    if not rules.original_size:
+        summary["ece"] = calibration.calibration(scores.levels).ece
+    if tune_threshold:
+        validation = open_split(builder, run.config.data.validation, run.preprocessing)
+        others, _ = score(validation, predict, rules, batch_size=size)
+        summary["tuned_threshold"] = calibration.tuned(scores.levels, others.levels) | {
+            "chosen_on": f"{run.config.data.validation} of {builder.info.full_name}"
+        }
     if folder is not None:
         tables.write(scores, rows, summary, folder)
         pictures.save(run, dataset, scores, predict, folder)
     return summary
+
+
+def _check_tunable(protocol: Protocol, split: str, validation: str) -> None:
+    if protocol.original_size:
+        raise ValueError(
+            f"protocol {protocol.name} has no single threshold to choose; tune it with cosup"
+        )
+    if split.partition("[")[0] == validation:
+        raise ValueError(
+            f"{split} is the split a threshold is chosen on; Dice at that threshold would be "
+            "flattered there, so score another split"
+        )
 
 
 def open_dataset(run: Run) -> tfds.core.DatasetBuilder:
@@ -112,7 +138,7 @@ def notes(run: Run, builder: tfds.core.DatasetBuilder, split: str, *, asked: boo
     if "trained_on" in trained:
         found.append(datasets.check_apart(builder, split, trained["trained_on"]))
     else:
-        found.append(f"no patients named in {path}: nobody checked that none was trained on")
+        found.append(f"the run's {path.name} names no patients: nobody checked who was trained on")
     if trained.get("dataset") == builder.info.full_name:
         names = split.partition("[")[0].split("+")
         found += [TRAINED_ON for name in names if name in run.config.data.train.split("+")]

@@ -139,6 +139,14 @@ def table(summary: Mapping[str, Any]) -> str:
         f"empty masks: {summary['empty_truths']} slices without infection; "
         f"{summary['empty_masks']}",
     ]
+    if "ece" in summary:
+        lines.append(f"expected calibration error of all pixels: {summary['ece']:.4f}")
+    if "tuned_threshold" in summary:
+        tuned = summary["tuned_threshold"]
+        lines.append(
+            f"at the threshold {tuned['threshold']:.3f}, chosen on {tuned['chosen_on']}: dice "
+            f"{_cell(tuned['dice'])}"
+        )
     if summary["per_volume"]:
         lines.append(_volume_line(summary["per_volume"]))
     return "\n".join(lines)

@@ -83,4 +83,4 @@ def learning_curve(workdir: Path) -> None:
     """Saves learning_curve.png of the epochs so far."""
     rows = logs.read_metrics(workdir)
     if rows:
-        figures.save_learning_curve(rows, workdir / "learning_curve.png")
+        figures.save(figures.learning_curves({workdir.name: rows}), workdir / "learning_curve")

@@ -1,0 +1,117 @@
+"""Runs side by side: pairs by patient, intervals that cover, what cannot be paired."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from cosup_jax import cli
+from cosup_jax.evaluation import comparison, tables
+from cosup_jax.evaluation.protocols import PROTOCOLS
+
+PATIENTS = ("ann", "bob", "eve", "kim", "leo", "mia")
+
+
+def write(folder, gain=0.0, patients=PATIENTS, protocol="cosup", **about):
+    """An evaluation: two slices a patient, the Dice of the second 0.1 higher."""
+    scores = tables.Scores(PROTOCOLS[protocol])
+    rng = np.random.default_rng(5)
+    for k, patient in enumerate(patients):
+        for i in range(2):
+            truth = rng.random((8, 8)) < 0.4
+            scored = scores.protocol.score(truth * 0.9, truth)
+            place = {"case_id": f"scan{k}", "patient_id": patient, "slice_index": i}
+            scores.add(place, scored)
+            scores.slices[-1]["dice"] = 0.5 + 0.01 * k + 0.1 * i + gain * (k + 1)
+    about = {"dataset": "d/1", "split": "test", "note": ""} | about
+    tables.write(scores, (), scores.summary(about), folder)
+    return folder
+
+
+def test_a_run_less_the_first_by_patient(tmp_path):
+    runs = [comparison.read(write(tmp_path / name, gain)) for name, gain in (("a", 0), ("b", 0.01))]
+    first, other = comparison.compare(runs, "dice")
+    assert first["n"] is None
+    assert (other["unit"], other["n"]) == ("patient", 6)
+    assert first["score"] == pytest.approx(0.5 + 0.025 + 0.05)
+    assert other["mean"] == pytest.approx(0.01 * 3.5)
+    assert 0.01 < other["low"] < 0.035 < other["high"] < 0.06
+    assert other["p"] == pytest.approx(2 / 2**6)  # all six signs alike
+
+
+def test_unknown_patients_leave_the_slices_and_the_table_says_so(tmp_path):
+    patients = ("", *PATIENTS[1:])
+    runs = [comparison.read(write(tmp_path / str(g), g, patients)) for g in (0, 0.02)]
+    rows = comparison.compare(runs, "dice")
+    assert (rows[1]["unit"], rows[1]["n"]) == ("slice", 12)
+    printed = comparison.differences_table(rows)
+    assert "12 pairs by slice" in printed
+    assert "not corrected" in printed
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for trial in range(60):
+        gains = {str(i): float(g) for i, g in enumerate(rng.normal(0.1, 0.2, 30))}
+        found = comparison.difference(dict.fromkeys(gains, 0.0), gains, seed=trial)
+        inside += found.low <= 0.1 <= found.high
+    assert stats.binom(60, 0.93).cdf(inside) > 1e-3
+
+
+def test_what_cannot_be_estimated_is_not():
+    one = comparison.difference({"a": 0.5}, {"a": 0.7})
+    assert (one.n, one.mean) == (1, pytest.approx(0.2))
+    assert np.isnan([one.low, one.high, one.p]).all()
+    same = comparison.difference({"a": 0.5, "b": 0.6}, {"a": 0.5, "b": 0.6})
+    assert same == (2, 0, 0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"protocol": "semiseg"}, "differ in protocol: 'cosup' and 'semiseg'"),
+        ({"dataset": "other/1"}, "differ in dataset: 'd/1' and 'other/1'"),
+        ({"split": "train"}, "differ in split"),
+        ({"patients": PATIENTS[:-1]}, "2 stand in one only, as slice 0 of 'scan5'"),
+    ],
+)
+def test_runs_that_were_not_scored_alike_are_refused(tmp_path, change, message):
+    runs = [write(tmp_path / "a"), write(tmp_path / "b", **change)]
+    with pytest.raises(comparison.ComparisonError, match=message):
+        comparison.compare([comparison.read(run) for run in runs], "dice")
+
+
+def test_what_is_no_evaluation_is_named(tmp_path):
+    with pytest.raises(comparison.ComparisonError, match=r"nothing: no evaluation"):
+        comparison.read(tmp_path / "nothing")
+    folder = write(tmp_path / "old")
+    summary = json.loads((folder / "summary.json").read_text())
+    del summary["s_alpha"]
+    (folder / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(comparison.ComparisonError, match="no 's_alpha'; evaluate the run again"):
+        comparison.read(folder)
+    run = comparison.read(write(tmp_path / "new"))
+    with pytest.raises(comparison.ComparisonError, match=r"no measure 'dcie'; there are dice, "):
+        comparison.compare([run], "dcie")
+
+
+def test_the_command_prints_and_writes(tmp_path, capsys):
+    for name, gain in (("a", 0.0), ("b", 0.02)):
+        write(tmp_path / name / "evaluation", gain)
+    row = {f"{p}/{m}": 0.5 for p in ("train", "validation") for m in ("loss", "dice")}
+    (tmp_path / "a" / "metrics.jsonl").write_text(json.dumps({"epoch": 1, **row}) + "\n")
+    out = tmp_path / "out"
+    assert cli.main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "Protocol cosup: σ(S_p) at 0.5" in printed
+    assert "| a | 0.5750 ± 0.0171 |" in printed
+    assert "| b | 0.6450 ± 0.0512 | +0.0700 |" in printed
+    assert "| scan0 | 2 | 0.5600 ± 0.0100 |" in printed
+    assert {path.name for path in out.iterdir()} == {
+        "comparison.md",
+        "comparison.csv",
+        "learning_curves.png",
+    }
+    assert (out / "comparison.md").read_text() in printed + "\n"
