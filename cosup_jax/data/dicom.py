@@ -16,6 +16,7 @@ import numpy as np
 import pydicom
 from pydicom import uid
 from pydicom.filereader import read_dataset
+from pydicom.pixels import get_decoder
 
 from cosup_jax.data import codestreams, dicom_files, series_geometry
 from cosup_jax.data.dicom_files import Part
@@ -207,6 +208,11 @@ def _check(image: pydicom.Dataset, rows: int, columns: int) -> None:
                 f"{bytes_claimed:,}"
             )
     else:
+        if not get_decoder(syntax).is_available:
+            raise VolumeError(
+                f"compressed as {syntax.name!r}, for which there is no decoder here; install one "
+                "with: pip install 'cosup-jax[dicom]'"
+            )
         family = _FAMILIES.get(syntax, codestreams.JPEG)
         frame = pydicom.encaps.get_frame(image.PixelData, 0, number_of_frames=1)
         codestreams.check(frame, family, (rows, columns), bytes_claimed)

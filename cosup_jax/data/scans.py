@@ -111,14 +111,14 @@ def find(inputs: Iterable[Path], ignore: Path) -> tuple[list[Source], list[Path]
 
     A folder with pictures is one scan, unless all of them are named `<case>_<slice>` and there are
     several cases; a folder with DICOM files and a zip are one scan each; every NIfTI file is one.
-    Folders in folders are searched too, hidden ones and links to folders are not.
+    Folders in folders are searched too, hidden ones are not; links to folders are not followed.
 
     Args:
       inputs: files and folders.
       ignore: a folder that is not searched, for what was written there.
 
     Returns:
-      the scans in the order of their paths, and the files that belong to none.
+      the scans in the order of their paths, and the files and links that belong to none.
 
     Raises:
       ScanError: an input does not exist, or there is no scan in it.
@@ -129,12 +129,12 @@ def find(inputs: Iterable[Path], ignore: Path) -> tuple[list[Source], list[Path]
         path = given.expanduser()
         if not path.exists():
             raise ScanError(f"{given}: no such file or folder")
-        groups = _walk(path, ignore.resolve()) if path.is_dir() else [(path, [path])]
+        groups = _walk(path, ignore.resolve()) if path.is_dir() else [(path, [path], [])]
         found = []
-        for folder, files in groups:
+        for folder, files, links in groups:
             scans, rest = _sort(folder, files)
             found += scans
-            others += rest
+            others += [*rest, *links]
         if not found:
             raise ScanError(
                 f"{given}: no scan in it; expected NIfTI files, DICOM files (or a zip of them), or "
@@ -144,13 +144,14 @@ def find(inputs: Iterable[Path], ignore: Path) -> tuple[list[Source], list[Path]
     return _with_own_names(sources), others
 
 
-def _walk(root: Path, ignore: Path) -> Iterable[tuple[Path, list[Path]]]:
+def _walk(root: Path, ignore: Path) -> Iterable[tuple[Path, list[Path], list[Path]]]:
     for place, folders, files in os.walk(root):
         folders[:] = sorted(
             f for f in folders if f[0] != "." and (Path(place) / f).resolve() != ignore
         )
         paths = [Path(place) / name for name in sorted(files) if name[0] != "."]
-        yield Path(place), [path for path in paths if path.is_file()]
+        links = [path for f in folders if (path := Path(place) / f).is_symlink()]
+        yield Path(place), [path for path in paths if path.is_file()], links
 
 
 def _sort(folder: Path, files: Sequence[Path]) -> tuple[list[Source], list[Path]]:
@@ -207,7 +208,8 @@ def clean_name(name: str) -> str:
     >>> clean_name("../=cmd|' /C calc'!A0"), clean_name("..")
     ('cmd_C_calc_A0', 'scan')
     """
-    return re.sub(r"[^\w.-]+", "_", name).strip("._-")[:_LONGEST_NAME] or "scan"
+    cleaned = re.sub(r"[^\w.-]+", "_", name).strip("._-")[:_LONGEST_NAME]
+    return cleaned.rstrip("._-") or "scan"
 
 
 def _read_nifti(path: Path) -> Scan:

@@ -1,0 +1,162 @@
+"""What users hand over: which scans are in it, what they are called, and how they are read."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from cosup_jax.data import images, scans, volumes
+from tests.data.dicom_series import make_images, save
+from tests.data.nifti_files import ct, forge
+
+
+def picture(path, value=0, size=(6, 5)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full(size, value, np.uint8)).save(path)
+    return path
+
+
+def names(found):
+    return [(source.kind, source.name) for source in found]
+
+
+def test_a_folder_of_everything(tmp_path):
+    root = tmp_path / "in"
+    forge(root_of(root) / "b.nii.gz", ct())
+    forge(root / "a.nii", ct())
+    (root / "a.zip").write_bytes(b"")
+    (root / "table.csv").write_text("")
+    picture(root / "slices" / "one.png")
+    picture(root / "slices" / "two.jpg")
+    save(root / "deep" / "Doe^Jane", make_images(ct().transpose(2, 1, 0)))
+    picture(root / ".hidden" / "x.png")
+    picture(root / "out" / "mask" / "x.png")
+    (root / "link").symlink_to(root / "slices")
+    found, others = scans.find([root], root / "out")
+    assert names(found) == [
+        ("nifti", "a"),
+        ("nifti", "b"),
+        ("dicom", ""),
+        ("dicom", ""),
+        ("slices", "slices"),
+    ]
+    assert sorted(others) == [root / "link", root / "table.csv"]
+
+
+def root_of(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["nifti", "slices", "dicom"])
+def test_a_file_alone_is_a_scan(tmp_path, kind):
+    path = {
+        "nifti": lambda: forge(tmp_path / "x.nii", ct()),
+        "slices": lambda: picture(tmp_path / "x.png"),
+        "dicom": lambda: save(tmp_path, make_images(ct().transpose(2, 1, 0)[:1]), ["x"])[0],
+    }[kind]()
+    (source,), others = scans.find([path], tmp_path / "out")
+    assert names([source]) == [(kind, "" if kind == "dicom" else "x")]
+    assert source.read().slices[0].ndim == 2
+    assert others == []
+
+
+def test_cases_in_one_folder_are_scans_of_their_own(tmp_path):
+    for name in ("p1_10", "p1_9", "p2_1"):
+        picture(tmp_path / f"{name}.png")
+    first, second = scans.find([tmp_path], tmp_path / "out")[0]
+    assert (first.name, second.name) == ("p1", "p2")
+    assert [path.stem for path in first.files] == ["p1_9", "p1_10"]
+
+
+@pytest.mark.parametrize("stems", [("p1_1", "p1_2"), ("p1_1", "p2_1", "other")])
+def test_without_several_named_cases_a_folder_is_one_scan(tmp_path, stems):
+    for stem in stems:
+        picture(tmp_path / "study" / f"{stem}.png")
+    (source,), _ = scans.find([tmp_path / "study"], tmp_path / "out")
+    assert source.name == "study"
+    assert len(source.files) == len(stems)
+
+
+def test_names_are_never_shared(tmp_path):
+    for folder in ("x", "y", "Z"):
+        forge(root_of(tmp_path / folder) / ("SCAN.nii" if folder == "Z" else "scan.nii"), ct())
+    found, _ = scans.find([tmp_path], tmp_path / "out")
+    again, _ = scans.find([tmp_path], tmp_path / "out")
+    assert len({source.name.casefold() for source in found}) == 3
+    assert names(found) == names(again)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text())
+def test_names_are_safe_whatever_they_are_made_of(text):
+    name = scans.clean_name(text)
+    assert re.fullmatch(r"\w[\w.-]*", name)
+    assert len(name) <= 80
+    assert scans.clean_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda folder: folder / "nowhere", "nowhere: no such file or folder"),
+        (lambda folder: folder, "no scan in it; expected NIfTI files"),
+    ],
+)
+def test_where_there_is_nothing_it_is_said(tmp_path, make, reason):
+    (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(scans.ScanError, match=reason):
+        scans.find([make(tmp_path)], tmp_path / "out")
+
+
+def test_a_digest_follows_the_content(tmp_path):
+    def digest(value, name):
+        (source,), _ = scans.find([picture(tmp_path / "x" / name, value)], tmp_path / "out")
+        return source.digest()
+
+    assert digest(1, "a.png") == digest(1, "a.png") != digest(2, "a.png")
+
+
+def test_slices_are_read_as_they_are_and_results_get_their_names_and_sizes(tmp_path):
+    picture(tmp_path / "in" / "a.png", 7, (6, 5))
+    picture(tmp_path / "in" / "b.jpg", 9, (4, 8))
+    (source,), _ = scans.find([tmp_path / "in"], tmp_path)
+    scan = source.read()
+    assert (scan.intensity, scan.spacing, scan.is_volume) == ("grey8", None, False)
+    assert [float(scan.values(i)[0, 0]) for i in range(2)] == [7, 9]
+    scan.save(tmp_path, "mask", [np.eye(6, 5, dtype=np.uint8), np.zeros((4, 8), np.uint8)])
+    np.testing.assert_array_equal(images.read_grey(tmp_path / "mask" / "a.png"), np.eye(6, 5) * 255)
+    assert images.read_grey(tmp_path / "mask" / "b.png").shape == (4, 8)
+
+
+def test_slices_of_one_name_are_refused(tmp_path):
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "a.jpg")
+    (source,), _ = scans.find([tmp_path], tmp_path / "out")
+    with pytest.raises(scans.ScanError, match="another slice is called a too"):
+        source.read()
+
+
+def test_volumes_are_read_in_the_axial_view_and_probabilities_keep_their_scale(tmp_path):
+    path = forge(tmp_path / "x.nii", ct())
+    (source,), _ = scans.find([path], tmp_path / "out")
+    scan = source.read()
+    assert scan.intensity == "hu"
+    assert scan.spacing == (5, 0.75, 0.75)
+    np.testing.assert_array_equal(np.stack(scan.slices), ct().transpose(2, 1, 0))
+    grey = np.arange(120, dtype=np.uint8).reshape(4, 5, 6)
+    scan.save(tmp_path, "probability", list(grey))
+    back = volumes.read_volume(tmp_path / "probability.nii.gz")
+    values = back.stored.astype(float) * back.slope + back.intercept
+    np.testing.assert_allclose(back.grid.to_axial(values), grey / 255, atol=1e-4)
+
+
+def test_a_volume_of_unknown_unit_is_noted(tmp_path):
+    path = forge(tmp_path / "x.nii", ct() + 1024)
+    (source,), _ = scans.find([path], tmp_path / "out")
+    scan = source.read()
+    assert scan.intensity == "unknown"
+    assert scan.notes == ("neither Hounsfield units nor 8-bit grey: taken as grey values",)
