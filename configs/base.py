@@ -41,7 +41,27 @@ def get_config(data: str = DEFAULT_DATA) -> ConfigDict:
     config.data.test = "test"
     config.data.size = (256, 256)
     config.data.window = (-600.0, 1500.0)  # centre and width in HU, for images in HU
+    config.data.scaling = "z_score"  # or "unit": grey values in 0..1
+    # Multi-scale training: in each step the size times one of these, rounded to a multiple of 32.
+    config.data.scales = (1.0,)
     config.data.cache_gib = 8.0
+
+    # How far training slices are changed at random; all off as in the paper. What each means, and
+    # in which unit: cosup_jax/data/augment.py.
+    config.augment = ConfigDict()
+    config.augment.probability = 1.0
+    config.augment.flip_horizontal = 0.0
+    config.augment.flip_vertical = 0.0
+    config.augment.rotation = 0.0
+    config.augment.scale = 0.0
+    config.augment.shift = 0.0
+    config.augment.elastic = 0.0
+    config.augment.contrast = 0.0
+    config.augment.brightness = 0.0
+    config.augment.gamma = 0.0
+    config.augment.curve = 0.0
+    config.augment.noise = 0.0
+    config.augment.blur = 0.0
 
     config.model = ConfigDict()
     config.model.name = "cosup"
@@ -55,6 +75,7 @@ def get_config(data: str = DEFAULT_DATA) -> ConfigDict:
     config.model.dtype = "float32"
 
     config.loss = ConfigDict()
+    config.loss.name = "joint"  # the options of another loss are others: see losses.build
     config.loss.theta = 0.8
     config.loss.beta = 0.4
     config.loss.zeta = 1.0
@@ -63,11 +84,27 @@ def get_config(data: str = DEFAULT_DATA) -> ConfigDict:
     config.loss.eps = 1.0
 
     config.learning_rate = 1e-4
+    config.clip = 0.0  # gradients are clipped to ± this value; 0 does not clip
+    config.step_decay = ConfigDict()
+    config.step_decay.factor = 0.1
+    config.step_decay.epochs = 0  # the rate takes this factor every so many epochs; 0 for never
     config.plateau = ConfigDict()
     config.plateau.factor = 0.5
     config.plateau.patience = 25  # epochs; with early stopping at 25 too it can hardly act
     config.early_stopping = ConfigDict()
     config.early_stopping.patience = 25
+    # Evaluate and keep a moving average of weights and batch statistics; 0 takes them as they are.
+    config.averaging = ConfigDict()
+    config.averaging.decay = 0.0
+
+    # Semi-supervised training (Algorithm 1 of Inf-Net): what it does is said in training/semi.py.
+    config.semi = ConfigDict()
+    config.semi.per_round = 0  # K, unlabelled slices a round; 0 trains on labelled slices alone
+    config.semi.unlabelled = "unlabelled"  # the split they come from
+    config.semi.exclude_patients = ()  # ids of those whose other slices are scored later
+    config.semi.epochs = 1.0  # of training in each round; a part of one, such as 0.25, will do
+    config.semi.pretrain_epochs = 100
+    config.semi.pretrain_batch_size = 24
 
     config.log = ConfigDict()
     config.log.image_epochs = 5  # TensorBoard pictures every so many epochs

@@ -85,7 +85,7 @@ def test_every_configuration_builds_its_network_and_takes_every_dataset(name):
 
     def loss(image, target):
         output, _ = model.init_with_output(jax.random.key(0), image, train=True)
-        return losses.joint_loss(output, target, target, **config.loss.to_dict())[0]
+        return losses.build(**config.loss.to_dict())(output, target, target)[0]
 
     assert jax.eval_shape(loss, image, target).shape == ()
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cosup_jax import losses
+from cosup_jax import losses, losses_infnet
 from cosup_jax.models.output import SegOutput
 
 SURE = 30.0  # a logit whose sigmoid is 1 in float32
@@ -225,3 +225,26 @@ def test_the_gradient_of_soft_dice_is_that_of_its_difference_quotient(strict_dty
 def test_what_does_not_fit_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_losses_are_built_by_name_with_their_options():
+    total, _ = losses.build("joint", theta=0.5, beta=0.0)(output(), MASK, EDGE)
+    expected, _ = losses.joint_loss(output(), MASK, EDGE, theta=0.5, beta=0.0)
+    assert total == expected
+    total, parts = losses.build("infnet", weighted_bce=False)(output(), MASK, EDGE)
+    assert set(parts) == {"edge", "semantic", "prediction", "total"}
+    assert total == losses_infnet.infnet_loss(output(), MASK, EDGE, weighted_bce=False)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("dice", {}, "no loss 'dice'; the losses are joint, infnet"),
+        ("joint", {"thata": 1}, r"'joint' has no option 'thata' \(did you mean 'theta'\?\)"),
+        ("infnet", {"beta": 1}, "'infnet' has no option 'beta'; it has weighted_bce"),
+        ("joint", {"axis_name": "x"}, "no option 'axis_name'"),
+    ],
+)
+def test_unknown_losses_and_options_are_refused_by_name(name, options, says):
+    with pytest.raises(ValueError, match=says):
+        losses.build(name, **options)

@@ -1,8 +1,9 @@
 """From a stored slice to what the network sees; shared by training and inference. NumPy only.
 
-The steps of the paper (§4.1): bilinear resize to the network's size, then z-score per slice. Images
-in Hounsfield units are windowed first. Masks are resized by nearest neighbour, all infection
-classes become one, and the edge truth of Eq. 1 is the morphological gradient of that mask.
+The steps of the paper (§4.1): bilinear resize to the network's size, then z-score per slice, where
+Inf-Net takes grey values in 0..1. Images in Hounsfield units are windowed first. Masks are resized
+by nearest neighbour, all infection classes become one, and the edge truth of Eq. 1 is the
+morphological gradient of that mask.
 """
 
 from collections.abc import Mapping
@@ -11,13 +12,13 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from cosup_jax.data import schema
 
 LUNG_WINDOW = (-600.0, 1500.0)
-_CROSS = ndimage.generate_binary_structure(2, 1)
 _MIN_STD = 1e-6
+SCALINGS = ("z_score", "unit")
+_GREY_MAXIMUM = {"grey8": 255.0, "grey16": 65535.0}
 
 
 class UnlabelledSliceError(ValueError):
@@ -31,10 +32,23 @@ class Preprocessing:
     Attributes:
       size: (height, width) in pixels.
       window: (centre, width) in HU, applied only to images in HU.
+      scaling: `z_score`: mean 0 and deviation 1 in every slice; `unit`: 0..1 is the window, or the
+        whole range of the grey values (of the slice, where their range is not known).
+
+    Raises:
+      ValueError: an unknown scaling.
     """
 
     size: tuple[int, int] = (256, 256)
     window: tuple[float, float] = LUNG_WINDOW
+    scaling: str = "z_score"
+
+    def __post_init__(self) -> None:
+        """Refuses a scaling that does not exist."""
+        if self.scaling not in SCALINGS:
+            raise ValueError(
+                f"data.scaling is {self.scaling!r}, expected one of {', '.join(SCALINGS)}"
+            )
 
 
 def apply_window(hu: np.ndarray, window: tuple[float, float]) -> np.ndarray:
@@ -80,6 +94,20 @@ def z_score(image: np.ndarray) -> np.ndarray:
     return centred / std
 
 
+def unit_range(image: np.ndarray, intensity: str) -> np.ndarray:
+    """Maps grey values of a known range linearly to 0..1, others by their minimum and maximum.
+
+    >>> unit_range(np.array([[51.0, 255.0]]), "grey8").tolist()
+    [[0.2, 1.0]]
+    >>> unit_range(np.array([[51.0, 255.0]]), "unknown").tolist()
+    [[0.0, 1.0]]
+    """
+    if intensity in _GREY_MAXIMUM:
+        return image / _GREY_MAXIMUM[intensity]
+    darkest = image.min()
+    return (image - darkest) / max(float(np.ptp(image)), _MIN_STD)
+
+
 def edges(mask: np.ndarray) -> np.ndarray:
     """Returns the morphological gradient of a (H, W) mask: dilation minus erosion by a cross.
 
@@ -90,8 +118,12 @@ def edges(mask: np.ndarray) -> np.ndarray:
     [[0, 1, 0], [1, 1, 1], [0, 1, 0]]
     """
     inside = mask > 0
-    grown = ndimage.binary_dilation(inside, _CROSS)
-    shrunk = ndimage.binary_erosion(inside, _CROSS, border_value=1)
+    grown, shrunk = inside.copy(), inside.copy()
+    for here, there in ((np.s_[1:], np.s_[:-1]), (np.s_[:-1], np.s_[1:])):
+        grown[here] |= inside[there]
+        shrunk[here] &= inside[there]
+        grown[:, here] |= inside[:, there]
+        shrunk[:, here] &= inside[:, there]
     return (grown & ~shrunk).astype(np.uint8)
 
 
@@ -101,11 +133,15 @@ def prepare_image(values: np.ndarray, intensity: str, settings: Preprocessing) -
     Args:
       values: (H, W) float32; HU where `intensity` is `hu`, grey values otherwise.
       intensity: one of `schema.INTENSITIES`.
-      settings: size and window.
+      settings: size, window and scaling.
     """
     if intensity == "hu":
         values = apply_window(values, settings.window)
-    return z_score(resize_image(values, settings.size)).astype(np.float32)[..., None]
+    elif settings.scaling == "unit":
+        values = unit_range(values, intensity)
+    resized = resize_image(values, settings.size)
+    scaled = z_score(resized) if settings.scaling == "z_score" else resized
+    return scaled.astype(np.float32)[..., None]
 
 
 def prepare_example(example: Mapping[str, Any], settings: Preprocessing) -> dict[str, Any]:

@@ -4,13 +4,16 @@ A checkpoint holds everything the next epoch depends on: the train state, the pl
 position of the data iterator, the early-stopping counters and the best score.
 """
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 from flax.training.early_stopping import EarlyStopping
 from orbax.checkpoint import checkpoint_managers
 
@@ -117,16 +120,17 @@ def load_weights(run: str, state: TrainState) -> TrainState:
         weights, _ = read_best(Path(run).expanduser())
     except CheckpointError as error:
         raise CheckpointError(f"--config.init={run}: {error}") from error
-    wanted = {"params": state.params, "batch_stats": state.batch_stats}
-    _check_same_tensors(weights, wanted, run)
-    return state.replace(**jax.tree.map(lambda w, _: w, weights, wanted))
+    _check_same_tensors(weights, state.latest, run)
+    weights = jax.tree.map(lambda w, _: w, weights, state.latest)
+    return state.replace(**weights, average=weights if state.average else {})
 
 
 def read_best(workdir: Path) -> tuple[dict[str, Any], int]:
     """Reads the weights of a run's best epoch by validation Dice, whatever its network is.
 
     Returns:
-      `{"params": …, "batch_stats": …}` as NumPy arrays, and the epoch.
+      `{"params": …, "batch_stats": …}` as NumPy arrays, averaged if the run averaged them, and the
+      epoch.
 
     Raises:
       CheckpointError: no complete checkpoint there.
@@ -135,14 +139,25 @@ def read_best(workdir: Path) -> tuple[dict[str, Any], int]:
     if not folder.is_dir():
         raise CheckpointError(f"no checkpoints in {folder}; give the folder of a finished run")
     options = ocp.CheckpointManagerOptions(best_fn=lambda metrics: metrics["dice"], read_only=True)
-    with ocp.CheckpointManager(folder.resolve(), options=options) as manager:
+    with _quiet(), ocp.CheckpointManager(folder.resolve(), options=options) as manager:
         epoch = manager.best_step()
         if epoch is None:
             raise CheckpointError(f"{folder} holds no complete checkpoint")
         found = manager.restore(epoch, args=ocp.args.Composite(state=ocp.args.StandardRestore()))
     saved = found.state["train"]
-    weights = {name: saved[name] for name in ("params", "batch_stats")}
+    weights = saved.get("average") or {name: saved[name] for name in ("params", "batch_stats")}
     return jax.tree.map(np.asarray, weights), epoch
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Orbax from warning that what is opened for reading is read only."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _check_same_tensors(found: Any, wanted: Any, run: str) -> None:

@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -45,13 +46,19 @@ def choose_devices(count: int, batch_size: int) -> list[jax.Device]:
     return chosen
 
 
-def parallel_train_step(loss: step.Loss, devices: Sequence[jax.Device]) -> Callable:
+def parallel_train_step(
+    loss: step.Loss,
+    devices: Sequence[jax.Device],
+    *,
+    prepare: step.Prepare | None = None,
+    decay: float = 0.0,
+) -> Callable:
     """Returns `train_step` over all devices; the state it is given is used up (donated).
 
     The metrics come back once per device, all equal: `first` takes one of them to the host.
     """
     return jax.pmap(
-        partial(step.train_step, loss=loss, axis_name=AXIS),
+        partial(step.train_step, loss=loss, prepare=prepare, decay=decay, axis_name=AXIS),
         axis_name=AXIS,
         in_axes=(None, 0),
         out_axes=(None, 0),
@@ -96,6 +103,14 @@ def memory(mapped: Any, state: Any, batch: Mapping[str, Any], devices: Sequence[
     }
     found = mapped.lower(state, shapes).compile().memory_analysis()
     return found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
+
+
+def free_memory() -> int:
+    """Returns the bytes left on the first device; of a CPU, those of the whole machine."""
+    device = jax.local_devices()[0]
+    if stats := device.memory_stats():
+        return stats["bytes_limit"] - stats["bytes_in_use"]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def first(metrics: Mapping[str, jax.Array]) -> dict[str, float]:

@@ -71,4 +71,5 @@ def build_model(config: ConfigDict, axis_name: str | None = None) -> nn.Module:
 
 def preprocessing(config: ConfigDict) -> Preprocessing:
     """Returns the settings that a configuration's section `data` has for slices."""
-    return Preprocessing(tuple(config.data.size), tuple(config.data.window))
+    data = config.data
+    return Preprocessing(tuple(data.size), tuple(data.window), data.scaling)

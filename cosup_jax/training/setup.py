@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
 from cosup_jax import losses
-from cosup_jax.data import datasets, pipeline
+from cosup_jax.data import augment, datasets, pipeline
 from cosup_jax.training import checkpoints, logs, parallel, runs
 from cosup_jax.training.state import TrainState, count_parameters, create_state, make_optimizer
 
@@ -61,20 +61,34 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
     devices = parallel.choose_devices(config.devices, config.batch_size)
     model = runs.build_model(config, parallel.AXIS)
     datasets.prepare(builder, data.source)
-    loss = functools.partial(losses.joint_loss, **config.loss.to_dict())
+    loss = losses.build(**config.loss.to_dict())
     return Setup(
         config=config,
         workdir=workdir,
         builder=builder,
         model=model,
         devices=devices,
-        train_step=parallel.parallel_train_step(loss, devices),
+        train_step=parallel.parallel_train_step(
+            loss, devices, prepare=make_prepare(config), decay=config.averaging.decay
+        ),
         eval_step=parallel.parallel_eval_step(loss, devices),
         # Once per epoch, on the host: optax counts updates, and an epoch is one update here.
         plateau=optax.contrib.reduce_on_plateau(
             factor=config.plateau.factor, patience=config.plateau.patience
         ),
     )
+
+
+def make_prepare(config: ConfigDict) -> Callable | None:
+    """Returns what a training step does to its slices first; None where it takes them as they are.
+
+    Raises:
+      ValueError: a wrong setting of the augmentation.
+    """
+    settings = augment.Augmentation(**config.augment.to_dict())
+    if not (settings.moves or settings.recolours):
+        return None
+    return functools.partial(augment.augment, settings=settings, scaling=config.data.scaling)
 
 
 def describe(setup: Setup, state: TrainState) -> str:
@@ -134,8 +148,13 @@ def keep_description(setup: Setup) -> None:
 def make_state(setup: Setup) -> TrainState:
     """Returns the state at step 0."""
     c = setup.config
-    optimizer = make_optimizer(c.learning_rate)
-    return create_state(setup.model, optimizer, size=tuple(c.data.size), seed=c.seed)
+    return create_state(
+        setup.model,
+        make_optimizer(c.learning_rate, c.clip),
+        size=tuple(c.data.size),
+        seed=c.seed,
+        average=c.averaging.decay > 0,
+    )
 
 
 def dry_run(config: ConfigDict) -> str:

@@ -4,27 +4,78 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
+from flax import struct
 from flax.training import train_state
 
 from cosup_jax.models.initialise import initialise
 
 
 class TrainState(train_state.TrainState):
-    """Parameters, optimizer state and step count, with the running batch statistics."""
+    """Parameters, optimizer state and step count, and what else changes from step to step.
+
+    Attributes:
+      batch_stats: the running batch statistics.
+      average: moving average of the collections `params` and `batch_stats`; empty where none is
+        kept.
+      seed: (2,) uint32, decides what a step draws at random.
+    """
 
     batch_stats: Any = None
+    average: Any = struct.field(default_factory=dict)
+    seed: Any = None
 
     @property
     def variables(self) -> dict[str, Any]:
-        """The collections `model.apply` takes."""
+        """The collections `model.apply` takes to predict: averaged, where an average is kept."""
+        return self.average or self.latest
+
+    @property
+    def latest(self) -> dict[str, Any]:
+        """The collections as the last step left them."""
         return {"params": self.params, "batch_stats": self.batch_stats}
 
+    def slice_keys(self, first: jax.Array | int, count: int) -> jax.Array:
+        """Returns a random key for each of `count` slices of this step's batch.
 
-def make_optimizer(learning_rate: float) -> optax.GradientTransformation:
-    """Returns Adam (paper §4.2) whose learning rate can be changed between epochs."""
-    return optax.inject_hyperparams(optax.adam)(learning_rate=learning_rate)
+        A key depends on the seed, the step and the slice's place in the whole batch, so it is the
+        same on any number of devices and after an interruption.
+
+        Args:
+          first: place of the first of these slices in the whole batch.
+          count: how many.
+        """
+        key = jax.random.fold_in(jax.random.wrap_key_data(self.seed), self.step)
+        return jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(count))
+
+    def averaged(self, decay: float) -> "TrainState":
+        """Returns the state with its average moved on, if it keeps one.
+
+        a ← d a + (1 − d) v with d = min(decay, (1 + t) / (10 + t)) after t steps, so the initial
+        weights are soon forgotten.
+        """
+        if not self.average:
+            return self
+        d = jnp.minimum(decay, (1 + self.step) / (10 + self.step))
+        moved = jax.tree.map(lambda a, v: d * a + (1 - d) * v, self.average, self.latest)
+        return self.replace(average=moved)
+
+
+def make_optimizer(learning_rate: float, clip: float = 0.0) -> optax.GradientTransformation:
+    """Returns Adam (paper §4.2) whose learning rate can be changed between epochs.
+
+    Args:
+      learning_rate: of the first epoch.
+      clip: gradients are clipped to ± this value before; 0 does not clip.
+    """
+
+    def adam(learning_rate: Any) -> optax.GradientTransformation:
+        plain = optax.adam(learning_rate)
+        return optax.chain(optax.clip(clip), plain) if clip else plain
+
+    return optax.inject_hyperparams(adam)(learning_rate=learning_rate)
 
 
 def create_state(
@@ -33,6 +84,7 @@ def create_state(
     *,
     size: tuple[int, int],
     seed: int,
+    average: bool = False,
 ) -> TrainState:
     """Returns the state at step 0 in host memory, drawn from `seed` alone.
 
@@ -40,13 +92,16 @@ def create_state(
       model: a network of `cosup_jax.models`.
       optimizer: an optax optimizer.
       size: (height, width) of the input.
-      seed: decides the initial weights.
+      seed: decides the initial weights, and what the steps draw; a whole number from 0 to 2⁶⁴ − 1.
+      average: whether to keep a moving average.
     """
     variables = initialise(model, (1, *size, 1), seed)
     state = TrainState.create(
         apply_fn=model.apply,
         params=variables["params"],
-        batch_stats=variables.get("batch_stats", {}),
+        batch_stats=variables["batch_stats"],
+        average=variables if average else {},
+        seed=np.array([seed >> 32, seed % 2**32], np.uint32),
         tx=optimizer,
     )
     return jax.device_get(state.replace(step=jnp.zeros((), jnp.int32)))

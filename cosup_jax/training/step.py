@@ -18,18 +18,39 @@ from cosup_jax.training.state import TrainState
 
 Loss = Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
 Batch = Mapping[str, jax.Array]
+# From a key for each slice, images and masks to what replaces them in the batch.
+Prepare = Callable[[jax.Array, jax.Array, jax.Array], Batch]
 
 
 def train_step(
-    state: TrainState, batch: Batch, *, loss: Loss, axis_name: str | None = None
+    state: TrainState,
+    batch: Batch,
+    *,
+    loss: Loss,
+    prepare: Prepare | None = None,
+    decay: float = 0.0,
+    axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """Takes one optimizer step.
+
+    Args:
+      state: the state.
+      batch: see above.
+      loss: the loss, as `losses.build` returns it.
+      prepare: what is done to a batch first, such as `augment.augment`; None leaves it.
+      decay: of the moving average, where the state keeps one.
+      axis_name: the device axis, or None.
 
     Returns:
       The next state, and scalars: the loss with its parts, `dice` of the thresholded prediction as
       the mean over slices, and the gradient's global norm.
     """
     _check(batch)
+    if prepare is not None:
+        n = len(batch["image"])
+        first = 0 if axis_name is None else n * jax.lax.axis_index(axis_name)
+        keys = state.slice_keys(first, n)
+        batch = {**batch, **prepare(keys, batch["image"], batch["mask"])}
 
     def objective(params: Any):
         variables = {"params": params, "batch_stats": state.batch_stats}
@@ -52,13 +73,14 @@ def train_step(
         "dice": dice,
         "grad_norm": optax.tree.norm(gradients),
     }
-    return state.apply_gradients(grads=gradients, batch_stats=batch_stats), metrics
+    state = state.apply_gradients(grads=gradients, batch_stats=batch_stats)
+    return state.averaged(decay), metrics
 
 
 def eval_step(
     state: TrainState, batch: Batch, *, loss: Loss, axis_name: str | None = None
 ) -> dict[str, jax.Array]:
-    """Scores a batch with the running statistics.
+    """Scores a batch with the running statistics, or with the averages where these are kept.
 
     Returns:
       Per slice (B,): the counts `tp`, `fp`, `fn`, `tn` at probability 0.5 and the mean absolute

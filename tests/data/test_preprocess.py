@@ -118,6 +118,37 @@ def test_sixteen_bit_sources_give_what_they_hold():
     np.testing.assert_allclose(out["image"][..., 0], expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("intensity", "low", "high"), [("grey8", 0, 255), ("grey16", 0, 65535), ("hu", -1350, 150)]
+)
+def test_unit_scaling_maps_the_known_range_to_0_and_1(intensity, low, high):
+    unit = Preprocessing(size=(16, 16), scaling="unit")
+    image = np.full((16, 16), low, np.float32)
+    image[0] = high
+    image[1] = (low + high) / 2
+    out = preprocess.prepare_image(image, intensity, unit)
+    assert out.dtype == np.float32
+    np.testing.assert_allclose(out[[0, 1, 2], 0, 0], [1.0, 0.5, 0.0], atol=1e-6)
+    darker = preprocess.prepare_image(image * 0.5 if low == 0 else image, intensity, unit)
+    assert darker.max() == pytest.approx(0.5 if low == 0 else 1.0)  # not the slice's own range
+
+
+def test_unit_scaling_of_an_unknown_range_takes_the_slice_s_own():
+    unit = Preprocessing(size=(16, 16), scaling="unit")
+    image = np.linspace(-3, 9, 256, dtype=np.float32).reshape(16, 16)
+    out = preprocess.prepare_image(image, "unknown", unit)
+    assert (out.min(), out.max()) == (0.0, 1.0)
+    constant = preprocess.prepare_image(np.full((16, 16), 4.0, np.float32), "unknown", unit)
+    assert not constant.any()
+
+
+def test_an_unknown_scaling_is_refused():
+    with pytest.raises(
+        ValueError, match=r"data\.scaling is 'zscore', expected one of z_score, unit"
+    ):
+        Preprocessing(scaling="zscore")
+
+
 def test_an_unlabelled_slice_is_refused_by_name():
     with pytest.raises(preprocess.UnlabelledSliceError, match="'c', slice 3 has no mask"):
         preprocess.prepare_example(stored(np.zeros((16, 16), np.int16), intensity="hu"), SMALL)

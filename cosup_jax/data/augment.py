@@ -1,0 +1,219 @@
+"""Augmentation of training slices on the device: jitted, one key per slice, labels with images.
+
+All geometry is one map from the pixels of the result to places in the slice, read once: bilinearly
+in the image, by nearest neighbour in the mask. The edge truth is not moved but taken from the moved
+mask, so it stays that mask's morphological gradient. Intensity is changed on grey values in 0..1;
+after it the slice is prepared again as `preprocess` prepares it.
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.ndimage import map_coordinates
+
+_NODES = 6  # of the coarse grid of an elastic deformation, along each side
+_PIECES = 8  # of the random grey curve
+_MIN_STD = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """How far slices are changed; 0 switches a change off, and by default all are.
+
+    A range ±x is drawn from uniformly, separately for every slice and step.
+
+    Attributes:
+      probability: share of slices whose geometry is changed, and, drawn anew, whose intensity is;
+        flips have shares of their own.
+      flip_horizontal: share of slices in which left and right change places.
+      flip_vertical: share of slices in which front and back change places.
+      rotation: ± degrees about the centre.
+      scale: the slice is magnified by a factor whose logarithm is within ±scale.
+      shift: ± share of the side, along each side.
+      elastic: standard deviation of a smooth random displacement, as a share of the side.
+      contrast: factor of the distance to mid-grey, its logarithm within ±contrast. What leaves
+        0..1 is clipped, here and below, as a narrower window does.
+      brightness: ± share of the grey range that is added.
+      gamma: exponent, its logarithm within ±gamma.
+      curve: a monotone grey curve of straight pieces, the logarithm of whose slopes has this
+        standard deviation; it takes windowed slices to what equalisation makes of them.
+      noise: Gaussian noise of a standard deviation up to this share of the grey range.
+      blur: Gaussian blur of a standard deviation up to this many pixels.
+
+    Raises:
+      ValueError: a share is outside 0..1, or anything is negative; the field is named.
+    """
+
+    probability: float = 1.0
+    flip_horizontal: float = 0.0
+    flip_vertical: float = 0.0
+    rotation: float = 0.0
+    scale: float = 0.0
+    shift: float = 0.0
+    elastic: float = 0.0
+    contrast: float = 0.0
+    brightness: float = 0.0
+    gamma: float = 0.0
+    curve: float = 0.0
+    noise: float = 0.0
+    blur: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be meant."""
+        shares = ("probability", "flip_horizontal", "flip_vertical", "shift", "elastic")
+        for name, value in dataclasses.asdict(self).items():
+            if not 0 <= value <= (1 if name in shares else math.inf):
+                wanted = "a share from 0 to 1" if name in shares else "a number that is not below 0"
+                raise ValueError(f"augment.{name} is {value}, expected {wanted}")
+
+    @property
+    def moves(self) -> bool:
+        """Whether anything changes the geometry."""
+        names = ("flip_horizontal", "flip_vertical", "rotation", "scale", "shift", "elastic")
+        return any(getattr(self, name) for name in names)
+
+    @property
+    def recolours(self) -> bool:
+        """Whether anything changes the intensity."""
+        names = ("contrast", "brightness", "gamma", "curve", "noise", "blur")
+        return any(getattr(self, name) for name in names)
+
+
+def augment(
+    keys: jax.Array,
+    image: jax.Array,
+    mask: jax.Array,
+    settings: Augmentation,
+    *,
+    scaling: str = "z_score",
+    size: tuple[int, int] | None = None,
+) -> dict[str, jax.Array]:
+    """Changes every slice of a batch at random, and its mask with it.
+
+    A slice's result depends on its key alone, not on its place in the batch.
+
+    Args:
+      keys: (B,) random keys.
+      image: (B, H, W, 1) float32 slices, prepared with `scaling`.
+      mask: (B, H, W, 1) uint8, 0 or 1.
+      settings: how far.
+      scaling: `z_score` or `unit`, see `preprocess.Preprocessing`; the result is scaled so again.
+      size: (height, width) of the result; None keeps (H, W).
+
+    Returns:
+      `image` (B, h, w, 1) float32, `mask` and its `edge` (B, h, w, 1) uint8. What was outside the
+      slice is as dark as its darkest pixel and not infected.
+    """
+    h, w = size or image.shape[1:3]
+
+    def change(key: jax.Array, x: jax.Array, m: jax.Array) -> tuple[jax.Array, jax.Array]:
+        geometry, intensity = jax.random.split(key)
+        if settings.moves or x.shape != (h, w):
+            places = _places(geometry, x.shape, (h, w), settings)
+            darkest = jnp.min(x)
+            x = map_coordinates(x - darkest, places, order=1, mode="constant") + darkest
+            m = map_coordinates(m, places, order=0, mode="constant")
+        if settings.recolours:
+            x = _recolour(intensity, x, settings, scaling)
+        return (z_score(x) if scaling == "z_score" else x), m
+
+    changed, moved = jax.vmap(change)(keys, image[..., 0], mask[..., 0])
+    moved = moved[..., None]
+    return {"image": changed[..., None], "mask": moved, "edge": edges(moved)}
+
+
+def _places(
+    key: jax.Array, shape: tuple[int, ...], size: tuple[int, ...], s: Augmentation
+) -> list[jax.Array]:
+    """Returns where in a slice of `shape` each pixel of a result of `size` is read: two (h, w)."""
+    keys = jax.random.split(key, 7)
+    on = _chance(keys[0], s.probability).astype(jnp.float32)
+    # Centres of the result's pixels in pixels of the slice, from its middle.
+    y, x = (
+        ((jnp.arange(n) + 0.5) * (old / n) - old / 2) for n, old in zip(size, shape, strict=True)
+    )
+    y = y * jnp.where(_chance(keys[1], s.flip_vertical), -1, 1)
+    x = x * jnp.where(_chance(keys[2], s.flip_horizontal), -1, 1)
+    angle = on * _within(keys[3], math.radians(s.rotation))
+    shrink = jnp.exp(-on * _within(keys[4], s.scale))
+    shift = on * _within(keys[5], s.shift, (2,))
+    cos, sin = jnp.cos(angle) * shrink, jnp.sin(angle) * shrink
+    turned = (
+        (y * cos)[:, None] - (x * sin)[None, :],
+        (y * sin)[:, None] + (x * cos)[None, :],
+    )
+    places = [t + shift[i] * shape[i] + (shape[i] - 1) / 2 for i, t in enumerate(turned)]
+    if s.elastic:
+        nodes = on * s.elastic * jax.random.normal(keys[6], (2, _NODES, _NODES))
+        smooth = jax.image.resize(nodes, (2, *size), "cubic")
+        places = [p + smooth[i] * shape[i] for i, p in enumerate(places)]
+    return places
+
+
+def _recolour(key: jax.Array, x: jax.Array, s: Augmentation, scaling: str) -> jax.Array:
+    """Returns an (h, w) slice with other grey values, in 0..1."""
+    on_key, *keys = jax.random.split(key, 8)
+    if scaling == "z_score":
+        darkest, range_ = jnp.min(x), jnp.ptp(x)
+        x = (x - darkest) / jnp.where(range_ > 0, range_, 1)
+    old = x
+    if s.blur:
+        x = _blurred(x, jax.random.uniform(keys[0], maxval=s.blur), math.ceil(2 * s.blur))
+    factor = jnp.exp(_within(keys[1], s.contrast))
+    x = jnp.clip((x - 0.5) * factor + 0.5 + _within(keys[2], s.brightness), 0, 1)
+    if s.gamma:
+        x = x ** jnp.exp(_within(keys[3], s.gamma))
+    if s.curve:
+        slopes = jnp.exp(s.curve * jax.random.normal(keys[4], (_PIECES,)))
+        steps = slopes / jnp.sum(slopes)
+        x = jnp.stack([steps[i] * jnp.clip(_PIECES * x - i, 0, 1) for i in range(_PIECES)]).sum(0)
+    if s.noise:
+        deviation = jax.random.uniform(keys[5], maxval=s.noise)
+        x = jnp.clip(x + deviation * jax.random.normal(keys[6], x.shape), 0, 1)
+    return jnp.where(_chance(on_key, s.probability), x, old)
+
+
+def _blurred(x: jax.Array, deviation: jax.Array, radius: int) -> jax.Array:
+    """Returns (h, w) after a Gaussian blur; beyond the border the border's pixels go on."""
+    offsets = jnp.arange(-radius, radius + 1)
+    kernel = jnp.exp(-0.5 * (offsets / jnp.maximum(deviation, 1e-3)) ** 2)
+    kernel /= jnp.sum(kernel)
+    for axis in (0, 1):
+        n = x.shape[axis]
+        padded = jnp.pad(x, [(radius, radius) if a == axis else (0, 0) for a in (0, 1)], "edge")
+        taps = (jax.lax.slice_in_dim(padded, i, i + n, axis=axis) for i in range(len(kernel)))
+        x = jnp.stack([weight * tap for weight, tap in zip(kernel, taps, strict=True)]).sum(0)
+    return x
+
+
+def _chance(key: jax.Array, share: float) -> jax.Array:
+    return jax.random.uniform(key) < share
+
+
+def _within(key: jax.Array, limit: float, shape: tuple[int, ...] = ()) -> jax.Array:
+    return jax.random.uniform(key, shape, minval=-limit, maxval=limit)
+
+
+def z_score(image: jax.Array) -> jax.Array:
+    """Does for one slice (H, W) on the device what `preprocess.z_score` does on the host."""
+    centred = image - jnp.mean(image)
+    std = jnp.std(centred)
+    flat = std <= _MIN_STD * jnp.maximum(1, jnp.max(jnp.abs(image)))
+    return jnp.where(flat, 0, centred / jnp.where(flat, 1, std))
+
+
+def edges(mask: jax.Array) -> jax.Array:
+    """Does for masks (B, H, W, 1) on the device what `preprocess.edges` does on the host.
+
+    Returns:
+      (B, H, W, 1) uint8, the dilation minus the erosion by the cross of four neighbours.
+    """
+    inside = (mask > 0).astype(jnp.uint8)
+    padded = jnp.pad(inside, [(0, 0), (1, 1), (1, 1), (0, 0)], "edge")
+    near = [padded[:, :-2, 1:-1], padded[:, 2:, 1:-1], padded[:, 1:-1, :-2], padded[:, 1:-1, 2:]]
+    grown, shrunk = inside, inside
+    for neighbour in near:
+        grown, shrunk = jnp.maximum(grown, neighbour), jnp.minimum(shrunk, neighbour)
+    return grown - shrunk
