@@ -16,8 +16,10 @@ from tqdm import tqdm
 from cosup_jax.data.preprocess import Preprocessing, prepare_example
 
 DEVICE_FIELDS = ("image", "mask", "edge", "_mask")
+# The lungs are of no use in training, and decoding them takes time.
+DECODERS = {"lung": tfds.decode.SkipDecoding()}
 _BYTES_PER_PIXEL = 4 + 1 + 1  # float32 image, uint8 mask and edge
-_READERS = grain.ReadOptions(num_threads=4, prefetch_buffer_size=32)
+_DECODING = grain.ReadOptions(num_threads=4, prefetch_buffer_size=16)
 _FROM_MEMORY = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
 
 
@@ -49,7 +51,7 @@ def open_split(
     """
     if not builder.info.splits[split].num_examples:
         raise EmptySplitError(f"{builder.info.full_name}: the split {split!r} is empty")
-    source = builder.as_data_source(split=split)
+    source = builder.as_data_source(split=split, decoders=DECODERS)
     dataset = grain.MapDataset.source(source).map(lambda e: prepare(e, settings))
     size = len(dataset) * settings.size[0] * settings.size[1] * _BYTES_PER_PIXEL
     if size > cache_gib * 2**30:
@@ -58,10 +60,15 @@ def open_split(
 
 
 def _read_all(dataset: grain.MapDataset, split: str) -> Sequence[dict[str, Any]]:
-    reader = dataset.to_iter_dataset(_READERS)
+    reader = dataset.to_iter_dataset(_DECODING)
     # Small splits are read before anybody looks; a bar is for those that take a while.
     bar = tqdm(reader, total=len(dataset), desc=f"reading {split}", unit="slice", delay=2.0)
     return list(bar)
+
+
+def _reading(dataset: grain.MapDataset) -> grain.ReadOptions:
+    # What is in memory comes from nothing else, and several threads would only be in the way there.
+    return _DECODING if dataset.parents else _FROM_MEMORY
 
 
 def train_batches(
@@ -94,7 +101,7 @@ def train_batches(
     used = steps_per_epoch(dataset, batch_size) * batch_size
     mine = dataset.seed(seed).shuffle()[process_index:used:process_count]
     batches = mine.batch(batch_size // process_count, drop_remainder=True)
-    return batches.repeat().to_iter_dataset(_FROM_MEMORY)
+    return batches.repeat().to_iter_dataset(_reading(dataset))
 
 
 def steps_per_epoch(dataset: grain.MapDataset, batch_size: int) -> int:
@@ -113,7 +120,7 @@ def steps_per_epoch(dataset: grain.MapDataset, batch_size: int) -> int:
 
 def eval_batches(dataset: grain.MapDataset, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
     """Yields every slice exactly once in order; the last batch is filled up with `_mask` 0."""
-    for batch in dataset.batch(batch_size).to_iter_dataset(_FROM_MEMORY):
+    for batch in dataset.batch(batch_size).to_iter_dataset(_reading(dataset)):
         present = len(batch["slice_index"])
         filling = batch_size - present
         padded = {
