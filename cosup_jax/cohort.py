@@ -219,8 +219,6 @@ def _write_page(
         "version": f"cosup-jax {__version__}",
         "command": f"python -m cosup_jax predict {row['scan']} --report {' '.join(options)}",
     }
-    if scan.notes:
-        provenance["notes"] = "; ".join(scan.notes)
     report.write_page(
         path,
         title=row["scan"],
@@ -232,6 +230,7 @@ def _write_page(
         findings=_rounded(result.values),
         reasons=result.reasons,
         provenance=provenance,
+        notes=scan.notes,
     )
 
 
