@@ -1,0 +1,162 @@
+"""Saved maps, also somebody else's: which are read, and what is refused."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cosup_jax.data.builder import DatasetLayoutError
+from cosup_jax.data.images import ImageError
+from cosup_jax.evaluation import saved
+
+TRUTH = np.zeros((6, 8), np.uint8)
+TRUTH[1:4, 2:5] = 255
+GREY = np.where(TRUTH > 0, 200, 10).astype(np.uint8)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for name in ("maps", "masks"):
+        (tmp_path / name).mkdir()
+    for stem in ("a_1", "a_2"):
+        Image.fromarray(TRUTH).save(tmp_path / "masks" / f"{stem}.png")
+        Image.fromarray(GREY).save(tmp_path / "maps" / f"{stem}.png")
+    return tmp_path
+
+
+def evaluate(folders, **options):
+    return saved.evaluate_folders(
+        folders / "maps", folders / "masks", **{"protocol": "cosup", **options}
+    )
+
+
+def test_maps_and_masks_are_matched_by_name(folders):
+    summary = evaluate(folders)
+    assert (summary["dice"]["mean"], summary["dice"]["n"]) == (1.0, 2)
+    assert summary["per_case"]["dice"]["n"] == 1
+    assert summary["mae"]["mean"] == pytest.approx((9 * 55 + 39 * 10) / 48 / 255)
+    assert summary["per_volume"] == {}
+
+
+def as_array(dtype):
+    return lambda path: np.save(path.with_suffix(".npy"), (GREY / 255).astype(dtype))
+
+
+def as_16_bit(path):
+    Image.fromarray(GREY.astype(np.uint16) * 257).save(path)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [as_array(np.float32), as_array(np.float64), as_16_bit],
+    ids=["float32", "float64", "16 bit"],
+)
+def test_other_kinds_of_maps_give_the_same(folders, write):
+    wanted = evaluate(folders)
+    for path in list((folders / "maps").iterdir()):
+        path.unlink()
+        write(path)
+    found = evaluate(folders)
+    for name in ("dice", "mae", "s_alpha", "e_phi_mean"):
+        assert found[name]["mean"] == pytest.approx(wanted[name]["mean"], abs=1e-7)
+
+
+def test_binary_arrays_and_class_masks(folders):
+    for path in list((folders / "maps").iterdir()):
+        path.unlink()
+        np.save(path.with_suffix(".npy"), TRUTH > 0)
+    Image.fromarray((TRUTH // 255) * 2).save(folders / "masks" / "a_1.png")
+    summary = evaluate(folders)
+    assert (summary["dice"]["mean"], summary["mae"]["mean"]) == (1.0, 0.0)
+
+
+def replace_map(array, name="a_1.npy", **options):
+    """Makes all maps arrays, one of them another."""
+
+    def spoil(folders):
+        for path in list((folders / "maps").iterdir()):
+            path.unlink()
+            np.save(path.with_suffix(".npy"), GREY / 255)
+        np.save(folders / "maps" / name, array, **options)
+
+    return spoil
+
+
+def replace_by_bytes(change):
+    def spoil(folders):
+        replace_map(GREY / 255)(folders)
+        path = folders / "maps" / "a_1.npy"
+        path.write_bytes(change(path.read_bytes()))
+
+    return spoil
+
+
+def remove(name):
+    return lambda folders: (folders / name).unlink()
+
+
+def picture(values, name="maps/a_1.png"):
+    return lambda folders: Image.fromarray(values).save(folders / name)
+
+
+class Bomb:
+    """Says so when it is unpickled."""
+
+    def __reduce__(self):
+        return print, ("executed",)
+
+
+COLOUR = np.stack([GREY, GREY, GREY // 2], axis=-1)
+HUGE = b"(999999, 999999), "
+BAD = {
+    "a map without truth": (remove("masks/a_1.png"), "a_1.png: no truth of this name.*1 of 2"),
+    "a truth without map": (remove("maps/a_2.png"), "a_2.png: no prediction of this name"),
+    "another size": (picture(GREY[:-1]), "a_1.png: 8 x 5 pixels, but its truth .* has 8 x 6"),
+    "colour": (picture(COLOUR), "a_1.png: a colour picture; expected grey"),
+    "a soft truth": (picture(GREY, "masks/a_1.png"), r"values \[10, 200\]; expected 0 and 255"),
+    "no folder": (lambda f: (f / "maps").rename(f / "other"), "maps: no such folder"),
+    "another file": (lambda f: (f / "maps" / "x.txt").touch(), "x.txt: not a slice"),
+    "two kinds": (lambda f: np.save(f / "maps" / "a_1.npy", GREY / 255), "lies among .npy"),
+    "a stack": (replace_map(np.zeros((2, 6, 8))), r"float64 of shape \(2, 6, 8\); expected"),
+    "numbers that are counts": (replace_map(GREY), "uint8 of shape .* expected"),
+    "logits": (replace_map(GREY - 20.0), "from -10 to 180; expected probabilities"),
+    "NaN": (replace_map(np.full((6, 8), np.nan)), "from nan to nan; expected probabilities"),
+    "no pixel": (replace_map(np.zeros((0, 8))), "expected 1..4096 pixels"),
+    "a pickle": (replace_map(np.array([[Bomb()]]), allow_pickle=True), "no whole .npy array"),
+    "truncated": (replace_by_bytes(lambda b: b[:-9]), "no whole .npy array"),
+    "a header that lies": (
+        replace_by_bytes(lambda b: b.replace(b"(6, 8), ", HUGE).replace(b" " * 10, b"", 1)),
+        "no whole .npy array",
+    ),
+    "no array at all": (replace_by_bytes(lambda _: b"PK\x03\x04"), "no whole .npy array"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_is_refused_is_named(folders, kind, capsys):
+    spoil, message = BAD[kind]
+    spoil(folders)
+    with pytest.raises((saved.SavedMapError, ImageError, DatasetLayoutError), match=message):
+        evaluate(folders)
+    assert capsys.readouterr().out == ""
+
+
+def test_empty_folders_are_no_evaluation(tmp_path):
+    for name in ("maps", "masks"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(saved.SavedMapError, match="both folders are empty"):
+        evaluate(tmp_path)
+
+
+def test_a_link_out_of_the_folder_is_refused(folders, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside") / "secret.png"
+    (folders / "maps" / "a_1.png").rename(outside)
+    (folders / "maps" / "a_1.png").symlink_to(outside)
+    with pytest.raises(DatasetLayoutError, match="outside of"):
+        evaluate(folders)
+
+
+@pytest.mark.parametrize("case", ["../up", "a/b", "a\\b", ".hidden"])
+def test_a_case_cannot_lead_out_of_the_folder_it_is_written_to(tmp_path, case):
+    writer = saved.Writer(tmp_path)
+    with pytest.raises(saved.SavedMapError, match="cannot serve as the name of a file"):
+        writer({"case_id": case, "slice_index": 0}, GREY, TRUTH > 0)

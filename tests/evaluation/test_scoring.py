@@ -1,0 +1,182 @@
+"""A trained network scored on tiny phantoms: by both protocols, and again from what was saved."""
+
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cosup_jax import cli, evaluation
+from cosup_jax.data.splits import PatientOverlapError
+from cosup_jax.evaluation import scoring
+from cosup_jax.training import runs
+from tests.metrics.sod_cases import pysodmetrics
+
+
+@pytest.fixture(scope="module")
+def run(tiny_run):
+    return runs.open_run(tiny_run)
+
+
+@pytest.fixture(scope="module")
+def scored(run, tmp_path_factory):
+    """Summary and folder by protocol, with the maps kept."""
+    found = {}
+    for protocol in evaluation.PROTOCOLS:
+        out = tmp_path_factory.mktemp(protocol)
+        summary = evaluation.evaluate_run(run, protocol=protocol, out=out, save_predictions=True)
+        found[protocol] = summary, out
+    return found
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def maps(out):
+    """The grey maps and truths that were kept, by name."""
+    for path in sorted((out / "predictions").iterdir()):
+        pair = [np.asarray(Image.open(p)) for p in (path, out / "truths" / path.name)]
+        yield path.stem, pair[0], pair[1] > 0
+
+
+def test_training_ends_with_the_same_scores(scored, tiny_run):
+    summary, out = scored["cosup"]
+    assert json.loads((tiny_run / "evaluation" / "summary.json").read_text()) == summary
+    for name in ("per_slice", "per_case", "per_volume"):
+        mine, trained = (folder / f"{name}.csv" for folder in (out, tiny_run / "evaluation"))
+        assert mine.read_text() == trained.read_text()
+
+
+@pytest.mark.parametrize(("protocol", "size"), [("cosup", (32, 32)), ("semiseg", (64, 64))])
+def test_maps_are_scored_at_the_size_of_the_protocol(scored, protocol, size):
+    summary, out = scored[protocol]
+    shapes = {grey.shape for _, grey, _ in maps(out)}
+    assert shapes == {size}
+    assert summary["dice"]["n"] == len(list(maps(out))) == 8
+
+
+def test_the_summary_is_what_pysodmetrics_makes_of_the_maps(scored):
+    summary, out = scored["semiseg"]
+    wanted = [pysodmetrics(grey, truth) for _, grey, truth in maps(out)]
+    for name, key in (("s_alpha", "s"), ("mae", "mae")):
+        mean = np.mean([row[key] for row in wanted])
+        assert summary[name]["mean"] == pytest.approx(mean, abs=1e-6)
+    curve = np.mean([row["e"] for row in wanted], axis=0)
+    np.testing.assert_allclose(summary["e_phi_curve"], curve, atol=2e-6)
+    assert summary["e_phi_mean"]["mean"] == pytest.approx(curve.mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("protocol", ["cosup", "semiseg"])
+def test_saved_maps_give_the_same_scores_again(scored, protocol, tmp_path, capsys):
+    summary, out = scored[protocol]
+    command = ["evaluate", "--predictions", str(out / "predictions")]
+    command += ["--truth", str(out / "truths"), "--protocol", protocol, "--out", str(tmp_path)]
+    assert cli.main(command) == 0
+    again = json.loads((tmp_path / "summary.json").read_text())
+    assert f"protocol {protocol}" in capsys.readouterr().out
+    # Only the error of the probabilities themselves feels the rounding to grey levels.
+    rounding = 1 / 510 if protocol == "cosup" else 1e-9
+    for name in summary["per_case"]:
+        within = rounding if name == "mae" else 1e-9
+        for mine, theirs in ((again, summary), (again["per_case"], summary["per_case"])):
+            assert mine[name]["mean"] == pytest.approx(theirs[name]["mean"], abs=within), name
+    assert again["pooled_dice"] == pytest.approx(summary["pooled_dice"])
+    assert [r["dice"] for r in rows(tmp_path / "per_slice.csv")] == [
+        r["dice"] for r in rows(out / "per_slice.csv")
+    ]
+
+
+def test_volumes_are_those_of_the_scan_whatever_the_protocol(scored, run):
+    builder = scoring.open_dataset(run)
+    truth = {}
+    for example in builder.as_data_source(split="test"):
+        case = example["case_id"].decode()
+        voxel = np.prod(example["spacing"].astype(float)) / 1000
+        truth[case] = truth.get(case, 0) + voxel * (example["mask"] > 0).sum()
+    for protocol in scored:
+        found = rows(scored[protocol][1] / "per_volume.csv")
+        assert {row["case_id"]: float(row["true_volume_ml"]) for row in found} == pytest.approx(
+            truth
+        )
+    assert scored["cosup"][0]["per_volume"] == scored["semiseg"][0]["per_volume"]
+
+
+def test_flips_change_the_scores_and_are_said(run, scored):
+    summary = evaluation.evaluate_run(run, protocol="cosup", tta=True)
+    assert summary["tta"] is True
+    assert summary["mae"]["mean"] != scored["cosup"][0]["mae"]["mean"]
+
+
+def test_a_threshold_is_chosen_on_other_slices(run, scored, monkeypatch):
+    opened = []
+    original = scoring.open_split
+    monkeypatch.setattr(
+        scoring, "open_split", lambda b, split, s: opened.append(split) or original(b, split, s)
+    )
+    summary = evaluation.evaluate_run(run, tune_threshold=True)
+    assert opened == ["test", "validation"]
+    tuned = summary.pop("tuned_threshold")
+    assert tuned["chosen_on"] == "validation of lung_phantom/tiny/1.0.0"
+    assert tuned["dice"]["n"] == summary["dice"]["n"]
+    assert summary == scored["cosup"][0]
+    with pytest.raises(ValueError, match="validation is the split a threshold is chosen on"):
+        evaluation.evaluate_run(run, split="validation", tune_threshold=True)
+    with pytest.raises(ValueError, match="semiseg has no single threshold"):
+        evaluation.evaluate_run(run, protocol="semiseg", tune_threshold=True)
+
+
+def noted(run, split, asked=True):
+    return scoring.notes(run, scoring.open_dataset(run), split, asked=asked)
+
+
+def test_what_a_reader_must_know_of_a_split_is_noted(run):
+    assert noted(run, "test", asked=False) == []
+    assert noted(run, "train[:3]") == [scoring.TRAINED_ON]
+    assert noted(run, "validation") == [scoring.USED_FOR_SELECTION]
+    assert noted(run, "validation", asked=False)[-1] == scoring.NO_TEST_SPLIT
+
+
+def test_patients_of_the_training_data_are_never_scored(run, tmp_path):
+    trained_on = {"dataset": "other/1", "patients": ["phantom_0006"], "collection": ""}
+    (tmp_path / "data.json").write_text(json.dumps({"trained_on": trained_on}))
+    moved = dataclasses.replace(run, workdir=tmp_path)
+    with pytest.raises(PatientOverlapError, match="phantom_0006"):
+        evaluation.evaluate_run(moved)
+    (tmp_path / "data.json").write_text("{}")
+    assert "names no patients" in noted(moved, "test")[0]
+
+
+def test_the_command_writes_beside_the_run_what_was_asked_for(run, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["evaluate", "--workdir", str(run.workdir), "--split", "validation"]
+    assert cli.main([*command, "--out", str(out)]) == 0
+    assert {path.name for path in out.iterdir()} == {
+        "calibration.png",
+        "fusion.png",
+        "overlays.png",
+        "per_case.csv",
+        "per_slice.csv",
+        "per_volume.csv",
+        "summary.json",
+    }
+    printed = capsys.readouterr().out
+    assert "lung_phantom/tiny/1.0.0, validation split (used for selection of the epoch)" in printed
+    assert f"written to {out}" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--predictions", "a"], "needs --truth"),
+        (["--predictions", "a", "--truth", "b", "--tta", "flip"], "tta needs --workdir"),
+        (["--predictions", "a", "--truth", "b", "--config.seed=1"], "overrides needs --workdir"),
+        (["--workdir", "a", "--truth", "b"], "--truth is for --predictions"),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_refused(arguments, message, capsys):
+    assert cli.main(["evaluate", *arguments]) == 1
+    assert message in capsys.readouterr().err
