@@ -45,24 +45,18 @@ def wheel(tmp_path: Path) -> Path:
 
 
 def files_of_source() -> set[str]:
-    """What the wheel should hold of the two packages, by the repository's own files."""
+    """What the wheel should hold: all of cosup_jax, and of the builders what TFDS reads."""
     wanted = set()
     for package in SHIPPED:
         for path in (ROOT / package).rglob("*"):
-            text = package == "tfds_builders" and path.name in (
-                "README.md",
-                "CITATIONS.bib",
-                "TAGS.txt",
-                "checksums.tsv",
-            )
-            page = path.is_file() and path.parent == ROOT / "cosup_jax/report/page"
-            weights = path.parent == ROOT / "cosup_jax/weights" and path.suffix in (
-                ".md",
-                ".safetensors",
-            )
-            if path.suffix == ".py" or text or page or weights:
-                wanted.add(path.relative_to(ROOT).as_posix())
-    return wanted
+            text = path.name in ("README.md", "CITATIONS.bib", "TAGS.txt", "checksums.tsv")
+            if path.suffix == ".py" or text or package == "cosup_jax":
+                wanted.add(path)
+    return {
+        path.relative_to(ROOT).as_posix()
+        for path in wanted
+        if path.is_file() and "__pycache__" not in path.parts
+    }
 
 
 def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel):
