@@ -3,10 +3,10 @@
     python benchmarks/pipeline.py --out pipeline.json
 
 Reads 1,024 slices of phantoms, 512×512 int16, from array_record: decode, window, resize to 256×256,
-z-score, edges, batches of 8. Both call the same NumPy functions on the same slices, so that what is compared
-is how they are fed: here in threads, and kept in memory after the first epoch; there in two
-processes, and decoded again in every epoch or kept in memory too. `first` is the first epoch, from
-opening the split on, `later` the epochs after it.
+z-score, edges, batches of 8. Both call the same NumPy functions on the same slices, so that what is
+compared is how they are fed: here in threads, and kept in memory after the first epoch; there in
+two processes, and decoded again in every epoch or kept in memory too. `first` is the first epoch,
+from opening the split on, `later` the epochs after it.
 
 Every form runs in a process of its own on two cores, and in every round each takes its turn. Ratios
 are medians over the rounds of one run; on a machine that does something else too, only these are

@@ -1,5 +1,6 @@
 """Small NIfTI volumes of phantoms, of which the dummy source files of the datasets are made."""
 
+import functools
 from pathlib import Path
 
 import nibabel as nib
@@ -12,8 +13,9 @@ SLICES = 3
 SPACING = (8.0, 1.5, 1.5)
 
 
+@functools.cache
 def draw(seed: int, *, slices: int = SLICES, infected: bool = True) -> phantom.PhantomVolume:
-    """Draws a patient of `slices` axial slices of SIZE × SIZE."""
+    """Draws a patient of `slices` axial slices of SIZE × SIZE, which nobody may write to."""
     return phantom.draw_volume(seed, size=SIZE, slices=slices, infected=infected)
 
 
