@@ -106,6 +106,36 @@ class ResidualBlock(nn.Module):
         return nn.relu(shortcut + y)
 
 
+class DoublingConv(nn.Module):
+    """The 2×2 transposed convolution with stride 2, as one matrix product.
+
+    No two of its 2×2 output patches overlap, so each pixel's C channels times a (C, 4 · features)
+    matrix are its patch, and what is left is to put the patches in their places. The parameters and
+    results are those of `nn.ConvTranspose(features, (2, 2), (2, 2))`, whose gradient by the kernel
+    is a convolution of the input with zeros in between: a fifth of the training step on a CPU.
+
+    Attributes:
+      features: output channels.
+      policy: types.
+    """
+
+    features: int
+    policy: Policy = Policy()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps (B, h, w, C) to (B, 2h, 2w, features)."""
+        b, h, w, c = x.shape
+        kernel = self.param("kernel", kernel_init, (2, 2, c, self.features), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        x, kernel, bias = (v.astype(self.policy.dtype) for v in (x, kernel, bias))
+        # flax correlates, so the last tap of the kernel makes the first pixel of a patch.
+        taps = kernel[::-1, ::-1].transpose(2, 0, 1, 3).reshape(c, -1)
+        patches = (x.reshape(-1, c) @ taps).reshape(b, h, w, 2, 2, self.features)
+        y = patches.transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, self.features)
+        return y + bias[None, None, None]
+
+
 class ConvWeights(nn.Module):
     """Kernel and bias of a convolution that the caller evaluates in a cheaper order.
 

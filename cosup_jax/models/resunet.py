@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cosup_jax.models.layers import ConvNorm, Policy, ResidualBlock, kernel_init
+from cosup_jax.models.layers import ConvNorm, DoublingConv, Policy, ResidualBlock
 
 Maps = tuple[jax.Array, ...]
 
@@ -100,14 +100,7 @@ class UpBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, skip: jax.Array, train: bool) -> jax.Array:
         """Maps (B, h, w, C) and the skip (B, 2h, 2w, D) to (B, 2h, 2w, features)."""
-        x = nn.ConvTranspose(
-            self.features,
-            (2, 2),
-            strides=(2, 2),
-            dtype=self.policy.dtype,
-            kernel_init=kernel_init,
-            name="up",
-        )(x)
+        x = DoublingConv(self.features, self.policy, name="up")(x)
         x = jnp.concatenate([x, skip], axis=-1)
         x = ConvNorm(self.features, policy=self.policy, name="conv1")(x, train)
         return ConvNorm(self.features, policy=self.policy, name="conv2")(x, train)

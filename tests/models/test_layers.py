@@ -1,5 +1,6 @@
 """Blocks: resize against a NumPy oracle, convolution geometry, normalisation, size errors."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from cosup_jax.models.layers import (
     ConvNorm,
+    DoublingConv,
     ResidualBlock,
     check_image,
     double_aligned,
@@ -60,6 +62,24 @@ def test_doubling_with_aligned_corners_is_linear_between_them(height, width):
         )
     found = jax.jit(double_aligned)(jnp.asarray(x, jnp.float32))
     np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_doubling_by_a_matrix_product_is_the_transposed_convolution(strict_dtypes):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 3, 5, 4), np.float32)
+    probe = rng.standard_normal((2, 6, 10, 7), np.float32)
+    fast, plain = DoublingConv(7), nn.ConvTranspose(7, (2, 2), (2, 2))
+    shapes = jax.eval_shape(plain.init, jax.random.key(0), x)
+    assert jax.eval_shape(fast.init, jax.random.key(0), x) == shapes
+    params = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape, np.float32), shapes)
+
+    def run(layer):
+        out, pull = jax.vjp(layer.apply, params, x)
+        return out, pull(probe)
+
+    pairs = zip(jax.tree.leaves(run(fast)), jax.tree.leaves(run(plain)), strict=True)
+    for found, wanted in pairs:
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_pointwise_of_bf16_sums_in_float32():
