@@ -68,12 +68,14 @@ def main(argv: Sequence[str]) -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     # Imported here so that a mistyped command line is answered at once.
-    from cosup_jax.training import loop, setup
+    from cosup_jax.training import loop, semi, setup
 
     workdir = _WORKDIR.value or default_workdir(find_config(sys.argv) or "")
     try:
         if _DRY_RUN.value:
             print(setup.dry_run(_CONFIG.value))
+        elif _CONFIG.value.semi.per_round:
+            semi.train_semi(_CONFIG.value, workdir)
         else:
             loop.train_and_evaluate(_CONFIG.value, workdir)
     except (ValueError, FileNotFoundError) as error:

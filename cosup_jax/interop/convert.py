@@ -66,7 +66,9 @@ def load(path: str | Path, variables: Mapping[str, Any]) -> Converted:
     report = f"{len(filled)} tensors of {source.name} from {path}; {source.note}"
     if rest:
         report += f". Initial values are kept by: {', '.join(rest)}"
-    return Converted(traverse_util.unflatten_dict(flat | filled, sep="/"), report)
+    # A network without norms has an empty collection, which flattening drops.
+    tree = {name: {} for name in variables} | traverse_util.unflatten_dict(flat | filled, sep="/")
+    return Converted(tree, report)
 
 
 def _recognise(tensors: Mapping[str, np.ndarray], path: str | Path) -> names.Source:

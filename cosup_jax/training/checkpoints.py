@@ -17,6 +17,7 @@ from absl import logging
 from flax.training.early_stopping import EarlyStopping
 from orbax.checkpoint import checkpoint_managers
 
+from cosup_jax import interop
 from cosup_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
@@ -110,19 +111,26 @@ def load_weights(run: str, state: TrainState) -> TrainState:
     """Returns `state` with parameters and batch statistics of another run's best checkpoint.
 
     Args:
-      run: the other run's working folder.
+      run: the other run's working folder, or a weight file, see `interop.load`.
       state: a fresh state of the same network.
 
     Raises:
       CheckpointError: no checkpoint there, or the network is another one; the tensors are named.
     """
+    path = Path(run).expanduser()
     try:
-        weights, _ = read_best(Path(run).expanduser())
-    except CheckpointError as error:
+        weights = _read_file(path, state) if path.is_file() else read_best(path)[0]
+    except (CheckpointError, interop.ConversionError, interop.WeightsFileError) as error:
         raise CheckpointError(f"--config.init={run}: {error}") from error
     _check_same_tensors(weights, state.latest, run)
     weights = jax.tree.map(lambda w, _: w, weights, state.latest)
     return state.replace(**weights, average=weights if state.average else {})
+
+
+def _read_file(path: Path, state: TrainState) -> dict[str, Any]:
+    found = interop.load(path, state.latest)
+    print(found.report)
+    return found.variables
 
 
 def read_best(workdir: Path) -> tuple[dict[str, Any], int]:

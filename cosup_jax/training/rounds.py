@@ -1,0 +1,181 @@
+"""The rounds of semi-supervised training: lines 3 to 8 of Algorithm 1 of Inf-Net's paper."""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import grain
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from flax.training.early_stopping import EarlyStopping
+from tqdm import tqdm
+
+from cosup_jax.training import checkpoints, logs, loop, parallel, pseudo, report
+from cosup_jax.training.setup import Setup, make_state
+from cosup_jax.training.state import TrainState
+
+SELECTION = "selection.jsonl"
+FIELDS = ("image", "mask", "edge")
+Example = Mapping[str, Any]
+
+
+def label_all(
+    setup: Setup,
+    pool: pseudo.Pool,
+    labelled: grain.MapDataset,
+    validation: grain.MapDataset,
+    *,
+    init: Path,
+    labels: Path,
+) -> list[dict[str, Any]]:
+    """Labels all slices of a pool, `config.semi.per_round` at a time, or those that are left.
+
+    After each round a checkpoint holds everything the next one depends on, and the labels are on
+    the disk. What a killed process did of a round is done again, with the same result.
+
+    Args:
+      setup: of the rounds; its folder keeps checkpoints, a row of figures for each round, and
+        selection.jsonl with a row for each label.
+      pool: the unlabelled slices in their order.
+      labelled: the prepared labelled slices.
+      validation: scored after each round.
+      init: the folder of the run trained on the labelled slices.
+      labels: folder of the slices with pseudo labels.
+
+    Returns:
+      A row for each label: file, case, patient, slice, round, confidence.
+    """
+    size = setup.config.semi.per_round
+    count = -(-len(pool.slices) // size)
+    with checkpoints.open_checkpoints(setup.workdir) as manager:
+        state, done = begin(setup, manager, init)
+        rows = read_selection(setup.workdir, done)
+        examples = [labelled[i] for i in range(len(labelled))]
+        for piece in pool.slices[: done * size]:
+            examples.append(pseudo.read_label(piece, labels, pool.settings))
+        log = logs.RunLog(setup.workdir, done)
+        bar = tqdm(total=count, initial=done, unit="round", dynamic_ncols=True)
+        for number in range(done + 1, count + 1):
+            started = time.perf_counter()
+            chosen = pool.slices[(number - 1) * size : number * size]
+            new = label(state, pool, chosen, size, labels, number)
+            write_selection(setup.workdir, new)
+            rows += new
+            examples += [pseudo.read_label(piece, labels, pool.settings) for piece in chosen]
+            state, loss, steps = tune(setup, state, examples, number)
+            scored = report.score(setup, state, validation)
+            progress = checkpoints.Progress(number, None, EarlyStopping())
+            checkpoints.save(manager, state, {}, progress, scored.dice)
+            figures = {"train/loss": loss, "validation/loss": scored.loss}
+            figures |= {"validation/dice": scored.dice, "slices": len(examples), "steps": steps}
+            figures["confidence"] = float(np.mean([row["confidence"] for row in new]))
+            log.epoch({"epoch": number, **figures, "seconds": time.perf_counter() - started})
+            bar.set_postfix(loss=f"{loss:.3f}", validation_dice=f"{scored.dice:.3f}", refresh=False)
+            bar.update()
+        bar.close()
+        log.close()
+    return rows
+
+
+def begin(setup: Setup, manager: ocp.CheckpointManager, init: Path) -> tuple[TrainState, int]:
+    """Returns the state to go on with, on the devices, and how many rounds are done."""
+    state, done = make_state(setup), manager.latest_step()
+    if done is None:
+        return parallel.replicate(checkpoints.load_weights(str(init), state), setup.devices), 0
+    state, _, _ = checkpoints.restore(manager, done, state, {})
+    print(f"going on after round {done}")
+    return parallel.replicate(state, setup.devices), done
+
+
+def label(
+    state: TrainState,
+    pool: pseudo.Pool,
+    chosen: Sequence[pseudo.Slice],
+    size: int,
+    labels: Path,
+    number: int,
+) -> list[dict[str, Any]]:
+    """Gives the chosen slices their labels (line 4), and returns a row for each.
+
+    Args:
+      state: the present network.
+      pool: where the slices are from.
+      chosen: the slices.
+      size: slices in a full round; the last one is filled up, so that nothing is compiled anew.
+      labels: folder for the labels.
+      number: of the round, from 1.
+    """
+    image = np.stack([piece.image for piece in chosen])
+    image = np.pad(image, [(0, size - len(chosen)), (0, 0), (0, 0), (0, 0)])
+    rows = []
+    for piece, probability in zip(chosen, report.predict(state, image)[: len(chosen)], strict=True):
+        found = pseudo.keep_label(pool, piece, probability, labels)
+        rows.append(piece.row(round=number, confidence=found))
+    return rows
+
+
+def tune(
+    setup: Setup, state: TrainState, examples: Sequence[Example], number: int
+) -> tuple[TrainState, float, int]:
+    """Trains on all slices that have a label by now (line 7).
+
+    Returns:
+      The state, the mean loss and the number of steps.
+
+    Raises:
+      TrainingDiverged: the loss became NaN.
+    """
+    config = setup.config
+    steps = max(1, round(config.semi.epochs * len(examples) / config.batch_size))
+    stream = batches(examples, config.batch_size, steps, (config.seed, number))
+    losses = []
+    for batch in parallel.prefetch(stream, setup.devices):
+        state, metrics = setup.train_step(state, batch)
+        losses.append(metrics["loss"])
+    loss = float(np.mean([np.asarray(value)[0] for value in jax.device_get(losses)]))
+    if not math.isfinite(loss):
+        raise loop.TrainingDiverged(
+            f"the loss became {loss} in round {number}; a smaller --config.learning_rate may help"
+        )
+    return state, loss, steps
+
+
+def batches(
+    examples: Sequence[Example], batch_size: int, steps: int, seed: tuple[int, int]
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields `steps` batches; every slice comes once before any comes again."""
+    random = np.random.Generator(np.random.Philox(key=np.array(seed, np.uint64)))
+    order: list[int] = []
+    for _ in range(steps):
+        while len(order) < batch_size:
+            order += random.permutation(len(examples)).tolist()
+        chosen, order = order[:batch_size], order[batch_size:]
+        yield {
+            name: np.stack([examples[i][name] for i in chosen])
+            for name in ("image", "mask", "edge")
+        }
+
+
+def read_selection(workdir: Path, done: int) -> list[dict[str, Any]]:
+    """Returns the rows of selection.jsonl of the rounds that are done, and drops all others."""
+    path = workdir / SELECTION
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:  # cut off by a kill
+            break
+        if row["round"] <= done:
+            rows.append(row)
+    pseudo.write_whole(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    return rows
+
+
+def write_selection(workdir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Adds rows to selection.jsonl."""
+    with (workdir / SELECTION).open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)

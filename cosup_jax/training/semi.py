@@ -1,0 +1,144 @@
+"""Semi-supervised training (Inf-Net, Section III-B and III-D), for any network of the package.
+
+`train_semi` takes four steps, each in a folder of its own:
+
+1. `labelled`: the network is trained on the labelled slices (lines 1 and 2 of Algorithm 1).
+2. `rounds`: K unlabelled slices at a time get labels from the present network and join the training
+   set, on which it is trained on, until none is left (lines 3 to 8). The labels are in `pseudo`.
+3. `pretrain`: a new network is trained on the pseudo-labelled slices alone.
+4. The working folder itself: that network is trained on the labelled slices, and scored.
+
+Steps 1, 3 and 4 are ordinary runs. A process that is killed goes on with the step, and of step 2
+with the round, in which it was: the order of the slices depends on the seed alone, and a round
+that is taken again from the checkpoint before it gives the same labels.
+
+What differs from the authors' release: a label is the probability over 0.5, where they keep the map
+stretched to 0..1; and Adam's moments and the compiled step go through all rounds, where theirs
+start anew in each.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from cosup_jax import config as configuration
+from cosup_jax.training import loop, pseudo, rounds, runs
+from cosup_jax.training.setup import keep_description, make_setup
+
+LABELLED, ROUNDS, PSEUDO, PRETRAIN = "labelled", "rounds", "pseudo", "pretrain"
+
+
+def train_semi(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
+    """Runs all four steps, or what is left of them.
+
+    Args:
+      config: see configs/base.py; its section `semi` has what is said of rounds and pre-training.
+      workdir: the folder of all; in the end that of the fine-tuned run.
+
+    Returns:
+      The summary of the evaluation on the test split.
+
+    Raises:
+      ValueError: as `loop.train_and_evaluate`, or the unlabelled slices cannot be used as asked.
+    """
+    check(config)
+    folder = Path(workdir).expanduser()
+    print(f"step 1 of 4: training on the labelled slices, in {folder / LABELLED}")
+    loop.train_and_evaluate(labelled_config(config), folder / LABELLED)
+    print(f"step 2 of 4: labelling the split {config.semi.unlabelled}, in {folder / ROUNDS}")
+    label_all(config, folder)
+    print(f"step 3 of 4: pre-training on the pseudo-labelled slices, in {folder / PRETRAIN}")
+    loop.train_and_evaluate(pretrain_config(config, folder), folder / PRETRAIN)
+    print(f"step 4 of 4: fine-tuning on the labelled slices, in {folder}")
+    return loop.train_and_evaluate(finetune_config(config, folder), folder)
+
+
+def check(config: ConfigDict) -> None:
+    """Refuses settings of the section `semi` that mean nothing.
+
+    Raises:
+      ConfigError: naming the field.
+    """
+    semi = config.semi
+    for name, least in (("per_round", 1), ("pretrain_epochs", 1), ("pretrain_batch_size", 1)):
+        if semi[name] < least:
+            raise configuration.ConfigError(
+                f"--config.semi.{name}={semi[name]}: expected at least {least}"
+            )
+    if semi.epochs <= 0:
+        raise configuration.ConfigError(
+            f"--config.semi.epochs={semi.epochs}: expected a number above 0, such as 0.5"
+        )
+    for use in ("train", "validation", "test"):
+        if semi.unlabelled == config.data[use]:
+            raise configuration.ConfigError(
+                f"--config.semi.unlabelled={semi.unlabelled}: that split is used for {use}"
+            )
+
+
+def _changed(config: ConfigDict, **fields: Any) -> ConfigDict:
+    copy = ConfigDict(config.to_dict())
+    copy.update_from_flattened_dict({k.replace("__", "."): v for k, v in fields.items()})
+    return copy
+
+
+def labelled_config(config: ConfigDict) -> ConfigDict:
+    """Returns the configuration of step 1."""
+    return _changed(config, semi__per_round=0)
+
+
+def pretrain_config(config: ConfigDict, workdir: Path) -> ConfigDict:
+    """Returns the configuration of step 3, which starts where step 1 did."""
+    return _changed(
+        config,
+        semi__per_round=0,
+        data__name="slice_folder",
+        data__config="",
+        data__source=str(workdir / PSEUDO),
+        data__mask_values="0:0,255:1",
+        data__train="train",
+        data__validation="validation",
+        data__test="test",
+        epochs=config.semi.pretrain_epochs,
+        batch_size=config.semi.pretrain_batch_size,
+    )
+
+
+def finetune_config(config: ConfigDict, workdir: Path) -> ConfigDict:
+    """Returns the configuration of step 4."""
+    return _changed(config, init=str(workdir / PRETRAIN))
+
+
+def rounds_config(config: ConfigDict) -> ConfigDict:
+    """Returns the configuration of step 2, which trains on the unlabelled slices, too."""
+    return _changed(config, data__train=f"{config.data.train}+{config.semi.unlabelled}")
+
+
+def label_all(config: ConfigDict, workdir: Path) -> None:
+    """Takes step 2, or what is left of it, and writes the folder `pseudo`.
+
+    Args:
+      config: of the whole procedure.
+      workdir: its folder, with step 1 in `labelled`.
+    """
+    setup = make_setup(rounds_config(config), workdir / ROUNDS)
+    keep_description(setup)
+    pool = pseudo.open_pool(
+        setup.builder,
+        config.semi.unlabelled,
+        runs.preprocessing(config),
+        exclude=config.semi.exclude_patients,
+        seed=config.seed,
+    )
+    folder = workdir / PSEUDO
+    rows = rounds.label_all(
+        setup,
+        pool,
+        setup.open(config.data.train),
+        setup.open(config.data.validation),
+        init=workdir / LABELLED,
+        labels=folder / "train",
+    )
+    pseudo.write_validation(setup.builder, config.data.validation, folder, pool.settings)
+    pseudo.write_index(folder / "train_index.csv", rows)

@@ -1,0 +1,294 @@
+"""Semi-supervised rounds: who is labelled when and with what, and that a kill changes nothing."""
+
+import csv
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from cosup_jax import config as configuration
+from cosup_jax.data import datasets, pipeline, preprocess, schema
+from cosup_jax.data.preprocess import Preprocessing
+from cosup_jax.training import logs, loop, pseudo, rounds, semi
+from cosup_jax.training.setup import keep_description, make_setup
+from tests.phantoms import tiny_config
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = Preprocessing((32, 32))
+
+# Labels in a process of its own, which ends itself when the second round is about to train.
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+from cosup_jax.training import rounds, semi
+from tests.training.test_semi import semi_config
+
+tfds, workdir = sys.argv[1:]
+tune = rounds.tune
+def die(setup, state, examples, number):
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return tune(setup, state, examples, number)
+rounds.tune = die
+semi.label_all(semi_config(tfds), Path(workdir))
+"""
+
+
+def semi_config(data_dir, **changes):
+    """Five labelled slices and seven without labels: rounds of 3, 3 and 1."""
+    parts = {"data__train": "train[:5]", "semi__unlabelled": "train[5:]", "semi__per_round": 3}
+    return tiny_config(data_dir, **parts, semi__pretrain_batch_size=4, **changes)
+
+
+@pytest.fixture(scope="module")
+def tfds(tiny_run):
+    return tiny_run.parent / "tfds"
+
+
+@pytest.fixture(scope="module")
+def builder(tfds):
+    return datasets.make_builder("lung_phantom", config="tiny", data_dir=str(tfds))
+
+
+def started(folder, tiny_run):
+    """A working folder whose first step is done."""
+    folder.mkdir(exist_ok=True)
+    (folder / semi.LABELLED).symlink_to(tiny_run)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_run, tfds, tmp_path_factory):
+    """The folder of a labelling that nothing interrupted, and its steps, compiled."""
+    folder = started(tmp_path_factory.mktemp("whole"), tiny_run)
+    config = semi_config(tfds)
+    setup = make_setup(semi.rounds_config(config), folder / semi.ROUNDS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(semi, "make_setup", lambda config, workdir: setup)
+        semi.label_all(config, folder)
+    return folder, setup
+
+
+def labels(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted((folder / semi.PSEUDO).rglob("*.*"))
+    }
+
+
+def read_csv(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_slice_is_labelled_once_in_rounds_of_k(whole, builder):
+    folder, _ = whole
+    rows = read_csv(folder / semi.PSEUDO / "train_index.csv")
+    assert [int(row["round"]) for row in rows] == [1, 1, 1, 2, 2, 2, 3]
+    found = {(row["case"], int(row["slice"])) for row in rows}
+    stored = builder.as_data_source(split="train[5:]")
+    assert found == {(e["case_id"].decode(), int(e["slice_index"])) for e in stored}
+    assert all(0 < float(row["confidence"]) <= 1 for row in rows)
+    metrics = logs.read_metrics(folder / semi.ROUNDS)
+    assert [row["slices"] for row in metrics] == [8, 11, 12]
+    assert [row["steps"] for row in metrics] == [2, 3, 3]
+
+
+def test_the_folder_is_a_dataset_that_shows_the_network_the_same(whole, builder, tmp_path):
+    """Phantoms are in HU, the folder in 16-bit grey."""
+    folder, _ = whole
+    other = datasets.make_builder(
+        "slice_folder", source=str(folder / semi.PSEUDO), data_dir=str(tmp_path)
+    )
+    datasets.prepare(other)
+    for split, of in (("train", "train[5:]"), ("validation", "validation")):
+        written = pipeline.open_split(other, split, SETTINGS)
+        stored = pipeline.open_split(builder, of, SETTINGS)
+        ours = {
+            (e["case_id"], e["slice_index"]): e
+            for e in map(written.__getitem__, range(len(written)))
+        }
+        assert len(ours) == len(stored)
+        for i in range(len(stored)):
+            example = stored[i]
+            mine = ours[example["case_id"], example["slice_index"]]
+            assert mine["patient_id"] == example["patient_id"]
+            np.testing.assert_allclose(mine["image"], example["image"], atol=2e-3)
+            if split == "validation":
+                np.testing.assert_array_equal(mine["mask"], example["mask"])
+    assert pipeline.open_split(other, "train", SETTINGS)[0]["mask"].max() <= 1
+
+
+def test_a_kill_changes_neither_order_nor_labels(whole, tiny_run, tfds, tmp_path):
+    expected, setup = whole
+    folder = started(tmp_path / "killed", tiny_run)
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
+    env["JAX_COMPILATION_CACHE_DIR"] = str(jax.config.jax_compilation_cache_dir)
+    command = [sys.executable, "-c", SCRIPT, str(tfds), str(folder)]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    selected = (folder / semi.ROUNDS / rounds.SELECTION).read_text().splitlines()
+    assert len(selected) == 6  # the second round had its labels and was not trained on
+
+    setup = dataclasses.replace(setup, workdir=folder / semi.ROUNDS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(semi, "make_setup", lambda config, workdir: setup)
+        semi.label_all(semi_config(tfds), folder)
+    assert labels(folder) == labels(expected)
+    for name in (rounds.SELECTION, "data.json", "config.json"):
+        path = Path(semi.ROUNDS) / name
+        assert (folder / path).read_bytes() == (expected / path).read_bytes()
+
+    def figures(place):
+        rows = logs.read_metrics(place / semi.ROUNDS)
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+    assert figures(folder) == figures(expected)
+
+
+def test_a_finished_labelling_is_only_read(whole, tfds, monkeypatch):
+    folder, setup = whole
+    before = labels(folder)
+    monkeypatch.setattr(semi, "make_setup", lambda config, workdir: setup)
+    monkeypatch.setattr(rounds, "label", None)
+    semi.label_all(semi_config(tfds), folder)
+    assert labels(folder) == before
+
+
+def test_a_label_that_has_gone_is_named(whole, builder, tmp_path):
+    piece = pseudo.open_pool(builder, "train[5:]", SETTINGS).slices[0]
+    with pytest.raises(pseudo.PoolError, match=f"mask/{piece.file} has gone"):
+        pseudo.read_label(piece, tmp_path, SETTINGS)
+
+
+def test_patients_trained_on_without_labels_count_as_trained_on(whole, builder):
+    folder, setup = whole
+    said = (folder / semi.ROUNDS / "data.json").read_text()
+    for patient in builder.info.metadata["patients"]["train"]:
+        assert f'"{patient}"' in said
+    later = dataclasses.replace(setup, workdir=folder / "later")
+    later.config.init = str(folder / semi.ROUNDS)
+    keep_description(later)
+    later.config.init = None
+    assert f'"{patient}"' in (folder / "later" / "data.json").read_text()
+
+
+def test_the_order_depends_on_the_seed_alone(builder):
+    def order(**options):
+        pool = pseudo.open_pool(builder, "train", SETTINGS, **options)
+        return [piece.file for piece in pool.slices]
+
+    assert order(seed=1) == order(seed=1)
+    assert sorted(order(seed=1)) == sorted(order(seed=2))
+    assert order(seed=1) != order(seed=2)
+    patients = sorted(builder.info.metadata["patients"]["train"])
+    kept = order(seed=1, exclude=patients[:1])
+    gone = [file for file in order(seed=1) if file not in kept]
+    assert kept == [file for file in order(seed=1) if file in kept]
+    assert gone
+    assert all(patients[0].replace("_", "-") in file for file in gone)
+    with pytest.raises(pseudo.PoolError, match=rf"nobody.*patients are {patients[0]}"):
+        order(exclude=["nobody"])
+    with pytest.raises(pseudo.PoolError, match="no slice left"):
+        order(exclude=patients)
+    with pytest.raises(pseudo.PoolError, match="no split 'unlabelled' .*has train, validation"):
+        pseudo.open_pool(builder, "unlabelled", SETTINGS)
+
+
+@pytest.mark.parametrize("intensity", ["grey8", "grey16", "unknown", "hu"])
+@pytest.mark.parametrize("scaling", ["z_score", "unit"])
+def test_a_written_slice_looks_the_same_to_the_network(intensity, scaling, tmp_path):
+    random = np.random.default_rng(0)
+    dtype = {"grey8": np.uint8, "grey16": np.uint16}.get(intensity, np.int16)
+    low, high = {"grey8": (0, 256), "grey16": (0, 65536)}.get(intensity, (-1200, 400))
+    image = random.integers(low, high, (40, 50)).astype(dtype)
+    example = schema.make_example(image, intensity=intensity, case_id="a/b")
+    example["intensity"] = schema.INTENSITIES.index(intensity)
+    settings = Preprocessing((32, 32), scaling=scaling)
+    mask = random.random((40, 50)) > 0.5
+    pseudo.write_slice(example, mask, tmp_path, "a.png", settings)
+    written = np.asarray(Image.open(tmp_path / "image" / "a.png"))
+    kind = "grey8" if written.dtype == np.uint8 else "grey16"
+    found = preprocess.prepare_image(written.astype(np.float32), kind, settings)
+    wanted = preprocess.prepare_image(schema.true_values(example)[..., 0], intensity, settings)
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "mask" / "a.png")) > 0, mask)
+    assert [path.name for path in (tmp_path / "image").iterdir()] == ["a.png"]
+
+
+def test_confidence_by_hand():
+    p = np.array([[0.9, 0.2], [0.7, 0.1]])
+    assert pseudo.confidence(p, p > 0.5) == pytest.approx((2 * 1.6 + 1) / (1.9 + 2 + 1))
+    assert pseudo.confidence(np.zeros((2, 2)), np.zeros((2, 2), bool)) == 1
+    assert pseudo.confidence(np.ones((2, 2)), np.ones((2, 2), bool)) == 1
+
+
+@given(st.integers(1, 9), st.integers(1, 6), st.integers(1, 12), st.integers(0, 99))
+def test_every_slice_comes_once_before_any_comes_again(count, batch_size, steps, seed):
+    one = np.zeros((1, 1, 1), np.uint8)
+    examples = [{"image": one + i, "mask": one, "edge": one} for i in range(count)]
+    found = list(rounds.batches(examples, batch_size, steps, (seed, 1)))
+    drawn = np.concatenate([batch["image"].ravel() for batch in found])
+    assert len(found) == steps
+    assert {batch["mask"].shape for batch in found} == {(batch_size, 1, 1, 1)}
+    for start in range(0, len(drawn), count):
+        part = drawn[start : start + count]
+        assert len(set(part.tolist())) == len(part)
+    again = list(rounds.batches(examples, batch_size, steps, (seed, 1)))
+    np.testing.assert_array_equal(again[-1]["image"], found[-1]["image"])
+
+
+def test_rows_of_a_round_that_is_taken_again_are_dropped(tmp_path):
+    rows = [{"file": f"{i}.png", "round": 1 + i // 2} for i in range(4)]
+    rounds.write_selection(tmp_path, rows)
+    with (tmp_path / rounds.SELECTION).open("a") as file:
+        file.write('{"file": "5.png", "rou')
+    assert rounds.read_selection(tmp_path, 1) == rows[:2]
+    assert rounds.read_selection(tmp_path, 2) == rows[:2]
+    (tmp_path / "new").mkdir()
+    assert rounds.read_selection(tmp_path / "new", 0) == []
+
+
+def test_the_four_steps(tfds, monkeypatch, tmp_path):
+    steps = []
+    monkeypatch.setattr(
+        loop, "train_and_evaluate", lambda c, folder: steps.append((c, folder)) or {"step": folder}
+    )
+    monkeypatch.setattr(semi, "label_all", lambda c, folder: steps.append((c, folder)))
+    config = semi_config(tfds, epochs=7, init="imagenet.pth", semi__pretrain_epochs=9)
+    assert semi.train_semi(config, tmp_path) == {"step": tmp_path}
+    (first, a), (second, b), (third, c), (fourth, d) = steps
+    assert (a, b, c, d) == (tmp_path / "labelled", tmp_path, tmp_path / "pretrain", tmp_path)
+    assert (first.data.train, first.epochs, first.init) == ("train[:5]", 7, "imagenet.pth")
+    assert second == config
+    assert (third.data.name, third.data.source) == ("slice_folder", str(tmp_path / "pseudo"))
+    assert (third.epochs, third.batch_size, third.init) == (9, 4, "imagenet.pth")
+    assert (fourth.epochs, fourth.init) == (7, str(tmp_path / "pretrain"))
+    assert fourth.data.to_dict() == config.data.to_dict()
+    assert first.semi.per_round == third.semi.per_round == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("semi__epochs", 0.0, r"semi.epochs=0.0: expected a number above 0"),
+        ("semi__pretrain_epochs", 0, r"semi.pretrain_epochs=0: expected at least 1"),
+        ("semi__unlabelled", "validation", "that split is used for validation"),
+        ("semi__unlabelled", "test", "that split is used for test"),
+    ],
+)
+def test_wrong_settings_are_named(field, value, says, tfds, tmp_path):
+    config = semi_config(tfds)
+    config.update_from_flattened_dict({field.replace("__", "."): value})
+    with pytest.raises(configuration.ConfigError, match=says):
+        semi.train_semi(config, tmp_path)
+    assert list(tmp_path.iterdir()) == []
