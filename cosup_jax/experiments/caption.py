@@ -4,10 +4,10 @@ import dataclasses
 import shlex
 from collections.abc import Mapping, Sequence
 
-from cosup_jax.evaluation import PROTOCOLS
+from cosup_jax.evaluation import PROTOCOLS, comparison
 from cosup_jax.experiments import published
 from cosup_jax.experiments.plan import Request
-from cosup_jax.experiments.results import CONFIDENCE, Difference, RowResult, differences
+from cosup_jax.experiments.results import Difference, RowResult, differences
 
 FULL_SEEDS = 3
 PAPERS = {"cosup": "Hu et al.", "infnet": "Fan et al."}
@@ -61,7 +61,6 @@ def document(request: Request, results: Sequence[RowResult]) -> Document:
     measures = (*table.measures, *BESIDE)
     found = differences(results, table.reference)
     reference = next((r.row.label for r in results if r.row.name == table.reference), "")
-    drawn = f"{found[0].count} {found[0].units}" if found else ""
     return Document(
         name=file_name(request),
         title=title(request),
@@ -69,10 +68,8 @@ def document(request: Request, results: Sequence[RowResult]) -> Document:
         caption=tuple(caption(request, results)),
         header=("Method", "", *(NAMES[m] for m in measures), "Parameters", "Note"),
         lines=tuple(lines(request, results, measures)),
-        difference_title=f"Dice minus that of {reference}, in percentage points: mean over slices "
-        f"and seeds, {CONFIDENCE:.0%} interval (paired bootstrap over {drawn}, seeds averaged), "
-        "and standard deviation over seeds",
-        difference_header=("Method", "Difference", "Interval", "Over seeds", "Reading"),
+        difference_title=_difference_title(found, reference),
+        difference_header=("Method", "Difference", "Interval", "p", "Over seeds", "Reading"),
         difference_lines=tuple(map(_difference_line, found)),
     )
 
@@ -228,13 +225,29 @@ def _settings(request: Request, scored: Sequence[RowResult]) -> str:
     )
 
 
-def _difference_line(found: Difference) -> tuple[str, ...]:
+def _difference_title(found: Sequence[Difference], reference: str) -> str:
+    if not found:
+        return ""
+    pairs, unit = found[0].found.n, found[0].unit
+    return (
+        f"Dice less that of {reference}, in percentage points, paired by {unit} ({pairs}, each the "
+        f"mean over seeds): mean, its {comparison.CONFIDENCE:.0%} bootstrap interval, p of "
+        "Wilcoxon's signed-rank test, not corrected for several comparisons; and the standard "
+        "deviation over seeds of the difference of the means over slices"
+    )
+
+
+def _difference_line(difference: Difference) -> tuple[str, ...]:
+    found = difference.found
     if found.low > 0:
         reading = "better"
     elif found.high < 0:
         reading = "worse"
     else:
         reading = "not told apart"
-    interval = f"{found.low:+.2f} to {found.high:+.2f}" if found.count > 1 else NOTHING
-    over_seeds = NOTHING if found.spread is None else f"{found.spread:.2f}"
-    return (found.row.label, f"{found.mean:+.2f}", interval, over_seeds, reading)
+    paired = (NOTHING, NOTHING)
+    if found.n > 1:
+        paired = (f"{100 * found.low:+.2f} to {100 * found.high:+.2f}", f"{found.p:.2g}")
+    spread = difference.over_seeds
+    over_seeds = NOTHING if spread is None else f"{100 * spread:.2f}"
+    return (difference.row.label, f"{100 * found.mean:+.2f}", *paired, over_seeds, reading)

@@ -1,19 +1,14 @@
 """The seeds of a row taken together: mean and spread, and the difference to the reference row."""
 
-import csv
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
-from cosup_jax.data.schema import UNKNOWN_PATIENT
+from cosup_jax.evaluation import comparison
 from cosup_jax.experiments.tables import Row
-
-RESAMPLINGS = 9999
-CONFIDENCE = 0.95
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,106 +64,67 @@ class RowResult:
         any value.
         """
         values = [value for run in self.runs if (value := run.value(measure)) is not None]
-        return spread([100 * value for value in values])
+        return spread([100 * value for value in values]) if values else None
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """A row's Dice minus that of the reference row.
+    """A row's Dice less that of the reference row.
 
     Attributes:
       row: the row.
-      mean: in percentage points; each slice is the mean over seeds.
-      low: lower end of the interval of confidence.
-      high: upper end.
-      spread: sample standard deviation of the seeds' differences (seed by seed); None for one seed.
-      units: what was drawn anew, `patients` or `slices`.
-      count: how many of them.
+      found: by patient, or by slice where patients are unknown, each the mean over seeds.
+      unit: `patient` or `slice`.
+      over_seeds: sample standard deviation of the seeds' differences, seed by seed, of the mean
+        over slices; None for one seed.
     """
 
     row: Row
-    mean: float
-    low: float
-    high: float
-    spread: float | None
-    units: str
-    count: int
+    found: comparison.Difference
+    unit: str
+    over_seeds: float | None
 
 
-def spread(values: Sequence[float]) -> tuple[float, float | None] | None:
-    """Returns mean and sample standard deviation (n - 1), with None for what there is not.
+def spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Returns mean and sample standard deviation (n - 1), which is None for a single value.
 
-    >>> spread([1.0, 2.0, 3.0]), spread([1.0]), spread([])
-    ((2.0, 1.0), (1.0, None), None)
+    >>> spread([1.0, 2.0, 3.0]), spread([1.0])
+    ((2.0, 1.0), (1.0, None))
     """
-    if not values:
-        return None
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def differences(results: Sequence[RowResult], reference: str) -> list[Difference]:
-    """Compares the Dice of every scored row with that of the reference row, slice by slice.
-
-    The interval is a percentile bootstrap of the mean over slices: whole patients are drawn anew
-    where all are known and there are more than one, else slices.
+    """Compares the Dice of every scored row with that of the reference row.
 
     Returns:
       One difference per row; nothing where the reference has no scores.
+
+    Raises:
+      ComparisonError: two rows were not scored alike on the same slices.
     """
     scored = [result for result in results if result.runs]
     base = next((result for result in scored if result.row.name == reference), None)
     if base is None:
         return []
-    slices = _slices(base)
-    return [_difference(r, _slices(r), slices) for r in scored if r is not base]
+    return [_difference(base, result) for result in scored if result is not base]
 
 
-def _slices(result: RowResult) -> dict[tuple[str, str, str], list[float]]:
-    """(patient, case, slice) → Dice of each seed."""
-    found: dict[tuple[str, str, str], list[float]] = {}
-    for run in result.runs:
-        with (run.folder / "per_slice.csv").open(newline="") as file:
-            for row in csv.DictReader(file):
-                key = (row["patient_id"], row["case_id"], row["slice_index"])
-                found.setdefault(key, []).append(float(row["dice"]))
-    return found
-
-
-def _difference(
-    result: RowResult,
-    mine: Mapping[tuple[str, str, str], list[float]],
-    theirs: Mapping[tuple[str, str, str], list[float]],
-) -> Difference:
-    if mine.keys() != theirs.keys():
-        raise ValueError(f"{result.row.name} was scored on other slices than the reference row")
-    keys = list(mine)
-    seeds = 100 * np.array([np.subtract(mine[key], theirs[key]) for key in keys])
-    patients = {key[0] for key in keys}
-    by_patient = UNKNOWN_PATIENT not in patients and len(patients) > 1
-    names = [key[0] if by_patient else ",".join(key) for key in keys]
-    groups = [seeds.mean(axis=1)[[n == name for n in names]] for name in dict.fromkeys(names)]
-    sums, sizes = (np.array([f(g) for g in groups]) for f in (np.sum, np.size))
-    low, high = (
-        stats.bootstrap(
-            (sums, sizes),
-            lambda s, n, axis: s.sum(axis) / n.sum(axis),
-            paired=True,
-            vectorized=True,
-            method="percentile",
-            confidence_level=CONFIDENCE,
-            n_resamples=RESAMPLINGS,
-            rng=np.random.default_rng(0),
-        ).confidence_interval
-        if len(groups) > 1
-        else (np.nan, np.nan)
+def _difference(base: RowResult, result: RowResult) -> Difference:
+    runs = [[comparison.read(run.folder) for run in r.runs] for r in (base, result)]
+    comparison.check_pairs([*runs[0], *runs[1]])
+    units = [[comparison.by_unit(run, "dice") for run in seeds] for seeds in runs]
+    first, other = (
+        {name: float(np.mean([values[name] for _, values in seeds])) for name in seeds[0][1]}
+        for seeds in units
     )
-    over_seeds = spread(list(seeds.mean(axis=0)))
+    gains = [
+        theirs.summary["dice"]["mean"] - mine.summary["dice"]["mean"]
+        for mine, theirs in zip(*runs, strict=True)
+    ]
     return Difference(
         row=result.row,
-        mean=float(seeds.mean()),
-        low=float(low),
-        high=float(high),
-        spread=over_seeds[1] if over_seeds else None,
-        units="patients" if by_patient else "slices",
-        count=len(groups),
+        found=comparison.difference(first, other),
+        unit=units[0][0][0],
+        over_seeds=spread(gains)[1],
     )

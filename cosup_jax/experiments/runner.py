@@ -104,7 +104,9 @@ def score(request: Request, row: Row, seed: int) -> RunResult:
         summary = evaluation.evaluate_run(run, protocol=protocol, out=place)
         sizes = [leaf.size for leaf in jax.tree.leaves(run.variables["params"])]
         kept = {"epoch": run.epoch, "parameters": sum(sizes), "summary": summary}
-        (place / RESULT).write_text(json.dumps(kept, indent=2) + "\n")
+        unfinished = place / f"{RESULT}.unfinished"
+        unfinished.write_text(json.dumps(kept, indent=2) + "\n")
+        unfinished.rename(place / RESULT)
     found = progress.progress(request, row, seed)
     return RunResult(
         seed=seed,
