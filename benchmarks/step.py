@@ -4,8 +4,8 @@
     python benchmarks/step.py --devices gpu --precision tf32 --repeats 30 --out step_gpu.json
 
 Times ResUNet_C2F on a batch of random slices: `train` is forward, joint loss, backward and Adam;
-`infer` the probabilities alone. PyTorch (`pip install -e ".[torch]"`) is tried with contiguous and
-channels_last tensors, eager and compiled. Each form has a process of its own, and in every round
+`infer` the probabilities alone. PyTorch is tried with contiguous and channels_last tensors, eager
+and compiled. Each form has a process of its own, and in every round
 each takes its turn, so that a noisy machine is noisy for all. Prints Markdown and writes JSON.
 Needs Linux.
 

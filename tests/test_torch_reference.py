@@ -4,15 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip(
-    "torch", reason="compares with PyTorch, which is not installed (the extra `torch`)"
-)
-
-from benchmarks import torch_reference  # noqa: E402
-from cosup_jax import losses, models  # noqa: E402
-from cosup_jax.models.initialise import initialise  # noqa: E402
-from cosup_jax.training.state import count_parameters  # noqa: E402
+from benchmarks import torch_reference
+from cosup_jax import losses, models
+from cosup_jax.models.initialise import initialise
+from cosup_jax.training.state import count_parameters
 
 SETTINGS = {"width": 6, "blocks": (1, 2, 1, 1), "edge_levels": (1, 2), "mask_levels": (3, 4, 5)}
 SIZE, BATCH = (32, 48), 3
