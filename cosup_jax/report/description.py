@@ -35,12 +35,11 @@ def windows(
 
 
 def burden(mask: np.ndarray, spacing: Sequence[float] | None) -> dict[str, Any]:
-    """Returns the infected area of each slice, in cm² or pixels."""
-    pixels = np.count_nonzero(mask, axis=(1, 2))
+    """Returns the marked voxels of each slice, and the area of one in cm², or in pixels."""
+    counts = np.count_nonzero(mask, axis=(1, 2)).tolist()
     if spacing is None:
-        return {"unit": "pixels", "areas": pixels.tolist()}
-    areas = pixels * (spacing[1] * spacing[2] / 100)
-    return {"unit": "cm²", "areas": areas.round(3).tolist()}
+        return {"unit": "pixels", "area": 1, "counts": counts}
+    return {"unit": "cm²", "area": spacing[1] * spacing[2] / 100, "counts": counts}
 
 
 def start(mask: np.ndarray) -> list[int]:

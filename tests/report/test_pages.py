@@ -98,6 +98,18 @@ def test_no_text_becomes_markup(browser, scan, tmp_path):
     assert page.run("return document.querySelectorAll('img').length") == 0
 
 
+def test_long_words_do_not_widen_the_page(browser, scan, tmp_path):
+    word = "scan" * 100
+    texts = {
+        "title": word,
+        "findings": {word: word},
+        "provenance": {word: word},
+        "notes": [word],
+    }
+    page = opened(browser, write(tmp_path / "scan.html", scan, **texts), width=360)
+    assert page.run("return document.documentElement.scrollWidth") <= 360
+
+
 def test_scripts_that_are_not_the_pages_own_do_not_run(browser, scan, tmp_path):
     path = write(tmp_path / "scan.html", scan)
     foreign = "<script>document.title = 'taken'</script><img src='http://127.0.0.1:9/x.png'>"
@@ -147,6 +159,7 @@ def test_one_slice_without_infection(browser, scan, tmp_path):
     page = opened(browser, write(tmp_path / "scan.html", scan, **one))
     shown = [page.find(f"#{name}").is_displayed() for name in ("axial", "coronal", "sagittal")]
     assert shown == [True, False, False]
+    assert not page.find("#axial input").is_displayed()
     assert page.text("#geometry").startswith("1 slice of 96 × 80 pixels")
     assert page.text("#burden p") == "No infection is marked in any slice"
     page.click("#axial .stage", 0.3, 0.3)
@@ -163,6 +176,24 @@ def test_a_damaged_page_says_so(browser, scan, tmp_path):
     page = Page(browser, path)
     assert page.text("#status").startswith("The slices cannot be shown")
     assert page.text("#findings tbody tr td") == "812.5 mL"
+
+
+@pytest.mark.parametrize("value", ["255", "Math.random() * 256"])
+def test_a_browser_that_alters_what_is_read_is_found_out(browser, scan, tmp_path, value):
+    path = write(tmp_path / "scan.html", scan)
+    altered = f"""const read = CanvasRenderingContext2D.prototype.getImageData;
+    CanvasRenderingContext2D.prototype.getImageData = function (...box) {{
+      const picture = read.apply(this, box);
+      for (let i = 0; i < picture.data.length; i += 1) picture.data[i] = {value};
+      return picture;
+    }};"""
+    add = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": altered})
+    try:
+        page = Page(browser, path)
+    finally:
+        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", add)
+    assert "alters the pictures" in page.text("#status")
+    assert not page.find("#planes").is_displayed()
 
 
 def test_findings_can_be_read_without_scripts(browser, scan, tmp_path):

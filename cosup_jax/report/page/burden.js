@@ -2,20 +2,21 @@
 
 /**
  * Draws the curve.
- * @param areas of each slice, in `unit`.
+ * @param burden its {counts: marked voxels of each slice, area: of one, unit: of the area}.
  * @param jump called with the slice that is clicked on.
  * @returns a function that moves the mark to a slice.
  */
-function drawBurden(root, { areas, unit }, jump) {
+function drawBurden(root, { counts, area, unit }, jump) {
+  const areas = counts.map((count) => count * area);
   const curve = root.querySelector("div");
   const svg = root.querySelector("svg");
   const last = Math.max(1, areas.length - 1);
   const highest = Math.max(...areas);
   const most = areas.indexOf(highest);
-  const points = areas.map((area, z) => `L${(z / last) * 100},${100 - (95 * area) / (highest || 1)}`);
+  const points = areas.map((here, z) => `L${(z / last) * 100},${100 - (95 * here) / (highest || 1)}`);
   svg.setAttribute("viewBox", "0 0 100 100");
   svg.querySelector("path").setAttribute("d", `M0,100${points.join("")}L100,100Z`);
-  const amount = (area) => `${Number(area.toPrecision(3))} ${unit}`;
+  const amount = (some) => `${Number(some.toPrecision(3))} ${unit}`;
   svg.setAttribute("aria-label", "Infected area of each slice");
   const follow = (event) => {
     const box = svg.getBoundingClientRect();

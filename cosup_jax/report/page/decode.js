@@ -52,3 +52,17 @@ async function decode(name, { size: [height, width], lengths }, report) {
   if (failed) throw failed.reason;
   return { shape: [lengths.length, height, width], codes };
 }
+
+/** Makes sure that a mask was read as it was written; some browsers alter what a page reads. */
+function checkMask({ shape: [, height, width], codes }, counts) {
+  counts.forEach((expected, z) => {
+    let count = 0;
+    for (let i = z * height * width; i < (z + 1) * height * width; i += 1) {
+      codes[i] = codes[i] > 127 ? 255 : 0;
+      if (codes[i]) count += 1;
+    }
+    if (count !== expected) {
+      throw new Error("this browser alters the pictures that a page reads; let it not, or take another");
+    }
+  });
+}

@@ -9,9 +9,13 @@ async function main() {
     find("status").textContent = `Reading the volume … ${share} %`;
   };
   for (const name of names) layers[name] = await decode(name, settings.layers[name], report);
+  checkMask(layers.mask, settings.burden.counts);
   for (const name of Object.keys(PLANES)) {
     if (shape[0] > 1 || name === "axial") views[name] = makeView(name);
     else find(name).hidden = true;
+  }
+  if (shape[0] === 1) {
+    for (const part of document.querySelectorAll("#burden div, #axial input, .ends")) part.hidden = true;
   }
   moveMark = drawBurden(find("burden"), settings.burden, (z) => go(0, z));
   for (const id of ["centre", "width"]) {
