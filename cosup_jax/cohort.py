@@ -106,6 +106,7 @@ def _process_one(
         "scan": source.name or _pseudonym(str(source.path.resolve())),
         "input": str(source.path) if source.kind != "dicom" or settings.identify else "",
     }
+    unfinished = out / f".{row['scan']}.unfinished"
     try:
         row["sha256"] = source.digest()
         if not source.name:
@@ -120,7 +121,6 @@ def _process_one(
         if (finished := _finished(folder, made_of)) is not None:
             return finished | row
         started = time.perf_counter()
-        unfinished = out / f".{row['scan']}.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
         row |= _results(source, unfinished, network, segmenter, settings, row)
@@ -135,6 +135,7 @@ def _process_one(
     except _BAD_SCAN as error:
         hidden = source.kind == "dicom" and not settings.identify
         logging.debug("%s: %r", source.path, error)
+        shutil.rmtree(unfinished, ignore_errors=True)
         text = str(error) or type(error).__name__
         row |= {"status": FAILED, "reason": text.replace(str(source.path), "") if hidden else text}
     return row

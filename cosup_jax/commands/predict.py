@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Processes all scans; 1 where one of them failed."""
-    sources, others = scans.find(arguments.inputs, arguments.out)
+    sources, others = scans.find(arguments.inputs, arguments.out, identify=arguments.identify)
     if others:
         print(f"{len(others)} files belong to no scan, the first is {others[0]}")
     from cosup_jax import cohort, weights

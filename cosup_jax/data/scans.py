@@ -70,7 +70,8 @@ class Source:
       path: the file or folder.
       kind: `nifti`, `dicom` or `slices`.
       files: its files; a zip is one.
-      name: what its results are called; empty for DICOM, whose names may be those of patients.
+      name: what its results are called; empty for DICOM, whose names may be those of patients,
+        unless they are asked for.
     """
 
     path: Path
@@ -106,7 +107,9 @@ class Source:
         return _read_dicom(self, series)
 
 
-def find(inputs: Iterable[Path], ignore: Path) -> tuple[list[Source], list[Path]]:
+def find(
+    inputs: Iterable[Path], ignore: Path, *, identify: bool = False
+) -> tuple[list[Source], list[Path]]:
     """Finds the scans in what a user gave.
 
     A folder with pictures is one scan, unless all of them are named `<case>_<slice>` and there are
@@ -116,6 +119,7 @@ def find(inputs: Iterable[Path], ignore: Path) -> tuple[list[Source], list[Path]
     Args:
       inputs: files and folders.
       ignore: a folder that is not searched, for what was written there.
+      identify: DICOM scans are called by their folder or zip.
 
     Returns:
       the scans in the order of their paths, and the files and links that belong to none.
@@ -132,7 +136,7 @@ def find(inputs: Iterable[Path], ignore: Path) -> tuple[list[Source], list[Path]
         groups = _walk(path, ignore.resolve()) if path.is_dir() else [(path, [path], [])]
         found = []
         for folder, files, links in groups:
-            scans, rest = _sort(folder, files)
+            scans, rest = _sort(folder, files, identify)
             found += scans
             others += [*rest, *links]
         if not found:
@@ -154,7 +158,7 @@ def _walk(root: Path, ignore: Path) -> Iterable[tuple[Path, list[Path], list[Pat
         yield Path(place), [path for path in paths if path.is_file()], links
 
 
-def _sort(folder: Path, files: Sequence[Path]) -> tuple[list[Source], list[Path]]:
+def _sort(folder: Path, files: Sequence[Path], identify: bool) -> tuple[list[Source], list[Path]]:
     """Tells by name, and where names say nothing by content, what the files of a folder are."""
     nifti = [path for path in files if path.name.lower().endswith(volumes.SUFFIXES)]
     zips = [path for path in files if path.suffix.lower() == ".zip"]
@@ -162,10 +166,11 @@ def _sort(folder: Path, files: Sequence[Path]) -> tuple[list[Source], list[Path]
     rest = sorted(set(files) - {*nifti, *zips, *pictures})
     dicom = [path for path in rest if dicom_files.looks_like(path)]
     sources = [Source(path, "nifti", (path,), volume_files.volume_name(path)) for path in nifti]
-    sources += [Source(path, "dicom", (path,)) for path in zips]
+    sources += [Source(path, "dicom", (path,), path.stem if identify else "") for path in zips]
     if dicom:
         # Damaged files go along: what is wrong with them is said when they are read.
-        sources.append(Source(folder, "dicom", tuple(dicom)))
+        name = folder.resolve().name if identify else ""
+        sources.append(Source(folder, "dicom", tuple(dicom), name))
     return sources + _cases(folder, pictures), [path for path in rest if path not in dicom]
 
 

@@ -6,6 +6,7 @@ Its metadata has one entry, `cosup_jax`, a JSON object with `format`, `network` 
 build it), `preprocessing`, and `card`, a mapping of texts and figures on how it came about.
 """
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from cosup_jax import __version__, models
+from cosup_jax.data.images import MAX_SIDE
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.training import runs
 
@@ -109,10 +111,7 @@ def save(path: Path, run: runs.Run, card: Mapping[str, Any]) -> None:
         "format": _FORMAT,
         "version": __version__,
         "network": run.config.model.to_dict(),
-        "preprocessing": {
-            "size": run.preprocessing.size,
-            "window": run.preprocessing.window,
-        },
+        "preprocessing": dataclasses.asdict(run.preprocessing),
         "card": {**card, "epoch": run.epoch},
     }
     save_file(tensors, path, {_KEY: json.dumps(about)})
@@ -129,17 +128,17 @@ def load(path: Path) -> Pretrained:
             metadata = file.metadata() or {}
             if _KEY not in metadata:
                 raise WeightsError(
-                    f"{path}: holds tensors, but does not say of which network; expected a file of "
+                    "holds tensors, but does not say of which network; expected a file of "
                     "`python -m cosup_jax export_weights`"
                 )
             about = json.loads(metadata[_KEY])
             tensors = {name: _wide(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
         model, preprocessing = _build(about)
+        _check(tensors, model, preprocessing)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, WeightsError):
-            raise
         raise WeightsError(f"{path}: damaged, or no weights of this package: {error}") from error
-    _check(path, tensors, model, preprocessing)
     variables = {name: {} for name in _COLLECTIONS} | traverse_util.unflatten_dict(tensors, sep="/")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Pretrained(path.stem, model, variables, preprocessing, digest, about.get("card", {}))
@@ -156,13 +155,15 @@ def _build(about: Mapping[str, Any]) -> tuple[nn.Module, Preprocessing]:
         for name, value in about["network"].items()
     }
     model = models.build(**network | {"dtype": jnp.dtype(network["dtype"])})
-    size, window = about["preprocessing"]["size"], about["preprocessing"]["window"]
-    return model, Preprocessing((int(size[0]), int(size[1])), (float(window[0]), float(window[1])))
+    fields = about["preprocessing"]
+    (height, width), (centre, span) = fields["size"], fields["window"]
+    size, window = (int(height), int(width)), (float(centre), float(span))
+    if not 0 < min(size) <= max(size) <= MAX_SIDE:
+        raise WeightsError(f"for slices of {size} pixels; expected 1 to {MAX_SIDE} a side")
+    return model, Preprocessing(**{**fields, "size": size, "window": window})
 
 
-def _check(
-    path: Path, tensors: Mapping[str, np.ndarray], model: nn.Module, settings: Preprocessing
-) -> None:
+def _check(tensors: Mapping[str, np.ndarray], model: nn.Module, settings: Preprocessing) -> None:
     image = jax.ShapeDtypeStruct((1, *settings.size, 1), jnp.float32)
     wanted = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
     shapes = {name: leaf.shape for name, leaf in _flat(wanted).items()}
@@ -170,11 +171,11 @@ def _check(
     for name in sorted(shapes.keys() | found.keys()):
         if shapes.get(name) != found.get(name):
             raise WeightsError(
-                f"{path}: the tensor {name} has the shape {found.get(name, '(missing)')}, but its "
+                f"the tensor {name} has the shape {found.get(name, '(missing)')}, but its "
                 f"network wants {shapes.get(name, '(no such tensor)')}"
             )
         if not np.isfinite(tensors[name]).all():
-            raise WeightsError(f"{path}: the tensor {name} holds NaN or infinite values")
+            raise WeightsError(f"the tensor {name} holds NaN or infinite values")
 
 
 def _flat(variables: Mapping[str, Any]) -> dict[str, Any]:

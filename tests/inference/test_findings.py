@@ -1,0 +1,90 @@
+"""Findings of masks whose volumes, lesions and sides are known beforehand."""
+
+import numpy as np
+import pytest
+
+from cosup_jax import findings
+from cosup_jax.data import phantom
+
+SPACING = (5.0, 2.0, 1.0)  # 0.01 mL a voxel
+
+
+def describe(image, mask, intensity="hu", spacing=SPACING):
+    return findings.describe(list(image), list(mask), intensity=intensity, spacing=spacing)
+
+
+@pytest.fixture
+def two_lesions():
+    mask = np.zeros((4, 10, 12), bool)
+    mask[0, :2, :2] = True
+    mask[1, 2, 2] = True  # touches the first by a corner
+    mask[3, 5, 5:8] = True
+    return np.where(mask, -300, 0).astype(np.int16), mask
+
+
+def test_volumes_lesions_and_density(two_lesions):
+    found = describe(*two_lesions).values
+    assert found["lesion_ml"] == pytest.approx(0.08)
+    assert found["largest_lesion_ml"] == pytest.approx(0.05)
+    assert (found["lesions"], found["infected_slices"], found["slices"]) == (2, 3, 4)
+    assert found["lesion_mean_hu"] == -300
+
+
+def test_every_field_has_a_value_or_a_reason(two_lesions):
+    image, mask = two_lesions
+    for intensity in ("hu", "grey8", "grey16", "unknown"):
+        for spacing in (SPACING, None):
+            for marked in (mask, np.zeros_like(mask)):
+                found = describe(image, marked, intensity, spacing)
+                assert tuple(found.values) == findings.FIELDS
+                missing = {name for name, value in found.values.items() if value is None}
+                assert missing == found.reasons.keys()
+
+
+def test_without_hu_or_spacing_it_is_said_what_is_unknown_and_why(two_lesions):
+    grey = describe(*two_lesions, intensity="grey8")
+    assert grey.values["lesion_ml"] == pytest.approx(0.08)
+    assert grey.reasons["lung_percent"] == grey.reasons["lesion_mean_hu"]
+    assert "without Hounsfield units" in grey.reasons["lung_percent"]
+    unknown = describe(*two_lesions, spacing=None)
+    assert unknown.reasons["lesion_ml"] == "the size of the voxels is unknown"
+    assert unknown.values["lesions"] == 2
+    assert describe(*two_lesions).reasons["lung_ml"].startswith("no lungs found")
+
+
+def test_slices_of_different_sizes_have_no_volume():
+    masks = [np.ones((4, 4), bool), np.zeros((5, 4), bool)]
+    found = findings.describe(masks, masks, intensity="grey8", spacing=None)
+    assert (found.values["slices"], found.values["infected_slices"]) == (2, 1)
+    assert found.values["lesions"] is None
+    assert "different sizes" in found.reasons["lesions"]
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_lesion_is_on_its_side_and_has_its_share_of_the_lung(side):
+    patient = phantom.draw_volume(2, size=96, slices=16, infected=False)
+    voxel = np.prod(patient.spacing) / 1000
+    label = {"left": 1, "right": 2}[side]
+    mask = patient.lung == label
+    mask[8:] = False
+    found = describe(patient.image, mask, spacing=patient.spacing).values
+    other = {"left": "right", "right": "left"}[side]
+    total = np.count_nonzero(patient.lung) * voxel
+    lesion = np.count_nonzero(mask) * voxel
+    own = np.count_nonzero(patient.lung == label) * voxel
+    assert found["lesion_ml"] == pytest.approx(lesion)
+    assert found[f"{side}_lesion_ml"] == pytest.approx(lesion, rel=0.05)
+    assert found[f"{other}_lesion_ml"] < 0.02 * lesion
+    assert found["lung_ml"] == pytest.approx(total, rel=0.05)
+    assert found["lung_percent"] == pytest.approx(100 * lesion / total, rel=0.05)
+    assert found[f"{side}_lung_percent"] == pytest.approx(100 * lesion / own, rel=0.08)
+    parts = found["right_lesion_ml"] + found["left_lesion_ml"]
+    assert parts == pytest.approx(found["lesion_ml"])
+
+
+def test_small_lesions_are_dropped(two_lesions):
+    _, mask = two_lesions
+    kept = findings.drop_small(mask, 0.05, SPACING)
+    assert np.count_nonzero(kept) == 5
+    assert not kept[3].any()
+    np.testing.assert_array_equal(findings.drop_small(mask, 0.0, SPACING), mask)

@@ -1,0 +1,171 @@
+"""Files of weights: what is written comes back, and what is none is refused."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+from flax import traverse_util
+from safetensors.numpy import load_file, save_file
+
+from cosup_jax import cli, inference, weights
+from cosup_jax.training import runs
+
+
+@pytest.fixture(scope="module")
+def run(tiny_run):
+    return runs.open_run(tiny_run)
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_weights):
+    return weights.load_pretrained(tiny_weights)
+
+
+def flat(variables):
+    return traverse_util.flatten_dict(variables, sep="/")
+
+
+def test_a_file_holds_the_network_and_how_it_is_used(loaded, run):
+    assert loaded.model == run.model
+    assert loaded.preprocessing == run.preprocessing
+    assert loaded.card == {"licence": "none; phantoms", "epoch": run.epoch}
+    assert loaded.name == "tiny"
+
+
+def test_kernels_are_rounded_to_half_precision_and_the_rest_is_exact(loaded, run, tiny_weights):
+    stored, found, wanted = load_file(tiny_weights), flat(loaded.variables), flat(run.variables)
+    assert found.keys() == wanted.keys() == stored.keys()
+    for name, tensor in wanted.items():
+        half = tensor.ndim > 1
+        assert stored[name].dtype == (np.float16 if half else np.float32)
+        assert found[name].dtype == np.float32
+        np.testing.assert_allclose(found[name], tensor, rtol=2**-11 if half else 0, atol=1e-7)
+
+
+def test_a_run_and_its_file_predict_nearly_the_same(loaded, run):
+    image = np.random.default_rng(0).standard_normal((1, 32, 32, 1)).astype(np.float32)
+    by_file, by_run = (
+        inference.make_predictor(each.model, each.variables)(image) for each in (loaded, run)
+    )
+    np.testing.assert_allclose(by_file, by_run, atol=0.01)
+    assert by_run.std() > 0.001
+
+
+def test_a_run_can_be_loaded_without_a_file(tiny_run, run):
+    found = weights.load_pretrained(tiny_run)
+    assert found.model == run.model
+    assert found.name == f"tiny_run, epoch {run.epoch}"
+    assert len(found.digest) == 64
+    assert found.digest == weights.load_pretrained(tiny_run).digest
+
+
+def test_the_weights_that_come_with_the_package_can_be_loaded():
+    if not weights.names():
+        pytest.skip("no weights come with this version")
+    for name in weights.names():
+        found = weights.load_pretrained(name)
+        assert found.name == name
+        assert "licence" in found.card
+
+
+def test_unknown_names_are_told_what_there_is():
+    with pytest.raises(weights.WeightsError, match=r"no weights 'c3f'; give the folder of a fin"):
+        weights.load_pretrained("c3f")
+
+
+def rewrite(source, target, change):
+    """Copies a file of weights with its tensors and description changed."""
+    tensors = load_file(source)
+    with open(source, "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        about = json.loads(json.loads(file.read(length))["__metadata__"]["cosup_jax"])
+    change(tensors, about)
+    save_file(tensors, target, {"cosup_jax": json.dumps(about)})
+    return target
+
+
+def remove(tensors, about):
+    del tensors["params/bridge/conv1/conv/kernel"]
+
+
+def reshape(tensors, about):
+    tensors["params/bridge/conv1/conv/kernel"] = np.zeros((1, 1, 2, 2), np.float16)
+
+
+def poison(tensors, about):
+    tensors["params/bridge/conv1/conv/kernel"] = np.full_like(
+        tensors["params/bridge/conv1/conv/kernel"], np.nan
+    )
+
+
+def add(tensors, about):
+    tensors["params/surplus"] = np.zeros(1, np.float32)
+
+
+REFUSED = {
+    "missing": (remove, r"params/bridge/conv1/conv/kernel has the shape \(missing\)"),
+    "misshapen": (reshape, r"params/bridge/conv1/conv/kernel has the shape \(1, 1, 2, 2\)"),
+    "surplus": (add, r"params/surplus has the shape \(1,\), .* \(no such tensor\)"),
+    "NaN": (poison, "holds NaN or infinite values"),
+    "another format": (lambda t, about: about.update(format=9), "reads format 1"),
+    "another network": (lambda t, about: about["network"].update(name="x"), "no network 'x'"),
+    "no settings": (lambda t, about: about.pop("network"), "damaged, or no weights"),
+    "a huge size": (
+        lambda t, about: about["preprocessing"].update(size=[1 << 20] * 2),
+        "expected 1",
+    ),
+    "a size that the network cannot take": (
+        lambda t, about: about["preprocessing"].update(size=[33, 33]),
+        "multiples of 16",
+    ),
+    "an odd size": (lambda t, about: about["preprocessing"].update(size="a"), "damaged, or no"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_files_that_do_not_fit_their_network_are_refused(tiny_weights, tmp_path, name):
+    change, reason = REFUSED[name]
+    path = rewrite(tiny_weights, tmp_path / "x.safetensors", change)
+    with pytest.raises(weights.WeightsError, match=reason):
+        weights.load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", bytes(100), struct.pack("<Q", 1 << 62)])
+def test_what_is_no_file_of_tensors_is_refused(tmp_path, content):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(weights.WeightsError, match="damaged, or no weights of this package"):
+        weights.load(path)
+
+
+def test_tensors_of_somebody_else_are_refused(tmp_path):
+    save_file({"a": np.zeros(3)}, tmp_path / "x.safetensors")
+    with pytest.raises(weights.WeightsError, match="does not say of which network"):
+        weights.load(tmp_path / "x.safetensors")
+
+
+def test_a_file_cut_short_is_refused(tiny_weights, tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(tiny_weights.read_bytes()[:-10])
+    with pytest.raises(weights.WeightsError, match="damaged"):
+        weights.load(path)
+
+
+def test_values_beyond_half_precision_are_not_written(run, tmp_path):
+    large = {"params": {"kernel": np.full((2, 2), 1e6)}, "batch_stats": {}}
+    too_large = runs.Run(run.workdir, run.config, run.model, large, run.epoch)
+    with pytest.raises(weights.WeightsError, match="params/kernel holds values too large"):
+        weights.save(tmp_path / "x.safetensors", too_large, {})
+
+
+def test_the_command_writes_a_file_with_its_card(tiny_run, tmp_path, capsys):
+    out, card = tmp_path / "x.safetensors", tmp_path / "card.json"
+    command = ["export_weights", "--workdir", str(tiny_run), "--out", str(out)]
+    card.write_text('{"licence": "none"}')
+    assert cli.main([*command, "--card", str(card)]) == 0
+    assert weights.load(out).card["licence"] == "none"
+    card.write_text("[]")
+    assert cli.main([*command, "--card", str(card)]) == 1
+    assert cli.main(["export_weights", "--workdir", str(tiny_run), "--out", "x.bin"]) == 1
+    assert "expected a name that ends with .safetensors" in capsys.readouterr().err
