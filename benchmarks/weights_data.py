@@ -1,10 +1,11 @@
 """Puts together the slices that the published small weights are trained on, as one slice folder.
 
-    python benchmarks/weights_data.py --volumes FOLDER --semiseg FOLDER --out FOLDER
+    python benchmarks/weights_data.py --volumes FOLDER --semiseg FOLDER --out FOLDER --copies 4
 
 `--volumes` is a slice folder (`train`, `val`, with index files) of the 20-volume set, `--semiseg`
 COVID-SemiSeg as published. The training split gets all slices of the first's training patients and
-the 50 training slices of the second; validation is the first's. The 48 test slices are not touched.
+the 50 training slices of the second, `--copies` times each, because they are few and the only ones
+that were windowed and not equalised; validation is the first's. The 48 test slices are not touched.
 Train with `--config.data.name=slice_folder --config.data.source=OUT`.
 """
 
@@ -24,11 +25,12 @@ def main() -> None:
     )
     for name in ("volumes", "semiseg", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--copies", type=int, default=1)
     arguments = parser.parse_args()
     for split in ("train", "val"):
         rows = copy_volumes(arguments.volumes, split, arguments.out)
         if split == "train":
-            rows += copy_semiseg(arguments.semiseg, arguments.out / split)
+            rows += copy_semiseg(arguments.semiseg, arguments.out / split, arguments.copies)
         with (arguments.out / f"{split}_index.csv").open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerows([COLUMNS, *rows])
@@ -47,14 +49,16 @@ def copy_volumes(folder: Path, split: str, out: Path) -> list[tuple[str, str, st
     ]
 
 
-def copy_semiseg(folder: Path, out: Path) -> list[tuple[str, str, str, int]]:
+def copy_semiseg(folder: Path, out: Path, copies: int) -> list[tuple[str, str, str, int]]:
     """Copies the 50 training slices; whose they are is unknown, so their patient stays empty."""
     rows = []
     for image in sorted((folder / DOCTOR / "Imgs").glob("*.jpg")):
-        stem = f"semiseg-{image.stem}"
-        shutil.copy(image, out / "image" / f"{stem}.jpg")
-        shutil.copy(folder / DOCTOR / "GT" / f"{image.stem}.png", out / "mask" / f"{stem}.png")
-        rows.append((f"{stem}.jpg", stem, "", 0))
+        case = f"semiseg-{image.stem}"
+        for i in range(copies):
+            stem = f"{case}_{i}"
+            shutil.copy(image, out / "image" / f"{stem}.jpg")
+            shutil.copy(folder / DOCTOR / "GT" / f"{image.stem}.png", out / "mask" / f"{stem}.png")
+            rows.append((f"{stem}.jpg", case, "", i))
     return rows
 
 
