@@ -1,27 +1,33 @@
 """The training loop: from a configuration and a folder to a trained, evaluated network."""
 
-import math
+import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import grain
-import jax
-import numpy as np
-import orbax.checkpoint as ocp
-from flax.training.early_stopping import EarlyStopping
 from ml_collections import ConfigDict
 
 from cosup_jax.data import pipeline
-from cosup_jax.training import checkpoints, logs, parallel, report
+from cosup_jax.training import checkpoints, logs, report
+from cosup_jax.training.epochs import (
+    Fit,
+    TrainingDiverged,
+    begin,
+    close_epoch,
+    stateful_prefetch,
+    train_epoch,
+)
 from cosup_jax.training.progress import ProgressBar
-from cosup_jax.training.setup import Setup, describe, keep_description, make_setup, make_state
-from cosup_jax.training.state import TrainState, learning_rate, with_learning_rate
+from cosup_jax.training.setup import (
+    describe,
+    keep_description,
+    make_setup,
+    make_state,
+    with_seed,
+)
 
-
-class TrainingDiverged(ValueError):
-    """The loss is no longer a number."""
+__all__ = ["TrainingDiverged", "fit", "train_and_evaluate", "train_seeds"]
 
 
 def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
@@ -39,145 +45,80 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, Any
       TrainingDiverged: the loss became NaN.
       RunMismatch: `workdir` holds a run of another configuration or other data.
     """
-    folder = Path(workdir).expanduser()
-    setup = make_setup(config, folder)
-    keep_description(setup)
-    state = make_state(setup)
-    print(describe(setup, state), flush=True)
-    with checkpoints.open_checkpoints(folder) as manager:
-        fit(setup, state, manager)
-        return report.final_evaluation(setup)
+    return train_seeds(config, [config.seed], [workdir])[0]
 
 
-def fit(setup: Setup, state: TrainState, manager: ocp.CheckpointManager) -> None:
-    """Trains until early stopping or the last epoch, leaving its checkpoints in `manager`."""
-    config = setup.config
-    state, plateau, progress = begin(setup, state, manager)
-    if is_over(progress, config):
-        return
-    train, validation = setup.open(config.data.train), setup.open(config.data.validation)
-    steps = pipeline.steps_per_epoch(train, config.batch_size)
-    batches = iter(pipeline.train_batches(train, batch_size=config.batch_size, seed=config.seed))
-    if progress.iterator is not None:
-        batches.set_state(progress.iterator)
-    stream = stateful_prefetch(batches, setup.devices)
-    log = logs.RunLog(setup.workdir, progress.epoch)
-    bar = ProgressBar(setup, steps, progress.epoch)
-    while not is_over(progress, config):
-        epoch, started = progress.epoch + 1, time.perf_counter()
-        state, trained, position = train_epoch(setup, state, stream, steps, bar, manager, epoch)
-        seconds = time.perf_counter() - started
-        scored = report.score(setup, state, validation)
-        dice = scored.dice
-        row = {"epoch": epoch, **{f"train/{name}": value for name, value in trained.items()}}
-        row |= {"validation/loss": scored.loss, "validation/dice": dice}
-        row |= {"learning_rate": learning_rate(state), "seconds": seconds}
-        row |= {"slices_per_s": steps * config.batch_size / seconds}
-        _, plateau = setup.plateau.update({}, plateau, value=scored.loss)
-        plateau = jax.device_get(plateau)
-        state = with_learning_rate(state, config.learning_rate * float(plateau.scale))
-        best = dice > progress.best_dice
-        progress = checkpoints.Progress(
-            epoch=epoch,
-            iterator=position,
-            stopping=progress.stopping.update(scored.loss),
-            best_dice=max(dice, progress.best_dice),
-        )
-        checkpoints.save(manager, state, plateau, progress, dice)
-        log.epoch(row)
-        if epoch == 1 or epoch % config.log.image_epochs == 0:
-            log.image("validation", report.validation_picture(setup, state, validation), epoch)
-        bar.say(
-            f"epoch {epoch}: loss {trained['loss']:.4f}, Dice {trained['dice']:.4f}; validation "
-            f"loss {scored.loss:.4f}, Dice {dice:.4f}{' (best)' if best else ''}; "
-            f"{row['slices_per_s']:.1f} slices/s"
-        )
-    bar.close()
-    log.close()
-    manager.wait_until_finished()
-    report.learning_curve(setup.workdir)
-    print(f"trained {progress.epoch} epochs; best validation Dice {progress.best_dice:.4f}")
+def train_seeds(
+    config: ConfigDict, seeds: Sequence[int], workdirs: Sequence[str | Path]
+) -> list[dict[str, Any]]:
+    """Trains one configuration with several seeds at once, each as if it were trained alone.
 
+    Every step is one program over all seeds. Each seed has its own initial weights, order of the
+    slices, plateau and early stopping, and ends with a folder like that of a run of its own, which
+    may also have been started as one, or go on as one. The figures are those of a run alone but for
+    rounding. A seed that has stopped takes no part any more; the step is then compiled anew for
+    those that are left.
 
-def begin(
-    setup: Setup, state: TrainState, manager: ocp.CheckpointManager
-) -> tuple[TrainState, Any, checkpoints.Progress]:
-    """Returns train state, plateau state and progress to start with: new, restored or tuned."""
-    config = setup.config
-    plateau = jax.device_get(setup.plateau.init({}))
-    # Flax stops one epoch after `patience` is used up; the paper's 25 epochs are 25.
-    stopping = EarlyStopping(patience=config.early_stopping.patience - 1)
-    progress = checkpoints.Progress(epoch=0, iterator=None, stopping=stopping)
-    last = manager.latest_step()
-    if last is not None:
-        state, plateau, progress = checkpoints.restore(manager, last, state, plateau)
-        print(f"going on after epoch {progress.epoch}")
-    elif config.init:
-        state = checkpoints.load_weights(config.init, state)
-        print(f"starting from the weights of {config.init}")
-    return parallel.replicate(state, setup.devices), plateau, progress
-
-
-def is_over(progress: checkpoints.Progress, config: ConfigDict) -> bool:
-    """Tells whether the last epoch is reached or early stopping has ended the run."""
-    return progress.epoch >= config.epochs or progress.stopping.should_stop
-
-
-def stateful_prefetch(
-    batches: grain.DatasetIterator, devices: list[jax.Device]
-) -> Iterator[tuple[dict[str, jax.Array], dict[str, Any]]]:
-    """Yields batches on the devices, each with the iterator's state just after it."""
-    states: list[dict[str, Any]] = []
-
-    def remember() -> Iterator[dict[str, np.ndarray]]:
-        for batch in batches:
-            states.append(batches.get_state())
-            yield pipeline.for_device(batch)
-
-    for batch in parallel.prefetch(remember(), devices):
-        yield batch, states.pop(0)
-
-
-def train_epoch(
-    setup: Setup,
-    state: TrainState,
-    stream: Iterator[tuple[dict[str, jax.Array], dict[str, Any]]],
-    steps: int,
-    bar: ProgressBar,
-    manager: ocp.CheckpointManager,
-    epoch: int,
-) -> tuple[TrainState, dict[str, float], dict[str, Any]]:
-    """Takes the steps of one epoch.
+    Args:
+      config: see configs/base.py; its own seed does not count.
+      seeds: the seeds, all different.
+      workdirs: the folder of each; a run started again goes on where it was.
 
     Returns:
-      The state, the mean of each metric over the steps, and the iterator's state behind them.
+      The summary of each seed's evaluation.
+
+    Raises:
+      ValueError: as `train_and_evaluate`; or the seeds or folders do not differ.
     """
-    rows: list[dict[str, float]] = []
-    pending: Mapping[str, jax.Array] | None = None
-    position: dict[str, Any] = {}
+    folders = [Path(folder).expanduser() for folder in workdirs]
+    for name, given in (("seed", seeds), ("folder", folders)):
+        if not seeds or len(given) != len(seeds) or len(set(given)) < len(given):
+            raise ValueError(f"expected a different {name} for each seed, not {list(given)}")
+    first = make_setup(config, folders[0])
+    setups = [with_seed(first, *pair) for pair in zip(seeds, folders, strict=True)]
+    for setup in setups:
+        keep_description(setup)
+    states = [make_state(setup) for setup in setups]
+    print(describe(setups[0], states[0]), flush=True)
+    if len(seeds) > 1:
+        print(f"seeds {', '.join(map(str, seeds))} together, in {', '.join(map(str, folders))}")
+    with contextlib.ExitStack() as stack:
+        managers = [stack.enter_context(checkpoints.open_checkpoints(f)) for f in folders]
+        fit([begin(*start) for start in zip(setups, states, managers, strict=True)])
+    return [report.final_evaluation(setup) for setup in setups]
 
-    def collect(metrics: Mapping[str, jax.Array]) -> None:
-        row = parallel.first(metrics)
-        rows.append(row)
-        if not math.isfinite(row["loss"]):
-            manager.wait_until_finished()
-            last = manager.latest_step()
-            good = "none yet" if last is None else f"that of epoch {last}"
-            raise TrainingDiverged(
-                f"the loss became {row['loss']} in step {len(rows)} of epoch {epoch}. The last "
-                f"good checkpoint in {setup.workdir / checkpoints.FOLDER} is {good}; a smaller "
-                "--config.learning_rate may help"
-            )
-        bar.step(row)
 
-    for _ in range(steps):
-        batch, position = next(stream)
-        state, metrics = setup.train_step(state, batch)
-        # Reading the metrics one step late keeps the device busy meanwhile.
-        if pending is not None:
-            collect(pending)
-        pending = metrics
-    if pending is not None:
-        collect(pending)
-    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-    return state, means, position
+def fit(fits: Sequence[Fit]) -> None:
+    """Trains until early stopping or the last epoch, leaving checkpoints and figures.
+
+    Args:
+      fits: of one configuration, with different seeds.
+    """
+    if all(one.is_over for one in fits):
+        return
+    setup = fits[0].setup
+    config = setup.config
+    train, validation = setup.open(config.data.train), setup.open(config.data.validation)
+    steps = pipeline.steps_per_epoch(train, config.batch_size)
+    for one in fits:
+        one.stream = stateful_prefetch(one, train)
+        one.log = logs.RunLog(one.setup.workdir, one.progress.epoch)
+    bar = ProgressBar(setup, steps, min(one.progress.epoch for one in fits), len(fits))
+    while going := [one for one in fits if not one.is_over]:
+        # Those that an interruption has left behind catch up, so that all take the same step.
+        epochs = min(one.progress.epoch for one in going)
+        now = [one for one in going if one.progress.epoch == epochs]
+        started = time.perf_counter()
+        trained = train_epoch(now, steps, bar)
+        seconds = time.perf_counter() - started
+        speed = {"seconds": seconds, "slices_per_s": steps * config.batch_size / seconds}
+        for one, (means, position) in zip(now, trained, strict=True):
+            told = close_epoch(one, means, position, speed, validation)
+            bar.say(f"seed {one.setup.config.seed}, {told}" if len(fits) > 1 else told)
+    bar.close()
+    for one in fits:
+        one.log.close()
+        one.manager.wait_until_finished()
+        report.learning_curve(one.setup.workdir)
+        best = f"best validation Dice {one.progress.best_dice:.4f}"
+        print(f"{one.setup.workdir}: trained {one.progress.epoch} epochs; {best}")

@@ -55,10 +55,16 @@ def parallel_train_step(
 ) -> Callable:
     """Returns `train_step` over all devices; the state it is given is used up (donated).
 
-    The metrics come back once per device, all equal: `first` takes one of them to the host.
+    Given a tuple of states and a tuple of batches, it is `train_together`. The metrics come back
+    once per device, all equal: `first` takes one of them to the host.
     """
+
+    def run(state: Any, batch: Any) -> tuple[Any, Any]:
+        take: Callable = step.train_together if isinstance(state, tuple) else step.train_step
+        return take(state, batch, loss=loss, prepare=prepare, decay=decay, axis_name=AXIS)
+
     return jax.pmap(
-        partial(step.train_step, loss=loss, prepare=prepare, decay=decay, axis_name=AXIS),
+        run,
         axis_name=AXIS,
         in_axes=(None, 0),
         out_axes=(None, 0),

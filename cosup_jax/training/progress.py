@@ -18,11 +18,13 @@ class ProgressBar:
       setup: the run.
       steps: steps an epoch.
       epoch: completed epochs.
+      networks: how many are trained at once.
     """
 
-    def __init__(self, setup: Setup, steps: int, epoch: int) -> None:
+    def __init__(self, setup: Setup, steps: int, epoch: int, networks: int = 1) -> None:
         self._setup = setup
         self.steps_per_epoch = steps
+        self._slices = setup.config.batch_size * networks
         self._left = (setup.config.epochs - epoch) * steps
         self._bar = tqdm(
             total=setup.config.epochs * steps,
@@ -43,7 +45,7 @@ class ProgressBar:
             # The first step holds the compilation; the second one is what all others cost.
             self._estimate(now - self._started)
         self._started = now if self.taken < 2 else self._started
-        rate = self._setup.config.batch_size * (self._bar.format_dict["rate"] or 0.0)
+        rate = self._slices * (self._bar.format_dict["rate"] or 0.0)
         self._bar.set_postfix(
             loss=f"{metrics['loss']:.3f}",
             dice=f"{metrics['dice']:.3f}",

@@ -3,11 +3,13 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import grain
 import jax
+import numpy as np
 import optax
 import tensorflow_datasets as tfds
 from flax import linen as nn
@@ -21,6 +23,7 @@ from cosup_jax.training.state import TrainState, count_parameters, create_state,
 
 # Fields that may change between a run and its continuation without changing what it computes.
 _FREE_FIELDS = ("epochs", "devices", "data.cache_gib", "data.data_dir", "log.image_epochs")
+_MULTIPLE = 32  # of pixels, to which the sizes of multi-scale training are rounded
 
 
 class RunMismatch(ValueError):
@@ -35,10 +38,25 @@ class Setup:
     workdir: Path
     builder: tfds.core.DatasetBuilder
     model: nn.Module
+    optimizer: optax.GradientTransformation
     devices: list[jax.Device]
-    train_step: Callable
+    train_steps: Mapping[tuple[int, int], Callable]  # by the (height, width) they train at
     eval_step: Callable
     plateau: optax.GradientTransformationExtraArgs
+
+    @property
+    def train_step(self) -> Callable:
+        """The step at the network's own size."""
+        return self.train_steps[tuple(self.config.data.size)]
+
+    def drawn_size(self, step: int) -> tuple[int, int]:
+        """Returns the size at which a step trains (multi-scale training).
+
+        The draw depends on the number of the step alone, so that several seeds take it at one size.
+        """
+        sizes = scaled_sizes(self.config)
+        random = np.random.Generator(np.random.Philox(key=np.array([0, step], np.uint64)))
+        return sizes[random.integers(len(sizes))]
 
     def open(self, split: str) -> grain.MapDataset:
         """Opens a split prepared for the network."""
@@ -67,10 +85,14 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
         workdir=workdir,
         builder=builder,
         model=model,
+        optimizer=make_optimizer(config.learning_rate, config.clip),
         devices=devices,
-        train_step=parallel.parallel_train_step(
-            loss, devices, prepare=make_prepare(config), decay=config.averaging.decay
-        ),
+        train_steps={
+            size: parallel.parallel_train_step(
+                loss, devices, prepare=make_prepare(config, size), decay=config.averaging.decay
+            )
+            for size in {tuple(data.size), *scaled_sizes(config)}
+        },
         eval_step=parallel.parallel_eval_step(loss, devices),
         # Once per epoch, on the host: optax counts updates, and an epoch is one update here.
         plateau=optax.contrib.reduce_on_plateau(
@@ -79,16 +101,46 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
     )
 
 
-def make_prepare(config: ConfigDict) -> Callable | None:
+def with_seed(setup: Setup, seed: int, workdir: Path) -> Setup:
+    """Returns the same with another seed and folder; nothing is built or compiled again."""
+    config = setup.config.copy_and_resolve_references()
+    config.seed = seed
+    return dataclasses.replace(setup, config=config, workdir=workdir)
+
+
+def scaled_sizes(config: ConfigDict) -> list[tuple[int, int]]:
+    """Returns (height, width) at each of `data.scales`, rounded to multiples of 32.
+
+    Raises:
+      ValueError: no scale, or one that leaves nothing.
+    """
+    height, width = config.data.size
+    scales = config.data.scales
+    if not scales or min(scales) <= 0:
+        raise ValueError(f"data.scales is {scales}, expected positive numbers such as (0.75, 1.0)")
+
+    def scaled(side: int, scale: float) -> int:
+        return side if scale == 1 else max(1, round(scale * side / _MULTIPLE)) * _MULTIPLE
+
+    return [(scaled(height, scale), scaled(width, scale)) for scale in scales]
+
+
+def make_prepare(config: ConfigDict, size: tuple[int, int]) -> Callable | None:
     """Returns what a training step does to its slices first; None where it takes them as they are.
+
+    Args:
+      config: the configuration.
+      size: (height, width) at which the step trains.
 
     Raises:
       ValueError: a wrong setting of the augmentation.
     """
     settings = augment.Augmentation(**config.augment.to_dict())
-    if not (settings.moves or settings.recolours):
+    if size == tuple(config.data.size) and not (settings.moves or settings.recolours):
         return None
-    return functools.partial(augment.augment, settings=settings, scaling=config.data.scaling)
+    return functools.partial(
+        augment.augment, settings=settings, scaling=config.data.scaling, size=size
+    )
 
 
 def describe(setup: Setup, state: TrainState) -> str:
@@ -125,7 +177,9 @@ def keep_description(setup: Setup) -> None:
         "dataset": setup.builder.info.full_name,
         "fingerprint": datasets.fingerprint(setup.builder, used),
         "splits": used,
-        "trained_on": datasets.people(setup.builder, setup.config.data.train),
+        "trained_on": _with_initial(
+            datasets.people(setup.builder, setup.config.data.train), setup.config.init
+        ),
     }
     # A run that failed before its first checkpoint may be started again with other settings.
     if config_path.exists() and checkpoints.exist(setup.workdir):
@@ -145,12 +199,21 @@ def keep_description(setup: Setup) -> None:
     config_path.write_text(config_json + "\n")
 
 
+def _with_initial(people: dict[str, Any], init: str | None) -> dict[str, Any]:
+    """Adds the patients that the run whose weights are started from was trained on."""
+    path = Path(init or "").expanduser() / "data.json"
+    if not init or not path.is_file():
+        return people
+    earlier = json.loads(path.read_text())["trained_on"]["patients"]
+    return people | {"patients": sorted({*people["patients"], *earlier})}
+
+
 def make_state(setup: Setup) -> TrainState:
     """Returns the state at step 0."""
     c = setup.config
     return create_state(
         setup.model,
-        make_optimizer(c.learning_rate, c.clip),
+        setup.optimizer,
         size=tuple(c.data.size),
         seed=c.seed,
         average=c.averaging.decay > 0,

@@ -5,11 +5,13 @@ A batch holds `image` (B, H, W, 1) float32, `mask` and `edge` (B, H, W, 1) uint8
 and every result is that of the whole batch over all devices.
 """
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import chex
 import jax
+import jax.numpy as jnp
 import optax
 
 from cosup_jax.metrics import counts, scores
@@ -75,6 +77,31 @@ def train_step(
     }
     state = state.apply_gradients(grads=gradients, batch_stats=batch_stats)
     return state.averaged(decay), metrics
+
+
+def train_together(
+    states: Sequence[TrainState], batches: Sequence[Batch], **options: Any
+) -> tuple[tuple[TrainState, ...], tuple[dict[str, jax.Array], ...]]:
+    """Takes one step of several networks at once, each on a batch of its own.
+
+    Args:
+      states: of the same network and optimizer.
+      batches: one for each state.
+      **options: those of `train_step`.
+
+    Returns:
+      For each what `train_step` returns.
+    """
+    one: Callable = functools.partial(train_step, **options)
+    if len(states) == 1:
+        state, metrics = one(states[0], batches[0])
+        return (state,), (metrics,)
+    stacked = [
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees) for trees in (states, batches)
+    ]
+    after = jax.vmap(one)(*stacked)
+    each = [jax.tree.map(lambda leaf, i=i: leaf[i], after) for i in range(len(states))]
+    return tuple(state for state, _ in each), tuple(metrics for _, metrics in each)
 
 
 def eval_step(
