@@ -48,7 +48,7 @@ def save(
     fused = fusion(run, shown, probability)
     if fused is not None:
         figures.save(fused, folder / "fusion")
-    if not scores.protocol.original_size:
+    if not scores.protocol.stretched:
         found = {run.workdir.name: calibration(scores.levels)}
         figures.save(figures.calibration(found), folder / "calibration")
 

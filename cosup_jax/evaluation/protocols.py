@@ -13,7 +13,6 @@ S_α and E_φ are those of the map in 256 grey levels under both: so both papers
 pictures, and S_α depends on it (see `metrics.s_alpha`).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -49,20 +48,18 @@ class Protocol:
 
     Attributes:
       name: as it is asked for.
-      original_size: whether maps are scored at the slice's own size, not at the network's.
+      stretched: whether maps are scored at the slice's own size, stretched to 0..1, and over 256
+        thresholds; not at the network's size as they are, and at 0.5.
       description: what a table must say of it.
       empty_masks: its policy for empty masks, in words.
       measures: all it reports, in the order of its tables.
     """
 
     name: str
-    original_size: bool
+    stretched: bool
     description: str
     empty_masks: str
     measures: tuple[str, ...]
-    _map: Callable[[np.ndarray], np.ndarray]
-    _cut: Callable[[np.ndarray], np.ndarray]
-    _over_thresholds: bool
 
     def score(self, prob: np.ndarray, truth: np.ndarray) -> ScoredSlice:
         """Scores a slice.
@@ -74,23 +71,31 @@ class Protocol:
         Raises:
           ValueError: the shapes differ.
         """
-        found, true = self._map(prob[None].astype(np.float64)), truth[None]
-        cut = self._cut(found)
-        grey = in_grey_levels(found)
-        levels = metrics.threshold_counts(grey, true)
-        curve = metrics.e_phi(levels)[0]
+        found, true = self._map(prob), truth[None]
+        grey = found if self.stretched else in_grey_levels(found)
+        levels = _only(metrics.threshold_counts(grey, true))
+        if self.stretched:
+            counts = Counts(*(n[_HALF] for n in levels))
+        else:
+            counts = _only(metrics.confusion(found > THRESHOLD, true))
+        curve = metrics.e_phi(levels)
         soft = {
             "s_alpha": float(metrics.s_alpha(grey, true)[0]),
             "e_phi_mean": float(curve.mean()),
             "e_phi_max": float(curve.max()),
             "mae": float(metrics.mae(found, true)[0]),
-            "mae_binary": float(metrics.mae(cut.astype(np.float64), true)[0]),
+            "mae_binary": float((counts.fp + counts.fn) / truth.size),
         }
-        return ScoredSlice(_first(metrics.confusion(cut, true)), _first(levels), soft)
+        return ScoredSlice(counts, levels, soft)
+
+    def _map(self, prob: np.ndarray) -> np.ndarray:
+        """The map that is scored, (1, H, W) float64."""
+        prob = prob[None].astype(np.float64)
+        return in_grey_levels(metrics.min_max(prob)) if self.stretched else prob
 
     def picture(self, prob: np.ndarray) -> np.ndarray:
         """Returns the map that is scored, from (H, W) float to uint8 grey values."""
-        return np.rint(self._map(prob[None].astype(np.float64))[0] * _GREY_LEVELS).astype(np.uint8)
+        return np.rint(self._map(prob)[0] * _GREY_LEVELS).astype(np.uint8)
 
     def ratios(self, counts: Counts, levels: Counts) -> dict[str, float]:
         """Makes `RATIOS` of the pixels of a slice, or of several taken together.
@@ -99,7 +104,7 @@ class Protocol:
           counts: at 0.5, scalars.
           levels: at the 256 thresholds, (256,) each.
         """
-        if self._over_thresholds:
+        if self.stretched:
             rows = Counts(*(n[None] for n in levels))
             return {
                 name: float(metrics.threshold_mean(getattr(metrics, name), rows)[0])
@@ -110,10 +115,13 @@ class Protocol:
 
 def in_grey_levels(maps: np.ndarray) -> np.ndarray:
     """Rounds maps of 0..1 to the 256 values k / 255 that an 8-bit picture can hold."""
-    return np.rint(maps * _GREY_LEVELS) / _GREY_LEVELS
+    grey = maps * _GREY_LEVELS
+    np.rint(grey, out=grey)
+    grey /= _GREY_LEVELS
+    return grey
 
 
-def _first(counts: Counts) -> Counts:
+def _only(counts: Counts) -> Counts:
     return Counts(*(n[0] for n in counts))
 
 
@@ -122,26 +130,20 @@ PROTOCOLS = {
     for protocol in (
         Protocol(
             name="cosup",
-            original_size=False,
+            stretched=False,
             description="σ(S_p) at 0.5 and the network's size, mean over slices",
             empty_masks="one: 0/0 counts 1 where both prediction and truth are empty, 0 where only "
             "one of them is",
             measures=(*RATIOS, *SOFT, "mae_binary"),
-            _map=lambda prob: prob,
-            _cut=lambda found: found > THRESHOLD,
-            _over_thresholds=False,
         ),
         Protocol(
             name="semiseg",
-            original_size=True,
+            stretched=True,
             description="map stretched to 0..1 at the slice's own size, mean over 256 thresholds "
             "and slices",
             empty_masks="a threshold at which nothing predicted is true counts 0, so a slice "
             "without infection counts 0 whatever is predicted",
             measures=(*RATIOS, *SOFT),
-            _map=lambda prob: in_grey_levels(metrics.min_max(prob)),
-            _cut=lambda found: found >= _HALF / _GREY_LEVELS,
-            _over_thresholds=True,
         ),
     )
 }

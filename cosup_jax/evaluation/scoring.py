@@ -80,7 +80,7 @@ def evaluate_run(
     scores, volumes = score(dataset, predict, rules, batch_size=size, keep=keep)
     rows = list(tqdm(volumes.rows(), total=len(volumes), desc="volumes", delay=2.0, leave=False))
     summary = scores.summary(about, rows)
-    if not rules.original_size:
+    if not rules.stretched:
         summary["ece"] = calibration.calibration(scores.levels).ece
     if tune_threshold:
         validation = open_split(builder, run.config.data.validation, run.preprocessing)
@@ -95,7 +95,7 @@ def evaluate_run(
 
 
 def _check_tunable(protocol: Protocol, split: str, validation: str) -> None:
-    if protocol.original_size:
+    if protocol.stretched:
         raise ValueError(
             f"protocol {protocol.name} has no single threshold to choose; tune it with cosup"
         )
@@ -186,8 +186,8 @@ def score(
     scores, volumes = tables.Scores(protocol), Volumes()
     for example, prob in predictions(dataset, predict, batch_size):
         own = resize_image(prob, example["truth"].shape)
-        true = example["truth"] if protocol.original_size else example["mask"][..., 0] > 0
-        used = own if protocol.original_size else prob
+        true = example["truth"] if protocol.stretched else example["mask"][..., 0] > 0
+        used = own if protocol.stretched else prob
         scores.add(example, protocol.score(used, true))
         volumes.add(example, own, example["truth"])
         if keep is not None:

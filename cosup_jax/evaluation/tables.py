@@ -78,6 +78,7 @@ class Scores:
         """
         positive = [row for row in self.slices if row["tp"] + row["fn"]]
         empty = len(self.slices) - len(positive)
+        cases = self.cases()
         note = [about["note"], "" if empty else NO_EMPTY_TRUTH]
         return {
             "protocol": self.protocol.name,
@@ -87,7 +88,7 @@ class Scores:
             **{m: spread(row[m] for row in self.slices) for m in self.protocol.measures},
             "dice_positive": spread(row["dice"] for row in positive),
             "pooled_dice": self._together(range(len(self.slices)))[1]["dice"],
-            "per_case": {m: spread(row[m] for row in self.cases()) for m in self.protocol.measures},
+            "per_case": {m: spread(row[m] for row in cases) for m in self.protocol.measures},
             "per_volume": summarise_volumes(volumes),
             "threshold": THRESHOLD,
             "empty_masks": self.protocol.empty_masks,
