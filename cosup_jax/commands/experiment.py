@@ -36,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--train_source", default="", metavar="FOLDER", help="the folder with the files of these"
     )
     parser.add_argument("--seeds", type=int, default=3, help="runs of each row (3)")
+    parser.add_argument(
+        "--solo", action="store_true", help="train seeds one after another: slower, less memory"
+    )
     parser.add_argument("--rows", default="", metavar="A,B", help="only these rows")
     parser.add_argument("--out", type=Path, help="folder; by default runs/experiments/DATASET")
     parser.add_argument("--configs", default="configs", help="the repository's folder configs")
@@ -63,10 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
         train_on=arguments.train_on,
         train_source=arguments.train_source,
         seeds=arguments.seeds,
-        out=arguments.out or Path("runs/experiments") / data,
+        out=(arguments.out or Path("runs/experiments") / data).expanduser(),
         selected=plan.select(arguments.table, list(filter(None, arguments.rows.split(",")))),
         overrides=tuple(arguments.overrides),
         configs=plan.find_configs(arguments.configs),
+        solo=arguments.solo,
     )
     plan.check_overrides(request)
     print(progress.overview(request))

@@ -42,6 +42,7 @@ class Request:
       selected: names of the rows to run.
       overrides: `--config.name=value` each, for all rows.
       configs: the folder with the configuration files.
+      solo: train the seeds of a row one after another, which takes less memory.
     """
 
     table: str
@@ -54,6 +55,7 @@ class Request:
     selected: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     configs: Path = Path("configs")
+    solo: bool = False
 
     @property
     def definition(self) -> Table:
@@ -67,7 +69,7 @@ class Request:
 
     def folder(self, row: Row, seed: int) -> Path:
         """The folder of a run."""
-        name = row.name.replace("*", "-star")
+        name = (row.runs_of or row.name).replace("*", "-star")
         if self.transfers:
             name += f"-from-{self.train_on}"
         return self.out / "runs" / name / str(seed)

@@ -10,7 +10,7 @@ import numpy as np
 from cosup_jax import config as configuration
 from cosup_jax.experiments.plan import Request
 from cosup_jax.experiments.tables import Row
-from cosup_jax.training import logs, runs
+from cosup_jax.training import logs, runs, semi
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Progress:
 def progress(request: Request, row: Row, seed: int) -> Progress:
     """Looks at a run's folder; nothing is opened but its texts."""
     folder, config = request.folder(row, seed), request.config(row, seed)
+    if config.semi.per_round:
+        config = semi.finetune_config(config, folder)
     log = logs.read_metrics(folder)
     epochs = int(log[-1]["epoch"]) if log else 0
     early = has_stopped([line["validation/loss"] for line in log], config.early_stopping.patience)

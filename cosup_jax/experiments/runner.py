@@ -7,7 +7,6 @@ from pathlib import Path
 
 import jax
 from absl import logging
-from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
 from cosup_jax import evaluation
@@ -16,7 +15,7 @@ from cosup_jax.experiments import progress
 from cosup_jax.experiments.plan import Request
 from cosup_jax.experiments.results import RowResult, RunResult
 from cosup_jax.experiments.tables import Row
-from cosup_jax.training import loop, runs
+from cosup_jax.training import loop, runs, semi
 
 RESULT = "result.json"
 FAILURE = "failure.txt"
@@ -70,10 +69,7 @@ def run_row(request: Request, row: Row) -> RowResult:
     try:
         left = [s for s in seeds if not progress.progress(request, row, s).finished]
         print(f"\n{request.table}, {row.name}: {len(left)} of {len(seeds)} runs to train")
-        train(
-            [request.config(row, seed) for seed in left],
-            [request.folder(row, seed) for seed in left],
-        )
+        train(request, row, left)
         found = tuple(score(request, row, seed) for seed in seeds)
     # Whatever goes wrong in one row, memory included, must not lose the others.
     except Exception as error:
@@ -86,11 +82,19 @@ def run_row(request: Request, row: Row) -> RowResult:
     return RowResult(row, found)
 
 
-def train(configs: Sequence[ConfigDict], folders: Sequence[Path]) -> None:
-    """Trains the seeds of a row, each in its own folder."""
+def train(request: Request, row: Row, seeds: Sequence[int]) -> None:
+    """Trains seeds of a row, each to a folder of its own: together, or one after another."""
+    configs = [request.config(row, seed) for seed in seeds]
+    folders = [request.folder(row, seed) for seed in seeds]
+    if seeds and not request.solo and not configs[0].semi.per_round:
+        loop.train_seeds(configs[0], seeds, folders)
+        return
     for config, folder in zip(configs, folders, strict=True):
         print(f"seed {config.seed}, in {folder}")
-        loop.train_and_evaluate(config, folder)
+        if config.semi.per_round:
+            semi.train_semi(config, folder)
+        else:
+            loop.train_and_evaluate(config, folder)
 
 
 def score(request: Request, row: Row, seed: int) -> RunResult:
@@ -101,7 +105,7 @@ def score(request: Request, row: Row, seed: int) -> RunResult:
     if kept is None:
         run = runs.open_run(folder, request.evaluation_overrides())
         protocol = request.definition.protocol
-        summary = evaluation.evaluate_run(run, protocol=protocol, out=place)
+        summary = evaluation.evaluate_run(run, protocol=protocol, tta=row.tta, out=place)
         sizes = [leaf.size for leaf in jax.tree.leaves(run.variables["params"])]
         kept = {"epoch": run.epoch, "parameters": sum(sizes), "summary": summary}
         unfinished = place / f"{RESULT}.unfinished"
@@ -121,8 +125,9 @@ def score(request: Request, row: Row, seed: int) -> RunResult:
 
 
 def score_folder(request: Request, row: Row, seed: int) -> Path:
-    """Returns where the scores of a run lie: one folder for each protocol and dataset."""
-    return request.folder(row, seed) / f"{request.definition.protocol}-{request.data}"
+    """Returns where the scores of a run lie: one folder for each way to score it."""
+    name = f"{request.definition.protocol}-{request.data}{'-flips' * row.tta}"
+    return request.folder(row, seed) / name
 
 
 def _kept(request: Request, row: Row, seed: int) -> dict | None:

@@ -16,17 +16,20 @@ class Row:
       name: what it is called on the command line and in the folder of its runs. Rows of different
         tables with the same name are the same experiment, and share their runs.
       label: what it is called in the table.
-      config: file of configs/ with its argument, such as `ablation.py:row=esm`; empty where there
-        is nothing to train.
+      config: file of configs/ with its argument, such as `ablation.py:row=esm`.
       published: the method's name in the paper; empty where the paper has no such row.
-      note: what a reader must know; for a row without a configuration, why there is none.
+      note: what a reader must know.
+      runs_of: the row whose runs it scores in its own way, where these are not its own.
+      tta: whether predictions are averaged over flips.
     """
 
     name: str
     label: str
-    config: str = ""
+    config: str
     published: str = ""
     note: str = ""
+    runs_of: str = ""
+    tta: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,6 +232,15 @@ TABLES: dict[str, Table] = {
             dataclasses.replace(_C2F, published=""),
             _UNET,
             dataclasses.replace(_UNETPP, published="U-Net++"),
+            Row("c2f_augmented", "ResUNet_C2F, augmented", "c2f_augmented.py"),
+            Row(
+                "c2f_augmented+flips",
+                "ResUNet_C2F, augmented, flips averaged",
+                "c2f_augmented.py",
+                runs_of="c2f_augmented",
+                tta=True,
+            ),
+            Row("semi_c2f", "ResUNet_C2F, semi-supervised", "semi_c2f.py"),
         ),
         reference="baseline",
         unclaimed="published value, not run in this table",

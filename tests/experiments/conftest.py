@@ -11,7 +11,7 @@ import pytest
 from cosup_jax import config as configuration
 from cosup_jax import evaluation
 from cosup_jax.experiments import plan
-from cosup_jax.training import loop
+from cosup_jax.training import loop, semi
 from tests.phantoms import CONFIGS, tiny_config
 
 
@@ -53,7 +53,7 @@ def trained(monkeypatch, tiny_run):
         shutil.copytree(tiny_run, folder, dirs_exist_ok=True)
         (folder / "config.json").write_text(configuration.to_json(config) + "\n")
 
-    monkeypatch.setattr(loop, "train_and_evaluate", train)
+    replace_training(monkeypatch, train)
     return folders
 
 
@@ -61,7 +61,8 @@ def trained(monkeypatch, tiny_run):
 def invented(monkeypatch):
     """Replaces training and evaluation by texts; returns `fail`, rows whose training fails.
 
-    The Dice of a run is 0.5, and 0.1 more for each module of its row and 0.01 for each seed.
+    The Dice of a run is 0.5, and 0.1 more for each module of its row, 0.01 for each seed and
+    0.05 where flips are averaged.
     """
     fail = {}
 
@@ -71,19 +72,36 @@ def invented(monkeypatch):
             raise fail[row]
         write_run(folder, config, epochs=config.epochs)
 
-    def evaluate_run(run, *, protocol, out):
+    def evaluate_run(run, *, protocol, tta, out):
         row, seed = run.workdir.parent.name, int(run.workdir.name)
         dice = 0.5 + 0.1 * len([m for m in row.split("+") if m != "baseline"]) + 0.01 * seed
+        dice += 0.05 * tta
         return write_scores(out, {f"p{i}": [dice + 0.1, dice - 0.1] for i in range(3)}, protocol)
 
     def open_run(folder, overrides):
         variables = {"params": {"kernel": np.zeros((3, 4))}}
         return types.SimpleNamespace(workdir=folder, variables=variables, epoch=1)
 
-    monkeypatch.setattr(loop, "train_and_evaluate", train)
+    replace_training(monkeypatch, train)
     monkeypatch.setattr(evaluation, "evaluate_run", evaluate_run)
     monkeypatch.setattr("cosup_jax.experiments.runner.runs.open_run", open_run)
     return fail
+
+
+def replace_training(monkeypatch, train):
+    """Puts `train(config, folder)` in the place of all ways to train a run."""
+
+    def train_seeds(config, seeds, folders):
+        for seed, folder in zip(seeds, folders, strict=True):
+            config.seed = seed
+            train(config, folder)
+
+    def train_semi(config, folder):
+        train(semi.finetune_config(config, folder), folder)
+
+    monkeypatch.setattr(loop, "train_seeds", train_seeds, raising=False)
+    monkeypatch.setattr(loop, "train_and_evaluate", train)
+    monkeypatch.setattr(semi, "train_semi", train_semi)
 
 
 def write_run(folder, config, *, epochs, losses=None, evaluated=True):

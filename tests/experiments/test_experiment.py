@@ -82,22 +82,35 @@ def test_a_failing_row_does_not_lose_the_others(experiment, invented, no_data, t
     assert not (tmp_path / "runs" / "esm" / runner.FAILURE).exists()
 
 
-def test_only_what_is_not_finished_is_trained(make_request, trained, invented, monkeypatch):
-    request = make_request(selected=("c2f",), seeds=3, overrides=("--config.epochs=2",))
+@pytest.mark.parametrize("solo", [True, False])
+def test_only_what_is_not_finished_is_trained(make_request, invented, solo):
+    request = make_request(selected=("c2f",), seeds=3, overrides=("--config.epochs=2",), solo=solo)
     row = next(row for row in request.definition.rows if row.name == "c2f")
     for seed, epochs in ((0, 2), (1, 1)):
         folder, config = request.folder(row, seed), request.config(row, seed)
         write_run(folder, config, epochs=epochs, evaluated=epochs == 2)
-    given = []
-    train = runner.train
-
-    def remember(configs, folders):
-        given.extend(folders)
-        train(configs, folders)
-
-    monkeypatch.setattr(runner, "train", remember)
+    before = (request.folder(row, 0) / "metrics.jsonl").stat().st_mtime_ns
     assert len(runner.run_row(request, row).runs) == 3
-    assert given == [request.folder(row, 1), request.folder(row, 2)]
+    assert (request.folder(row, 0) / "metrics.jsonl").stat().st_mtime_ns == before
+    found = [progress.progress(request, row, seed) for seed in range(3)]
+    assert [(p.words, p.epochs) for p in found] == [("finished", 2)] * 3
+
+
+def test_runs_are_scored_in_another_way_without_training_them_again(make_request, invented):
+    names = ("c2f_augmented", "c2f_augmented+flips")
+    request = make_request("semiseg", selected=names, seeds=1, overrides=("--config.epochs=2",))
+    plain, flips = (row for row in request.definition.rows if row.name in names)
+    assert request.folder(plain, 0) == request.folder(flips, 0)
+    scores = [runner.run_row(request, row).spread("dice")[0] for row in (plain, flips)]
+    assert scores == pytest.approx([60.0, 65.0])
+
+
+def test_a_semi_supervised_run_is_finished_with_its_last_step(make_request, invented):
+    request = make_request("semiseg", selected=("semi_c2f",), seeds=2)
+    request = dataclasses.replace(request, overrides=("--config.epochs=2",))
+    (row,) = (row for row in request.definition.rows if row.name == "semi_c2f")
+    assert len(runner.run_row(request, row).runs) == 2
+    assert progress.progress(request, row, 1).finished
 
 
 def test_scores_are_made_anew_for_another_best_epoch(make_request, invented):

@@ -19,7 +19,7 @@ def scored(tmp_path):
             folder = tmp_path / name / str(seed)
             summary = write_scores(folder, dice)
             runs.append(RunResult(seed, folder, summary, 1, 1, True, 1.0, "1 cpu"))
-        return RowResult(Row(name, name), tuple(runs))
+        return RowResult(Row(name, name, "c2f.py"), tuple(runs))
 
     return make
 
