@@ -1,5 +1,7 @@
 """COVID-SemiSeg in its published layout, drawn small."""
 
+import dataclasses
+import itertools
 import logging
 import os
 import shutil
@@ -11,6 +13,8 @@ import tensorflow_datasets as tfds
 
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.data.images import ImageError
+from cosup_jax.data.preprocess import Preprocessing, prepare_image
+from cosup_jax.data.schema import true_values
 from cosup_jax.data.splits import PatientOverlapError
 from tests.data.builder_conformance import build, check_builder, read_all, stored_bytes
 from tests.dummy import covid_semiseg as dummy
@@ -23,6 +27,8 @@ from tests.dummy.covid_semiseg import (
     save,
 )
 from tfds_builders.covid_semiseg import covid_semiseg_dataset_builder as semiseg
+
+SMALL = Preprocessing(size=(64, 64))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +54,7 @@ def test_conforms(published, tmp_path):
     expected = {"train": 45, "validation": 5, "test": 48, "unlabelled": 6}
     builder = check_builder(make(), tmp_path, expected, manual_dir=published, classes=range(3))
     example = read_all(builder, "test")["slice_99", 0]
-    np.testing.assert_array_equal(example["mask"][..., 0], CODES)
+    np.testing.assert_array_equal(example["mask"][..., 0], CODES.T)
     np.testing.assert_array_equal(example["image"], 99)
     unlabelled = read_all(builder, "unlabelled")
     assert not any(e["has_mask"] for e in unlabelled.values())
@@ -61,9 +67,12 @@ def test_the_pseudo_labels_are_a_configuration_of_their_own(published, tmp_path)
     builder = check_builder(
         make("pseudo"), tmp_path, expected, manual_dir=published, classes=range(3)
     )
-    example = read_all(builder, "train")["coronacases_001", 12]
-    assert example["has_mask"]
-    np.testing.assert_array_equal(example["mask"][..., 0], SOFT >= 128)
+    examples = read_all(builder, "train")
+    assert all(example["has_mask"] for example in examples.values())
+    of_radiopaedia = examples["radiopaedia_10_85902_1", 4]["mask"][..., 0]
+    np.testing.assert_array_equal(of_radiopaedia, (SOFT >= 128).T)
+    of_coronacases = examples["coronacases_001", 12]["mask"][..., 0]
+    np.testing.assert_array_equal(of_coronacases, np.rot90(SOFT >= 128))
 
 
 def test_the_five_to_validate_on_are_always_the_same():
@@ -101,7 +110,7 @@ def test_a_disagreement_is_logged_with_its_size(source, tmp_path, caplog):
     shorter = (CODES > 1).astype(np.uint8) * 255
     save(source / semiseg.TEST / "GT/99.png", shorter)
     example = read_all(build(make(), tmp_path / "data", source), "test")["slice_99", 0]
-    np.testing.assert_array_equal(example["mask"][..., 0], np.where(CODES > 1, CODES, 0))
+    np.testing.assert_array_equal(example["mask"][..., 0], np.where(CODES > 1, CODES, 0).T)
     assert "99.png disagree on 10 pixels; the former decides" in caplog.text
 
 
@@ -264,3 +273,27 @@ def test_the_published_files_agree_with_what_the_readme_says(tmp_path, caplog):
     assert {int(v) for mask in masks for v in np.unique(mask)} == {0, 1, 2}
     assert "disagree" not in caplog.text
     assert "were published" not in caplog.text
+    volumes = [dataclasses.replace(c, source=c.source[::20]) for c in cases["unlabelled"]]
+    means = [
+        mean_slice(builder, group)
+        for group in (
+            cases["test"],
+            [c for c in volumes if c.case_id.startswith("coronacases")],
+            [c for c in volumes if c.case_id.startswith("radiopaedia")],
+        )
+    ]
+    for one, other in itertools.combinations(means, 2):
+        turned = [other[::-1], other[:, ::-1], other[::-1, ::-1], np.rot90(other), other.T]
+        assert correlation(one, other) > 0.05 + max(correlation(one, t) for t in turned)
+
+
+def mean_slice(builder, cases):
+    """The mean of the slices of some cases, (64, 64)."""
+    examples = itertools.chain.from_iterable(map(builder.read_case, cases))
+    return np.mean([prepare_image(true_values(e)[..., 0], "grey8", SMALL) for e in examples], 0)[
+        ..., 0
+    ]
+
+
+def correlation(one, other):
+    return np.corrcoef(one.ravel(), other.ravel())[0, 1]

@@ -45,10 +45,14 @@ class CovidSemiSegConfig(tfds.core.BuilderConfig):
 
 @dataclasses.dataclass(frozen=True)
 class _Slice:
-    """One slice's files: the binary mask and its classes, or a soft pseudo label, or neither."""
+    """One slice's files: the binary mask and its classes, or a soft pseudo label, or neither.
+
+    With `from_back`, its columns run from back to front.
+    """
 
     slice_index: int
     image: Path
+    from_back: bool = False
     mask: Path | None = None
     classes: Path | None = None
     pseudo: Path | None = None
@@ -57,8 +61,11 @@ class _Slice:
 class Builder(CtSliceBuilder):
     """Reads COVID-SemiSeg in the layout of its authors."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "Initial release."}
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {
+        "2.0.0": "Slices stand upright; they are published lying on their side.",
+        "1.0.0": "Initial release.",
+    }
     BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [
         CovidSemiSegConfig(
             name="default", version=VERSION, description="expert labels, and 1,600 slices without"
@@ -103,13 +110,14 @@ class Builder(CtSliceBuilder):
         """Yields the slices of a case."""
         for piece in case.source:
             image = images.read_grey(piece.image)
+            mask = _read_mask(piece, image)
             yield schema.make_example(
-                image,
+                upright(image, from_back=piece.from_back),
                 intensity="grey8",
                 case_id=case.case_id,
                 patient_id=case.patient_id,
                 slice_index=piece.slice_index,
-                mask=_read_mask(piece, image),
+                mask=None if mask is None else upright(mask, from_back=piece.from_back),
             )
 
     def _root(self, folder: Path) -> Path:
@@ -167,7 +175,8 @@ class Builder(CtSliceBuilder):
             if not name.case_known:
                 logging.warning("covid_semiseg: %s: the name does not tell the patient", path)
             patients[name.case_id] = name.patient_id
-            piece = _Slice(name.slice_index, path, pseudo=labels.get(stem))
+            from_back = name.case_id.startswith("coronacases")
+            piece = _Slice(name.slice_index, path, from_back, pseudo=labels.get(stem))
             grouped.setdefault(name.case_id, []).append(piece)
         return [
             Case(case_id, patients[case_id], tuple(sorted(group, key=lambda s: s.slice_index)))
@@ -195,6 +204,16 @@ def volume_name(stem: str) -> slice_files.SliceName:
     if (found := _SLICE_OF_VOLUME.fullmatch(stem)) and (case := covid_ct_seg.case_name(found[1])):
         return slice_files.SliceName(case, covid_ct_seg.patient_id(case), int(found[2]))
     return slice_files.SliceName(stem, schema.UNKNOWN_PATIENT, 0, case_known=False)
+
+
+def upright(stored: np.ndarray, *, from_back: bool) -> np.ndarray:
+    """Returns a published picture (H, W) as it is seen from the feet: front above, right on the left.
+
+    The rows of the published pictures run from the patient's right to the left, the columns from
+    front to back, or from back to front in those made of the coronacases.
+    """
+    turned = stored.T
+    return turned[::-1] if from_back else turned
 
 
 def merge_classes(infected: np.ndarray, classes: np.ndarray) -> np.ndarray:
