@@ -207,7 +207,7 @@ def volume_name(stem: str) -> slice_files.SliceName:
 
 
 def upright(stored: np.ndarray, *, from_back: bool) -> np.ndarray:
-    """Returns a published picture (H, W) as it is seen from the feet: front above, right on the left.
+    """Returns a published picture (H, W) in the radiological view, with the front above.
 
     The rows of the published pictures run from the patient's right to the left, the columns from
     front to back, or from back to front in those made of the coronacases.
