@@ -14,6 +14,7 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from cosup_jax import compilation
 from cosup_jax import config as configuration
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, see configs/.")
@@ -67,6 +68,7 @@ def main(argv: Sequence[str]) -> None:
         sys.exit(f"train.py: unexpected argument {argv[1]!r}; settings are --config.name=value")
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
+    compilation.use_cache()
     # Imported here so that a mistyped command line is answered at once.
     from cosup_jax.training import loop, semi, setup
 

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 
 from absl import logging
 
+from cosup_jax import compilation
+
 # In the order in which they are listed.
 COMMANDS: dict[str, str] = {
     "predict": "marks the infection in scans: NIfTI, DICOM or slices",
@@ -22,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "figures": "draws the figures of the paper for runs",
     "experiment": "runs a table of the papers again, beside their values",
     "export_weights": "writes the weights of a run as one file",
+    "export": "writes the network of a run as one StableHLO program",
 }
 _OVERRIDE = "--config."
 
@@ -43,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     name = parser.parse_args(given[:1]).command
+    compilation.use_cache()
     command = importlib.import_module(f"cosup_jax.commands.{name}")
     parser = argparse.ArgumentParser(
         prog=f"python -m cosup_jax {name}",

@@ -10,6 +10,8 @@ from pathlib import Path
 os.environ["JAX_PLATFORMS"] = "cpu"
 # On networks as small as here nearly all the time is compilation: XLA shall not try hard.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+# Not in the user's own cache.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.abspath(".jax_cache")
 
 import jax
 import pytest
@@ -31,7 +33,6 @@ if knows("xla_cpu_use_fusion_emitters"):
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_compilation_cache_dir", os.path.abspath(".jax_cache"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 

@@ -42,6 +42,7 @@ DISTRIBUTIONS = {
 }
 # Declared although nothing here imports them, each with its reason.
 NOT_IMPORTED = {
+    "flatbuffers": "jax.export imports it and does not declare it",
     "importlib-resources": "tensorflow-datasets imports it and does not declare it",
 }
 # Of one version, because it is what speeds are compared with.

@@ -1,0 +1,60 @@
+"""A trained network as one portable program, for servers that have JAX and nothing of this package.
+
+The program is StableHLO with the weights inside, as `jax.export` serialises it; JAX promises to
+read such files for six months. To use one, with `pip install jax flatbuffers`:
+
+    import pathlib
+    import jax
+    program = jax.export.deserialize(pathlib.Path("model.stablehlo").read_bytes())
+    probability = jax.jit(program.call)(slices)  # (B, H, W, 1) float32 → (B, H, W) float32
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import export
+
+from cosup_jax.models.output import SegOutput
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+DEFAULT_PLATFORMS = PLATFORMS[:2]
+
+
+def serialise(
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    size: tuple[int, int],
+    platforms: Sequence[str] = DEFAULT_PLATFORMS,
+) -> bytes:
+    """Returns the program from prepared slices to the probability of infection.
+
+    Args:
+      model: a network of `cosup_jax.models`.
+      variables: `{"params": …, "batch_stats": …}`, which become constants of the program.
+      size: (H, W) of the slices.
+      platforms: where the program can run, some of `PLATFORMS`.
+
+    Returns:
+      A function of (B, H, W, 1) float32 slices, prepared as the network was trained
+      (`cosup_jax.data.preprocess`), to (B, H, W) float32 probabilities σ(S_p), as
+      `jax.export.deserialize` reads it. B is free, H and W are not.
+
+    Raises:
+      ValueError: an unknown platform, or none.
+    """
+    unknown = sorted(set(platforms) - set(PLATFORMS))
+    if unknown or not platforms:
+        raise ValueError(
+            f"platforms {', '.join(unknown) or '(none)'}: expected some of {', '.join(PLATFORMS)}"
+        )
+
+    def probability(image: jax.Array) -> jax.Array:
+        output: SegOutput = model.apply(variables, image, train=False)  # type: ignore[assignment]
+        return jax.nn.sigmoid(output.logits)[..., 0]
+
+    batch = export.symbolic_shape(f"b, {size[0]}, {size[1]}, 1")
+    exported = export.export(jax.jit(probability), platforms=list(platforms))
+    return bytes(exported(jax.ShapeDtypeStruct(batch, jnp.float32)).serialize())

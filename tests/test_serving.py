@@ -1,0 +1,79 @@
+"""The network of a run as one program: its answers, what runs it, what is refused."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cosup_jax import cli, inference, serving
+from cosup_jax.training import runs
+
+# What a server runs, with everything but JAX forbidden.
+SERVER = """
+import pathlib, sys
+for name in ("cosup_jax", "flax", "optax", "orbax", "tensorflow_datasets", "grain"):
+    sys.modules[name] = None
+import jax
+import numpy as np
+folder = pathlib.Path(sys.argv[1])
+program = jax.export.deserialize((folder / "model.stablehlo").read_bytes())
+run = jax.jit(program.call)
+for batch in (1, 3):
+    slices = np.load(folder / "slices.npy")[:batch]
+    np.save(folder / f"probability{batch}.npy", run(slices))
+print(",".join(program.platforms))
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    out = folder / "model.stablehlo"
+    assert cli.main(["export", f"--workdir={tiny_run}", f"--out={out}"]) == 0
+    return folder
+
+
+def test_a_server_without_this_package_gets_the_same_probabilities(exported, tiny_run):
+    slices = np.random.default_rng(0).standard_normal((3, 32, 32, 1)).astype(np.float32)
+    np.save(exported / "slices.npy", slices)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", SERVER, exported],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+        cwd=exported,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "cpu,cuda"
+    run = runs.open_run(tiny_run)
+    wanted = inference.Predictor(run.model, run.variables)(slices)
+    assert wanted.std() > 0.01
+    for batch in (1, 3):
+        found = np.load(exported / f"probability{batch}.npy")
+        np.testing.assert_allclose(found, wanted[:batch], atol=1e-5)
+
+
+def test_how_slices_are_prepared_stands_beside_it(exported, tiny_run):
+    description = json.loads((exported / "model.json").read_text())
+    run = runs.open_run(tiny_run)
+    assert description["preprocessing"]["size"] == list(run.preprocessing.size)
+    assert description["preprocessing"]["window"] == list(run.preprocessing.window)
+    assert description["epoch"] == run.epoch
+    assert description["platforms"] == ["cpu", "cuda"]
+
+
+@pytest.mark.parametrize(("platforms", "named"), [(["cpu", "abacus"], "abacus"), ([], "none")])
+def test_an_unknown_platform_is_named(tiny_run, platforms, named):
+    run = runs.open_run(tiny_run)
+    with pytest.raises(ValueError, match=f"{named}.*expected some of cpu, cuda"):
+        serving.serialise(run.model, run.variables, (32, 32), platforms)
+
+
+def test_another_ending_is_refused_before_anything_is_read(tmp_path, capsys):
+    out = tmp_path / "model.bin"
+    assert cli.main(["export", f"--workdir={tmp_path}", f"--out={out}"]) == 1
+    assert ".stablehlo" in capsys.readouterr().err
+    assert not out.exists()
