@@ -5,13 +5,14 @@ last with fewer pixels. A mask is always kept as it is.
 """
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 # The 256 values a voxel can have in the page: finest where lesions and soft tissue are.
 HU_LEVELS = np.concatenate(
@@ -125,15 +126,18 @@ def _pack(
     volumes: list[Coded],
     size: tuple[int, int],
     quality: int | None,
-    indices: Iterable[int],
+    indices: Sequence[int],
 ) -> list[Stack]:
     def picture(job: tuple[Coded, int]) -> bytes:
         volume, index = job
         return volume.picture(index, size, quality)
 
+    jobs = [(volume, index) for volume in volumes for index in indices]
+    made = pool.map(picture, jobs)
+    pictures = tuple(tqdm(made, "page", len(jobs), unit="picture", delay=2.0, leave=False))
+    count = len(indices)
     return [
-        Stack(size, quality, tuple(pool.map(picture, ((volume, i) for i in indices))))
-        for volume in volumes
+        Stack(size, quality, pictures[i * count : (i + 1) * count]) for i in range(len(volumes))
     ]
 
 
