@@ -79,11 +79,13 @@ class Protocol:
         else:
             counts = _only(metrics.confusion(found > THRESHOLD, true))
         curve = metrics.e_phi(levels)
+        # In grey levels |p − g| is the share of thresholds 1..255 at which the pixel is wrong.
+        wrong = (levels.fp + levels.fn)[1:].mean() / truth.size
         soft = {
             "s_alpha": float(metrics.s_alpha(grey, true)[0]),
             "e_phi_mean": float(curve.mean()),
             "e_phi_max": float(curve.max()),
-            "mae": float(metrics.mae(found, true)[0]),
+            "mae": float(wrong if self.stretched else metrics.mae(found, true)[0]),
             "mae_binary": float((counts.fp + counts.fn) / truth.size),
         }
         return ScoredSlice(counts, levels, soft)

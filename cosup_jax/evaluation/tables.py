@@ -53,6 +53,9 @@ class Scores:
     def _case(self, members: list[int]) -> Row:
         rows = [self.slices[i] for i in members]
         place = {name: rows[0][name] for name in ("case_id", "patient_id")}
+        if len(rows) == 1:  # nothing to take together, as where each slice is a case
+            of_one = {name: rows[0][name] for name in (*Counts._fields, *self.protocol.measures)}
+            return {**place, "slices": 1, **of_one}
         counts, ratios = self._together(members)
         means = {m: float(np.mean([r[m] for r in rows])) for m in self.protocol.measures}
         return {**place, "slices": len(rows), **counts._asdict(), **means, **ratios}
