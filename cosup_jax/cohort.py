@@ -136,9 +136,15 @@ def _process_one(
         hidden = source.kind == "dicom" and not settings.identify
         logging.debug("%s: %r", source.path, error)
         shutil.rmtree(unfinished, ignore_errors=True)
-        text = str(error) or type(error).__name__
-        row |= {"status": FAILED, "reason": text.replace(str(source.path), "") if hidden else text}
+        row |= {"status": FAILED, "reason": _reason(error, hidden)}
     return row
+
+
+def _reason(error: Exception, hidden: bool) -> str:
+    """Returns what went wrong, without the names of files where these are to be hidden."""
+    if hidden and isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return str(error) or type(error).__name__
 
 
 def _pseudonym(text: str) -> str:
@@ -245,10 +251,17 @@ def _stack(slices: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes the rows as CSV with the columns `COLUMNS`; the file is replaced as a whole."""
+    """Writes the rows as CSV with the columns `COLUMNS`; the file is replaced as a whole.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
     unfinished = path.with_suffix(".unfinished")
     with unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
     unfinished.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value[:1] in (*"=+-@\t\r",) else value

@@ -17,6 +17,7 @@ import pydicom
 from pydicom import uid
 from pydicom.filereader import read_dataset
 from pydicom.pixels import get_decoder
+from pydicom.valuerep import DSfloat
 
 from cosup_jax.data import codestreams, dicom_files, series_geometry
 from cosup_jax.data.dicom_files import Part
@@ -37,6 +38,16 @@ _FAMILIES = {
 }
 _INT16 = np.iinfo(np.int16)
 _LOCALIZER = "LOCALIZER"
+# Without these an image has no size, or nothing can refer to it.
+_NEEDED = (
+    *("Rows", "Columns", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"),
+    "FrameOfReferenceUID",
+)
+# These the standard wants to be there, if only empty; programs that hide names often drop them.
+_MAY_BE_EMPTY = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
+    *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "SliceThickness"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +90,9 @@ def read_series(files: Sequence[Path], series: int | None = None) -> Series:
     if lossy:
         notes.append(f"{lossy} of {len(chosen)} images are compressed with loss")
     headers = tuple(header for _, header in chosen)
+    for header in headers:
+        if not header.SliceThickness:
+            header.SliceThickness = DSfloat(lie.distance, auto_format=True)
     return Series(lie.grid, stored, lie.spacing, headers, tuple(notes))
 
 
@@ -132,6 +146,12 @@ def _header(data: bytes) -> tuple[str, pydicom.Dataset | None]:
         return _kind(header.get("SOPClassUID")), None
     if _LOCALIZER in header.get("ImageType", ()):
         return "localizer", None
+    missing = [name for name in _NEEDED if not header.get(name)]
+    if missing:
+        raise VolumeError(f"a CT image without {', '.join(missing)}")
+    for name in _MAY_BE_EMPTY:
+        if name not in header:
+            setattr(header, name, None)
     return "", header
 
 
@@ -220,10 +240,15 @@ def _check(image: pydicom.Dataset, rows: int, columns: int) -> None:
 
 def _hounsfield(image: pydicom.Dataset) -> np.ndarray:
     """Returns (rows, columns) int16; fractions of a HU are rounded."""
-    slope, intercept = float(image.get("RescaleSlope", 1)), float(image.get("RescaleIntercept", 0))
+    slope, intercept = _number(image, "RescaleSlope", 1), _number(image, "RescaleIntercept", 0)
     if not (math.isfinite(slope) and math.isfinite(intercept)) or slope == 0:
         raise VolumeError(f"rescale slope {slope} and intercept {intercept}; expected numbers")
     values = np.rint(image.pixel_array * slope + intercept)
     if values.min() < _INT16.min or values.max() > _INT16.max:
         raise VolumeError(f"values from {values.min():g} to {values.max():g}; no CT has such HU")
     return values.astype(np.int16)
+
+
+def _number(image: pydicom.Dataset, attribute: str, default: float) -> float:
+    value = image.get(attribute)
+    return default if value is None else float(value)

@@ -25,12 +25,14 @@ class Arrangement(NamedTuple):
       order: their indices, along the normal of their planes.
       grid: of (columns, rows, slices).
       spacing: (z, y, x) of the axial view in mm, distances between planes being perpendicular.
+      distance: between neighbouring planes in mm.
       notes: on tilt or a guessed thickness.
     """
 
     order: list[int]
     grid: Grid
     spacing: tuple[float, float, float]
+    distance: float
     notes: list[str]
 
 
@@ -71,7 +73,8 @@ def sort(headers: Sequence[Any]) -> Arrangement:
     shape = (int(headers[0].Columns), int(headers[0].Rows), len(headers))
     upright = affine.copy()
     upright[:3, 2] = _LPS_TO_RAS @ normal * distance
-    return Arrangement(order.tolist(), Grid(shape, affine), Grid(shape, upright).spacing, notes)
+    spacing = Grid(shape, upright).spacing
+    return Arrangement(order.tolist(), Grid(shape, affine), spacing, distance, notes)
 
 
 def _numbers(header: Any, attribute: str, count: int) -> np.ndarray:

@@ -207,6 +207,26 @@ def test_results_are_segmentations_of_the_same_images(tmp_path, order):
     assert mask.SeriesInstanceUID != images[0].SeriesInstanceUID
 
 
+@pytest.mark.parametrize("how", ["dropped", "empty"])
+def test_images_whose_patient_was_hidden_can_be_segmented(tmp_path, how):
+    images = make_images(HU)
+    for image in images:
+        for name in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate"):
+            setattr(image, name, None)
+        for name in ("StudyTime", "StudyID", "AccessionNumber", "SliceThickness", "RescaleType"):
+            setattr(image, name, None)
+        if how == "dropped":
+            for element in [e for e in image if not e.value and e.keyword != "PixelData"]:
+                del image[element.tag]
+    series = dicom.read_series(save(tmp_path / "in", images))
+    np.testing.assert_array_equal(axial(series), HU)
+    dicom_seg.write(tmp_path / "mask.dcm", (HU > 0).astype(np.uint8), series, "mask")
+    seg = hd.seg.segread(tmp_path / "mask.dcm")
+    assert not seg.PatientID
+    found = seg.get_pixels_by_source_instance([image.SOPInstanceUID for image in images])
+    np.testing.assert_array_equal(found[..., 0], HU > 0)
+
+
 def test_an_empty_mask_can_be_written(tmp_path):
     series = dicom.read_series(save(tmp_path / "in", make_images(HU)))
     dicom_seg.write(tmp_path / "mask.dcm", np.zeros(HU.shape, np.uint8), series, "mask")

@@ -89,7 +89,11 @@ def test_series_that_are_not_one_whole_volume(tmp_path, name):
 
 CLAIMS = {
     "absurd size": ({"Rows": 65_000, "Columns": 65_000}, "claims 65000 × 65000 pixels"),
-    "no pixels": ({"Rows": 0}, "claims 6 × 0 pixels"),
+    "no pixels": ({"Rows": 0}, "a CT image without Rows"),
+    "no name to refer to": (
+        {"SOPInstanceUID": "", "FrameOfReferenceUID": ""},
+        "a CT image without SOPInstanceUID, FrameOfReferenceUID",
+    ),
     "more than is there": ({"Rows": 4000, "Columns": 4000}, "truncated: 96 bytes of pixels"),
     "colour": ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "expected 1, MONO"),
     "inverted": ({"PhotometricInterpretation": "MONOCHROME1"}, "expected 1, MONOCHROME2, 1"),

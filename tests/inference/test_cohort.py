@@ -206,6 +206,13 @@ def test_a_hostile_name_stays_a_name(tmp_path, bright):
     assert "<script>alert" not in page
 
 
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1"])
+def test_no_cell_of_the_table_is_a_formula(tmp_path, text):
+    cohort.write_table(tmp_path / "cohort.csv", [{"scan": text, "lesion_ml": -1.0}])
+    (row,) = table(tmp_path)
+    assert (row["scan"], row["lesion_ml"]) == (f"'{text}", "-1.0")
+
+
 def test_the_same_phantom_in_every_format_has_the_same_mask(tmp_path, bright):
     """HU whose window is a whole grey value, so that slices of 8 bits lose nothing."""
     patient = phantom.draw_volume(1, size=48, slices=6, infected=True)
