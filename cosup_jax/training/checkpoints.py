@@ -146,8 +146,7 @@ def read_best(workdir: Path) -> tuple[dict[str, Any], int]:
     folder = workdir / FOLDER
     if not folder.is_dir():
         raise CheckpointError(f"no checkpoints in {folder}; give the folder of a finished run")
-    options = ocp.CheckpointManagerOptions(best_fn=lambda metrics: metrics["dice"], read_only=True)
-    with _quiet(), ocp.CheckpointManager(folder.resolve(), options=options) as manager:
+    with _quiet(), _open_to_read(folder) as manager:
         epoch = manager.best_step()
         if epoch is None:
             raise CheckpointError(f"{folder} holds no complete checkpoint")
@@ -155,6 +154,11 @@ def read_best(workdir: Path) -> tuple[dict[str, Any], int]:
     saved = found.state["train"]
     weights = saved.get("average") or {name: saved[name] for name in ("params", "batch_stats")}
     return jax.tree.map(np.asarray, weights), epoch
+
+
+def _open_to_read(folder: Path) -> ocp.CheckpointManager:
+    options = ocp.CheckpointManagerOptions(best_fn=lambda metrics: metrics["dice"], read_only=True)
+    return ocp.CheckpointManager(folder.resolve(), options=options)
 
 
 @contextlib.contextmanager
