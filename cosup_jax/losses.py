@@ -128,7 +128,7 @@ def edge_loss(
       ValueError: as many ζ_i as stages are needed.
     """
     each = [dice_loss(logits, edge, **options) for logits in edge_logits]
-    return _weighted_sum("zeta", zeta, each)
+    return weighted_sum("zeta", zeta, each)
 
 
 def semantic_loss(
@@ -152,10 +152,20 @@ def semantic_loss(
       ValueError: as many ω_i as stages are needed.
     """
     each = [dice_loss(logits, mask, **options) for logits in mask_logits]
-    return _weighted_sum("omega", omega, each)
+    return weighted_sum("omega", omega, each)
 
 
-def _weighted_sum(letter: str, factors: Weights, losses: list[jax.Array]) -> jax.Array:
+def weighted_sum(letter: str, factors: Weights, losses: list[jax.Array]) -> jax.Array:
+    """Adds up the losses of some heads, each with its factor.
+
+    Args:
+      letter: what to call the factors in a message.
+      factors: one number for all heads or one for each.
+      losses: scalars; none gives 0.
+
+    Raises:
+      ValueError: as many factors as heads are needed.
+    """
     shared = np.ndim(factors) == 0
     each = [factors] * len(losses) if shared else list(factors)  # type: ignore[arg-type]
     if len(each) != len(losses):
@@ -224,8 +234,10 @@ def build(name: str, **options: Any) -> Callable:
     """Returns a loss by name, with its options set.
 
     Args:
-      name: `joint` or `infnet`.
-      **options: arguments of `joint_loss` or `losses_infnet.infnet_loss`.
+      name: `joint` or `infnet`, or for several classes `multiclass_joint`, `cross_entropy` or
+        `one_hot`.
+      **options: arguments of `joint_loss`, `losses_infnet.infnet_loss`, or of the function in
+        `losses_multiclass`.
 
     Returns:
       A function of a `SegOutput`, mask and edge that returns the loss and its parts.
@@ -238,9 +250,16 @@ def build(name: str, **options: Any) -> Callable:
       Traceback (most recent call last):
       ValueError: loss 'infnet' has no option 'theta'; it has weighted_bce
     """
-    if name not in _LOSSES:
-        raise ValueError(f"there is no loss {name!r}; the losses are {', '.join(_LOSSES)}")
-    function, known = _LOSSES[name]
+    from cosup_jax import losses_multiclass as multiclass  # which is built of the losses here
+
+    known_losses = _LOSSES | {
+        "multiclass_joint": (multiclass.multiclass_joint_loss, _LOSSES["joint"][1]),
+        "cross_entropy": (multiclass.cross_entropy_loss, ("summed",)),
+        "one_hot": (multiclass.one_hot_loss, ()),
+    }
+    if name not in known_losses:
+        raise ValueError(f"there is no loss {name!r}; the losses are {', '.join(known_losses)}")
+    function, known = known_losses[name]
     for option in options:
         if option not in known:
             near = difflib.get_close_matches(option, known, 1)

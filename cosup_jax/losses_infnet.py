@@ -90,7 +90,7 @@ def structure_loss(
     iou = 1 - (overlap + 1) / (union + 1)
     gamma = alpha if weighted_bce else jnp.ones_like(alpha)
     bce = _slice_sum(gamma * optax.sigmoid_binary_cross_entropy(z, g)) / _slice_sum(gamma)
-    return _mean(iou + bce, weights, axis_name)
+    return mean_over_slices(iou + bce, weights, axis_name)
 
 
 def edge_bce(
@@ -118,7 +118,7 @@ def edge_bce(
         bce = optax.sigmoid_binary_cross_entropy(
             logits.astype(jnp.float32), edge.astype(jnp.float32)
         )
-        total += _mean(jnp.mean(bce, axis=(1, 2, 3)), **options)
+        total += mean_over_slices(jnp.mean(bce, axis=(1, 2, 3)), **options)
     return total
 
 
@@ -176,9 +176,10 @@ def _slice_sum(x: jax.Array) -> jax.Array:
     return jnp.sum(x, axis=(1, 2, 3))
 
 
-def _mean(
+def mean_over_slices(
     per_slice: jax.Array, weights: jax.Array | None = None, axis_name: str | None = None
 ) -> jax.Array:
+    """Returns the mean of (B,) losses; arguments as `structure_loss`. 0 if all are padding."""
     w = jnp.ones_like(per_slice) if weights is None else weights.astype(jnp.float32)
     sums = (w @ per_slice, jnp.sum(w))
     total, count = sums if axis_name is None else jax.lax.psum(sums, axis_name)

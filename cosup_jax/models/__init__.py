@@ -9,6 +9,7 @@ import flax.linen as nn
 from cosup_jax.models.cosup import CoSupNet, confidence_maps
 from cosup_jax.models.infnet import InfNet
 from cosup_jax.models.initialise import initialise
+from cosup_jax.models.multiclass import FCN8s, MultiClassUNet
 from cosup_jax.models.output import SegOutput
 from cosup_jax.models.zoo import AttentionUNet, UNet, UNetPP
 
@@ -17,7 +18,9 @@ __all__ = ["CoSupNet", "SegOutput", "available", "build", "confidence_maps", "in
 _NETWORKS: dict[str, type[nn.Module]] = {
     "attention_unet": AttentionUNet,
     "cosup": CoSupNet,
+    "fcn8s": FCN8s,
     "infnet": InfNet,
+    "multiclass_unet": MultiClassUNet,
     "unet": UNet,
     "unetpp": UNetPP,
 }

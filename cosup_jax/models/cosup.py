@@ -34,6 +34,8 @@ class CoSupNet(nn.Module):
         is the bridge.
       decoder_mask_levels: decoder maps X_i supervised by the mask (ASSM*).
       fusion: `attention` (AFM), `sum`, `concat`, or `none` for a 1×1 convolution of X1.
+      classes: logits of a pixel: 1 for infection or not, as in the paper; more for that many
+        classes, background first, in S_p and in the heads supervised by the mask.
       dtype: type of the computation; parameters, batch statistics and logits stay float32.
       axis_name: device axis over which batch statistics are averaged in training, or None.
 
@@ -48,6 +50,7 @@ class CoSupNet(nn.Module):
     decoder_edge_levels: tuple[int, ...] = ()
     decoder_mask_levels: tuple[int, ...] = ()
     fusion: str = "attention"
+    classes: int = 1
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -55,6 +58,8 @@ class CoSupNet(nn.Module):
         """Refuses settings that describe no network."""
         if self.width < 1:
             raise ValueError(f"width is {self.width}, expected at least 1")
+        if self.classes < 1:
+            raise ValueError(f"classes is {self.classes}, expected at least 1")
         object.__setattr__(self, "blocks", tuple(self.blocks))
         if len(self.blocks) != 4 or min(self.blocks) < 1:
             raise ValueError(f"blocks is {self.blocks}, expected four numbers of at least 1")
@@ -95,26 +100,28 @@ class CoSupNet(nn.Module):
         bridge = Bridge(8 * self.width, policy, name="bridge")(s[-1], train)
         x_maps = Decoder(self.width, policy, name="decoder")(bridge, s, train)
 
-        def heads(levels: tuple[int, ...], prefix: str, name: str) -> tuple[jax.Array, ...]:
+        def heads(
+            levels: tuple[int, ...], prefix: str, name: str, classes: int = 1
+        ) -> tuple[jax.Array, ...]:
             maps = s if prefix == "stage" else x_maps
-            return SupervisionHeads(levels, prefix, name=name)(maps, size)
+            return SupervisionHeads(levels, prefix, classes, name=name)(maps, size)
 
         return SegOutput(
             logits=self._fuse(x_maps, size),
             edge_logits=heads(self.edge_levels, "stage", "esm")
             + heads(self.decoder_edge_levels, "level", "esm_decoder"),
-            mask_logits=heads(self.mask_levels, "stage", "assm")
-            + heads(self.decoder_mask_levels, "level", "assm_decoder"),
+            mask_logits=heads(self.mask_levels, "stage", "assm", self.classes)
+            + heads(self.decoder_mask_levels, "level", "assm_decoder", self.classes),
         )
 
     def _fuse(self, maps: tuple[jax.Array, ...], size: tuple[int, int]) -> jax.Array:
         if self.fusion == "attention":
-            return AttentionFusion(self.width, name="afm")(maps, size)
+            return AttentionFusion(self.width, self.classes, name="afm")(maps, size)
         if self.fusion == "sum":
-            return SumFusion(self.width, name="sum_fusion")(maps, size)
+            return SumFusion(self.width, self.classes, name="sum_fusion")(maps, size)
         if self.fusion == "concat":
-            return ConcatFusion(self.width, name="concat_fusion")(maps, size)
-        return TopProjection(name="top")(maps, size)
+            return ConcatFusion(self.width, self.classes, name="concat_fusion")(maps, size)
+        return TopProjection(self.classes, name="top")(maps, size)
 
 
 def _stage_names(encoder: tuple[int, ...], decoder: tuple[int, ...]) -> tuple[str, ...]:

@@ -40,12 +40,12 @@ class AttentionBlock(nn.Module):
 
         Args:
           x: X_i, (B, h, w, C).
-          w: (width, 1), the projection common to all levels.
+          w: (width, classes), the projection common to all levels.
           size: height and width of the image.
 
         Returns:
-          P_i and v_i, both (B, *size, 1) float32. Y_i = P_i · X_i^u of Eq. 4 appears after the
-          projection: Y_i · w = P_i · v_i.
+          P_i, (B, *size, 1), and v_i, (B, *size, classes), both float32. Y_i = P_i · X_i^u of Eq. 4
+          appears after the projection: Y_i · w = P_i · v_i.
         """
         a_kernel, a_bias = ConvWeights(x.shape[-1], self.width, name="project")()
         k_kernel, k_bias = ConvWeights(self.width, 1, kernel=3, name="gate")()
@@ -53,8 +53,8 @@ class AttentionBlock(nn.Module):
         readers = jnp.concatenate([w, taps], axis=1)
         both = pointwise(x, a_kernel[0, 0] @ readers, a_bias @ readers)
         both = resize(both, size)
-        v = both[..., :1]
-        gate = sum_shifted(both[..., 1:]) + k_bias[None, None, None]
+        v = both[..., :-9]
+        gate = sum_shifted(both[..., -9:]) + k_bias[None, None, None]
         return nn.sigmoid(gate), v
 
 
@@ -87,14 +87,16 @@ class AttentionFusion(nn.Module):
 
     Attributes:
       width: common channel number of the levels.
+      classes: logits of a pixel.
     """
 
     width: int
+    classes: int = 1
 
     @nn.compact
     def __call__(self, maps: Maps, size: tuple[int, int]) -> jax.Array:
-        """Maps X1..X5, (B, h_i, w_i, C_i), to (B, *size, 1) float32 logits."""
-        kernel, b = ConvWeights(self.width, 1, name="predict")()
+        """Maps X1..X5, (B, h_i, w_i, C_i), to (B, *size, classes) float32 logits."""
+        kernel, b = ConvWeights(self.width, self.classes, name="predict")()
         w = kernel[0, 0]
         p, v = zip(
             *(
@@ -119,14 +121,16 @@ class SumFusion(nn.Module):
 
     Attributes:
       width: common channel number of the levels.
+      classes: logits of a pixel.
     """
 
     width: int
+    classes: int = 1
 
     @nn.compact
     def __call__(self, maps: Maps, size: tuple[int, int]) -> jax.Array:
-        """Maps X1..X5, (B, h_i, w_i, C_i), to (B, *size, 1) float32 logits."""
-        kernel, b = ConvWeights(self.width, 1, name="predict")()
+        """Maps X1..X5, (B, h_i, w_i, C_i), to (B, *size, classes) float32 logits."""
+        kernel, b = ConvWeights(self.width, self.classes, name="predict")()
         return _projected(maps, [kernel[0, 0]] * len(maps), size) + b[None, None, None]
 
 
@@ -135,29 +139,37 @@ class ConcatFusion(nn.Module):
 
     Attributes:
       width: common channel number of the levels.
+      classes: logits of a pixel.
     """
 
     width: int
+    classes: int = 1
 
     @nn.compact
     def __call__(self, maps: Maps, size: tuple[int, int]) -> jax.Array:
-        """Maps X1..X5, (B, h_i, w_i, C_i), to (B, *size, 1) float32 logits."""
-        kernel, b = ConvWeights(self.width * len(maps), 1, name="predict")()
+        """Maps X1..X5, (B, h_i, w_i, C_i), to (B, *size, classes) float32 logits."""
+        kernel, b = ConvWeights(self.width * len(maps), self.classes, name="predict")()
         return _projected(maps, jnp.split(kernel[0, 0], len(maps)), size) + b[None, None, None]
 
 
 class TopProjection(nn.Module):
-    """No fusion, the baseline: a 1×1 convolution of X_1."""
+    """No fusion, the baseline: a 1×1 convolution of X_1.
+
+    Attributes:
+      classes: logits of a pixel.
+    """
+
+    classes: int = 1
 
     @nn.compact
     def __call__(self, maps: Maps, size: tuple[int, int]) -> jax.Array:
-        """Maps X1, the first of the maps, to (B, *size, 1) float32 logits."""
-        kernel, bias = ConvWeights(maps[0].shape[-1], 1, name="predict")()
+        """Maps X1, the first of the maps, to (B, *size, classes) float32 logits."""
+        kernel, bias = ConvWeights(maps[0].shape[-1], self.classes, name="predict")()
         return resize(pointwise(maps[0], kernel[0, 0], bias), size)
 
 
 def _projected(maps: Maps, w: list[jax.Array], size: tuple[int, int]) -> jax.Array:
-    """Returns Σ_i X_i^u · w_i with X_i^u = resize(X_i A_i + a_i), never wider than one channel."""
+    """Returns Σ_i X_i^u · w_i with X_i^u = resize(X_i A_i + a_i), never wider than the logits."""
     total = jnp.zeros((), jnp.float32)
     for i, (x, w_i) in enumerate(zip(maps, w, strict=True), 1):
         kernel, bias = ConvWeights(x.shape[-1], w_i.shape[0], name=f"level{i}")()

@@ -20,7 +20,9 @@ def initialise(model: nn.Module, image_shape: tuple[int, ...], seed: int) -> dic
     """Initialises a network without running or compiling it.
 
     Kernels are drawn as the modules' own `layers.kernel_init` does: normal, not truncated, with
-    variance 2 / fan_in, fan_in being the product of all axes of the kernel but the last. `scale`
+    variance 2 / fan_in, fan_in being the product of all axes of the kernel but the last. Where the
+    network's attribute `initial` is `xavier_uniform`, they are uniform within
+    ±√(6 / (fan_in + fan_out)), fan_out being the product of all axes but the last but one. `scale`
     and `var` are one, `bias` and `mean` zero.
 
     Args:
@@ -42,7 +44,10 @@ def initialise(model: nn.Module, image_shape: tuple[int, ...], seed: int) -> dic
     drawn = {
         name: jax.tree_util.tree_map_with_path(
             lambda path, leaf, name=name: _draw(
-                seed, f"{name}/{jax.tree_util.keystr(path, simple=True, separator='/')}", leaf.shape
+                seed,
+                f"{name}/{jax.tree_util.keystr(path, simple=True, separator='/')}",
+                leaf.shape,
+                uniform=getattr(model, "initial", "") == "xavier_uniform",
             ),
             shapes[name],
         )
@@ -52,7 +57,7 @@ def initialise(model: nn.Module, image_shape: tuple[int, ...], seed: int) -> dic
     return {"params": {}, "batch_stats": {}} | drawn
 
 
-def _draw(seed: int, path: str, shape: tuple[int, ...]) -> np.ndarray:
+def _draw(seed: int, path: str, shape: tuple[int, ...], *, uniform: bool = False) -> np.ndarray:
     kind = path.rsplit("/", 1)[-1]
     if kind in _ONES:
         return np.ones(shape, np.float32)
@@ -65,8 +70,9 @@ def _draw(seed: int, path: str, shape: tuple[int, ...]) -> np.ndarray:
         )
     digest = hashlib.blake2b(path.encode(), digest_size=8).digest()
     key = np.array([seed, int.from_bytes(digest, "little")], np.uint64)
-    deviation = np.float32(math.sqrt(2 / math.prod(shape[:-1])))
-    return (
-        np.random.Generator(np.random.Philox(key=key)).standard_normal(shape, np.float32)
-        * deviation
-    )
+    random = np.random.Generator(np.random.Philox(key=key))
+    fan_in = math.prod(shape[:-1])
+    if uniform:
+        bound = np.float32(math.sqrt(6 / (fan_in + fan_in // shape[-2] * shape[-1])))
+        return (2 * random.random(shape, np.float32) - 1) * bound
+    return random.standard_normal(shape, np.float32) * np.float32(math.sqrt(2 / fan_in))

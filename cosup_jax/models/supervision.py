@@ -23,17 +23,19 @@ class SupervisionHeads(nn.Module):
       levels: the supervised stages, counted from 1.
       prefix: `stage` on the encoder (S_i), `level` on the decoder (X_i); the kernel and bias of a
         head are found under `{prefix}{i}`.
+      classes: logits of a pixel.
     """
 
     levels: tuple[int, ...]
     prefix: str = "stage"
+    classes: int = 1
 
     @nn.compact
     def __call__(self, maps: tuple[jax.Array, ...], size: tuple[int, int]) -> tuple[jax.Array, ...]:
-        """Maps five (B, h_i, w_i, C_i) maps to one (B, *size, 1) float32 map per head."""
+        """Maps five (B, h_i, w_i, C_i) maps to one (B, *size, classes) float32 map per head."""
         logits = []
         for i in self.levels:
             stage = maps[i - 1]
-            kernel, bias = ConvWeights(stage.shape[-1], 1, name=f"{self.prefix}{i}")()
+            kernel, bias = ConvWeights(stage.shape[-1], self.classes, name=f"{self.prefix}{i}")()
             logits.append(resize(pointwise(stage, kernel[0, 0], bias), size))
         return tuple(logits)
