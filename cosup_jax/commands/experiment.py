@@ -81,8 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     for results in runner.run_rows(request):
         document = caption.document(request, results)
         written = formats.write(request, results, document)
-    text = formats.markdown(document)
+        text = formats.markdown(document)
+        if arguments.page:
+            formats.put_on_page(arguments.page, f"{document.name} on {data}", text)
     print(f"\n{text}\nwritten to {', '.join(map(str, written))}")
-    if arguments.page:
-        formats.put_on_page(arguments.page, f"{document.name} on {data}", text)
     return int(any(result.failed for result in results))
