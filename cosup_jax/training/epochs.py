@@ -100,10 +100,11 @@ def train_epoch(
     rows: list[list[dict[str, float]]] = [[] for _ in fits]
     positions: Sequence[dict[str, Any]] = ()
     pending: Sequence[Mapping[str, jax.Array]] = ()
-    states = tuple(one.state for one in fits)
+    states: Sequence[TrainState] = [one.state for one in fits]
     for number in range(epochs * steps, (epochs + 1) * steps):
         batches, positions = zip(*(next(one.stream) for one in fits), strict=True)
-        states, metrics = setup.train_steps[setup.drawn_size(number)](states, batches)
+        mapped = setup.train_steps[setup.drawn_size(number)]
+        states, metrics = parallel.step_all(mapped, states, batches, setup.devices)
         # Reading the metrics one step late keeps the device busy meanwhile.
         collect(fits, pending, rows, bar)
         pending = metrics

@@ -14,6 +14,9 @@ from cosup_jax.training import step
 from cosup_jax.training.state import TrainState
 
 AXIS = "devices"
+# Platforms on which several networks take their steps one by one. Under `vmap` their convolutions
+# become grouped ones, for which XLA's CPU backend needs two to three times as long.
+ONE_BY_ONE = ("cpu",)
 
 
 class DeviceError(ValueError):
@@ -71,6 +74,29 @@ def parallel_train_step(
         donate_argnums=(0,),
         devices=devices,
     )
+
+
+def step_all(
+    mapped: Callable,
+    states: Sequence[TrainState],
+    batches: Sequence[Mapping[str, jax.Array]],
+    devices: Sequence[jax.Device],
+) -> tuple[Sequence[TrainState], Sequence[Mapping[str, jax.Array]]]:
+    """Takes one step of each of several networks: one program for all, on a CPU one by one.
+
+    Args:
+      mapped: from `parallel_train_step`.
+      states: of the same network and optimizer.
+      batches: on the devices, one for each state.
+      devices: the devices of `mapped`.
+
+    Returns:
+      The states and the metrics.
+    """
+    if len(states) > 1 and devices[0].platform not in ONE_BY_ONE:
+        return mapped(tuple(states), tuple(batches))
+    states, metrics = zip(*map(mapped, states, batches), strict=True)
+    return states, metrics
 
 
 def parallel_eval_step(

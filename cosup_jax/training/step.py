@@ -60,7 +60,7 @@ def train_step(
             variables, batch["image"], train=True, mutable=["batch_stats"]
         )
         total, parts = loss(output, batch["mask"], batch["edge"], axis_name=axis_name)
-        return total, (parts, output.logits, updates["batch_stats"])
+        return total, (parts, output.infection, updates.get("batch_stats", {}))
 
     gradients, (parts, logits, batch_stats) = jax.grad(objective, has_aux=True)(state.params)
     dice = scores.dice(counts.from_logits(logits, batch["mask"])).mean()
@@ -93,9 +93,6 @@ def train_together(
       For each what `train_step` returns.
     """
     one: Callable = functools.partial(train_step, **options)
-    if len(states) == 1:
-        state, metrics = one(states[0], batches[0])
-        return (state,), (metrics,)
     stacked = [
         jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees) for trees in (states, batches)
     ]
@@ -118,8 +115,8 @@ def eval_step(
     total, _ = loss(
         output, batch["mask"], batch["edge"], weights=batch["_mask"], axis_name=axis_name
     )
-    found = counts.from_logits(output.logits, batch["mask"])
-    error = scores.mae(jax.nn.sigmoid(output.logits), batch["mask"])
+    found = counts.from_logits(output.infection, batch["mask"])
+    error = scores.mae(jax.nn.sigmoid(output.infection), batch["mask"] > 0)
     return {**found._asdict(), "mae": error, "loss": total}
 
 
@@ -131,4 +128,4 @@ def _check(batch: Batch) -> None:
 
 def predict_step(state: TrainState, image: jax.Array) -> jax.Array:
     """Returns the probabilities (B, H, W, 1) float32 of σ(S_p)."""
-    return jax.nn.sigmoid(state.apply_fn(state.variables, image, train=False).logits)
+    return jax.nn.sigmoid(state.apply_fn(state.variables, image, train=False).infection)

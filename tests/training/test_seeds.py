@@ -1,0 +1,121 @@
+"""Seeds trained together leave the folders that they would have left alone."""
+
+import itertools
+import json
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from cosup_jax.training import checkpoints, epochs, logs, loop, parallel, runs
+from tests.phantoms import tiny_config
+
+FREE = ("seconds", "slices_per_s")
+
+
+def config(data_dir, **changes):
+    made = tiny_config(data_dir, **changes)
+    made.model = {"name": "unet", "width": 4, "dtype": "float32"}
+    return made
+
+
+def figures(workdir):
+    rows = logs.read_metrics(workdir)
+    return [{name: value for name, value in row.items() if name not in FREE} for row in rows]
+
+
+def files(workdir):
+    paths = (p.relative_to(workdir) for p in workdir.rglob("*") if p.is_file())
+    return {p.as_posix() for p in paths if p.parts[0] not in ("tensorboard", checkpoints.FOLDER)}
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("tfds")
+
+
+@pytest.fixture(scope="module")
+def alone(data_dir, tmp_path_factory):
+    """Folders of seeds 0 and 1, each trained by itself, and the summary of each."""
+    folders = [tmp_path_factory.mktemp(f"alone{seed}") for seed in (0, 1)]
+    found = [
+        loop.train_and_evaluate(config(data_dir, seed=seed), folder)
+        for seed, folder in enumerate(folders)
+    ]
+    return folders, found
+
+
+def test_one_by_one_every_seed_is_the_run_alone(alone, data_dir, tmp_path):
+    folders = [tmp_path / "0", tmp_path / "1"]
+    assert loop.train_seeds(config(data_dir), [0, 1], folders) == alone[1]
+    for folder, other in zip(folders, alone[0], strict=True):
+        assert figures(folder) == figures(other)
+        assert files(folder) == files(other)
+        assert json.loads((folder / "config.json").read_text()) == json.loads(
+            (other / "config.json").read_text()
+        )
+    assert figures(folders[0]) != figures(folders[1])
+
+
+def test_as_one_program_every_seed_is_the_run_alone_but_for_rounding(
+    alone, data_dir, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(parallel, "ONE_BY_ONE", ())
+    folders = [tmp_path / "0", tmp_path / "1"]
+    loop.train_seeds(config(data_dir), [0, 1], folders)
+    for folder, other in zip(folders, alone[0], strict=True):
+        for row, expected in zip(figures(folder), figures(other), strict=True):
+            assert row == pytest.approx(expected, rel=2e-3, abs=2e-3)
+        assert files(folder) == files(other)
+
+
+def test_a_seed_that_stops_is_left_as_it_is_and_the_others_go_on(data_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(parallel, "ONE_BY_ONE", ())
+    original = epochs.report.score
+
+    improving = itertools.count(0, -1)
+
+    def made_up(setup, *args):
+        loss = 1.0 if setup.config.seed == 4 else float(next(improving))
+        return original(setup, *args)._replace(loss=loss)
+
+    monkeypatch.setattr(epochs.report, "score", made_up)
+    monkeypatch.setattr(epochs.report, "final_evaluation", lambda setup: {})
+    folders = [tmp_path / "3", tmp_path / "4"]
+    changes = {"epochs": 4, "early_stopping__patience": 1, "plateau__patience": 1}
+    loop.train_seeds(config(data_dir, **changes), [3, 4], folders)
+    assert [len(figures(folder)) for folder in folders] == [4, 2]
+    rates = [[row["learning_rate"] for row in figures(folder)] for folder in folders]
+    assert len(set(rates[0])) == 1
+    steps = []
+    for folder in folders:
+        with ocp.CheckpointManager((folder / checkpoints.FOLDER).resolve()) as manager:
+            last = manager.latest_step()
+            args = ocp.args.Composite(state=ocp.args.StandardRestore())
+            steps.append((last, int(manager.restore(last, args=args).state["train"]["step"])))
+    assert steps == [(4, 12), (2, 6)]
+
+
+def test_a_seed_left_behind_catches_up(alone, data_dir, tmp_path):
+    folders = [tmp_path / "0", tmp_path / "1"]
+    loop.train_and_evaluate(config(data_dir, epochs=1), folders[0])
+    assert loop.train_seeds(config(data_dir), [0, 1], folders) == alone[1]
+    for folder, other in zip(folders, alone[0], strict=True):
+        assert figures(folder) == figures(other)
+    run, other = (runs.open_run(place) for place in (folders[1], alone[0][1]))
+    jax.tree.map(np.testing.assert_array_equal, run.variables, other.variables)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "folders", "says"),
+    [
+        ([0, 0], ["a", "b"], r"a different seed for each seed, not \[0, 0\]"),
+        ([0, 1], ["a", "a"], "a different folder for each seed"),
+        ([0, 1], ["a"], "a different folder for each seed"),
+        ([], [], "a different seed"),
+    ],
+)
+def test_seeds_and_folders_must_differ(seeds, folders, says, data_dir):
+    with pytest.raises(ValueError, match=says):
+        loop.train_seeds(config(data_dir), seeds, folders)
