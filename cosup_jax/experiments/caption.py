@@ -24,6 +24,8 @@ NAMES = {
 }
 # Slices without infection flatter the mean over slices, so these always stand beside it.
 BESIDE = ("dice_positive", "pooled_dice")
+# Settings that make a run less than the paper's, and one that does not.
+_EXTENT, _NO_EXTENT = ("model.", "data."), ("model.dtype",)
 HERE, PAPER = "here", "paper"
 NOTHING = "–"
 
@@ -95,7 +97,9 @@ def head(request: Request, results: Sequence[RowResult]) -> str:
         return "Nothing has been run yet"
     configs = [request.config(result.row) for result in scored]
     changes = [request.changes(result.row) for result in scored]
-    smaller = any(name.startswith("model.") or name == "data.size" for c in changes for name in c)
+    smaller = any(
+        name.startswith(_EXTENT) and name not in _NO_EXTENT for c in changes for name in c
+    )
     stopped = sum(run.stopped for run in runs)
     full = request.seeds >= FULL_SEEDS and not smaller and stopped == len(runs)
     sizes = sorted({f"{c.data.size[0]}×{c.data.size[1]}" for c in configs})

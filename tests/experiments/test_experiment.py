@@ -127,7 +127,8 @@ def test_scores_are_made_anew_for_another_best_epoch(make_request, invented):
     ("seeds", "overrides", "head"),
     [
         (3, (), "Full run: 256×256, width 64, 300 epochs, 3 seeds"),
-        (3, ("learning_rate=1e-3",), "Full run"),
+        (3, ("learning_rate=1e-3", "model.dtype=bfloat16"), "Full run"),
+        (3, ("data.train=train[:10%]",), "Reduced run"),
         (2, (), "Reduced run"),
         (3, ("model.width=32",), "Reduced run: 256×256, width 32, blocks"),
         (3, ("data.size=(128, 128)",), "Reduced run: 128×128"),
