@@ -100,8 +100,12 @@ def opened(path: Path) -> str:
         start = time.perf_counter()
         browser.get(path.as_uri())
         WebDriverWait(browser, 300, 0.05).until(
-            lambda _: browser.execute_script("return !document.getElementById('status')")
+            lambda _: browser.execute_script(
+                "return document.querySelector('#status:not(.problem)') === null"
+            )
         )
+        if problems := browser.find_elements("css selector", ".problem"):
+            raise RuntimeError(f"{path}: {problems[0].text}")
         return f"{time.perf_counter() - start:.1f}"
 
 
