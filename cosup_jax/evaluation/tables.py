@@ -129,9 +129,10 @@ def table(summary: Mapping[str, Any]) -> str:
     """Returns the summary as a table to print, protocol and notes included."""
     n_slices, n_cases = summary["dice"]["n"], summary["per_case"]["dice"]["n"]
     note = f" ({summary['note']})" if summary["note"] else ""
+    flips = ", averaged over flips" if summary.get("tta") else ""
     lines = [
         f"{summary['dataset']}, {summary['split']} split{note}",
-        f"protocol {summary['protocol']}: {summary['protocol_description']}",
+        f"protocol {summary['protocol']}: {summary['protocol_description']}{flips}",
         f"{'measure':<14} {f'mean ± std over {n_slices} slices':>30} {f'over {n_cases} cases':>22}",
     ]
     for m in (name for name in summary["per_case"] if name in summary):

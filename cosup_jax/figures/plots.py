@@ -64,7 +64,9 @@ def dice_by_size(runs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
         for box in boxes["boxes"]:
             box.set_facecolor((*colour, 0.5))
     counts = [int(((places == k) & (shares > 0)).sum()) for k in present]
-    names = [f"{_interval(k)}\n{n} slices" for k, n in zip(present, counts, strict=True)]
+    names = [
+        f"{_interval(k)}\n{n} slice{'s' * (n > 1)}" for k, n in zip(present, counts, strict=True)
+    ]
     axis.set_xticks(range(len(present)), names)
     axis.set_xlabel("infected share of the slice")
     axis.set_ylabel("Dice of the slice")

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 AGREED, MISSED, FALSE = (0.20, 0.80, 0.35), (0.95, 0.75, 0.10), (0.90, 0.20, 0.25)
 _SIDE = 2.1  # inches of a picture
 _MAPS = "magma"
-_LEGEND = (("agreed", AGREED), ("missed", MISSED), ("false", FALSE))
+_LEGEND = (("found", AGREED), ("missed", MISSED), ("false alarm", FALSE))
 
 
 def grey(image: np.ndarray) -> np.ndarray:
@@ -77,7 +77,7 @@ def networks(
       rows: what to write beside each slice.
       scores: by network, the Dice of each slice.
     """
-    figure, grid = _grid(len(image), len(predictions) + 2, bottom=0.3)
+    figure, grid = _grid(len(image), len(predictions) + 2, bottom=0.3 + 0.18 * len(image))
     for i, row in enumerate(grid):
         _show(row[0], grey(image[i]))
         _show(row[-1], truth[i])
