@@ -64,7 +64,8 @@ def test_bad_cases_are_refused_or_left_out_and_listed(tmp_path, capsys):
 
 
 def test_what_the_user_can_mend_is_said_without_a_traceback(tmp_path, capsys):
-    assert main(["build", "covid_semiseg", f"--manual_dir={tmp_path / 'none'}"]) == 1
+    places = [f"--manual_dir={tmp_path / 'none'}", f"--data_dir={tmp_path / 'out'}"]
+    assert main(["build", "covid_semiseg", *places]) == 1
     said = capsys.readouterr().err
     assert str(tmp_path / "none") in said
     assert "TrainingSet" in said
