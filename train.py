@@ -2,9 +2,11 @@
 
     python train.py --config=configs/c2f.py
     python train.py --config=configs/c2f.py:data=slice_folder --config.data.source=my_slices
+    python train.py --config=configs/c2f.py --seeds=3
 
 The working folder (--workdir, by default runs/<configuration>) keeps checkpoints, metrics and the
-evaluation; the same command goes on there after an interruption.
+evaluation; the same command goes on there after an interruption. Several seeds train together, from
+--config.seed upwards, each in a folder of its own in the working folder: seed0, seed1, seed2.
 """
 
 import sys
@@ -19,6 +21,9 @@ from cosup_jax import config as configuration
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, see configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_SEEDS = flags.DEFINE_integer(
+    "seeds", None, "How many seeds to train, each in its own folder seedN.", lower_bound=1
+)
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print configuration, shapes, parameters and memory, and stop."
 )
@@ -62,6 +67,15 @@ def default_workdir(spec: str) -> str:
     return str(Path("runs") / "-".join(filter(None, [Path(path).stem, argument])))
 
 
+def seed_folders(workdir: str, seeds: Sequence[int]) -> list[str]:
+    """Returns the folder of each of several seeds.
+
+    >>> seed_folders("runs/c2f", [0, 1])
+    ['runs/c2f/seed0', 'runs/c2f/seed1']
+    """
+    return [str(Path(workdir) / f"seed{seed}") for seed in seeds]
+
+
 def main(argv: Sequence[str]) -> None:
     """Runs the training loop."""
     if len(argv) > 1:
@@ -77,7 +91,14 @@ def main(argv: Sequence[str]) -> None:
         if _DRY_RUN.value:
             print(setup.dry_run(_CONFIG.value))
         elif _CONFIG.value.semi.per_round:
+            if _SEEDS.value:
+                raise configuration.ConfigError(
+                    "--seeds trains labelled slices only; semi-supervised, give --config.seed"
+                )
             semi.train_semi(_CONFIG.value, workdir)
+        elif _SEEDS.value:
+            seeds = [_CONFIG.value.seed + i for i in range(_SEEDS.value)]
+            loop.train_seeds(_CONFIG.value, seeds, seed_folders(workdir, seeds))
         else:
             loop.train_and_evaluate(_CONFIG.value, workdir)
     except (ValueError, FileNotFoundError) as error:

@@ -23,6 +23,7 @@ def run(*arguments):
         (["--config=configs/nowhere.py"], "no configuration file 'configs/nowhere.py'"),
         (["--config=configs/c2f.py", "--config.model.width=abc"], "config.model.width=abc"),
         (["--config=configs/c2f.py", "--wrkdir=x"], "Unknown command line flag 'wrkdir'"),
+        (["--config=configs/c2f.py", "--seeds=0"], "flag --seeds=0"),
         ([], "Give --config=configs/c2f.py"),
     ],
 )
