@@ -14,7 +14,11 @@ import csv
 import shutil
 from pathlib import Path
 
-DOCTOR = "TrainingSet/LungInfection-Train/Doctor-label"
+from PIL import Image
+
+from cosup_jax.data import images
+from tfds_builders.covid_semiseg.covid_semiseg_dataset_builder import DOCTOR, upright
+
 COLUMNS = ("file", "case", "patient", "slice")
 
 
@@ -50,15 +54,19 @@ def copy_volumes(folder: Path, split: str, out: Path) -> list[tuple[str, str, st
 
 
 def copy_semiseg(folder: Path, out: Path, copies: int) -> list[tuple[str, str, str, int]]:
-    """Copies the 50 training slices; whose they are is unknown, so their patient stays empty."""
+    """Copies the 50 training slices, turned upright; whose they are is unknown."""
     rows = []
-    for image in sorted((folder / DOCTOR / "Imgs").glob("*.jpg")):
-        case = f"semiseg-{image.stem}"
+    for source in sorted((folder / DOCTOR / "Imgs").glob("*.jpg")):
+        case = f"semiseg-{source.stem}"
+        image = upright(images.read_grey(source), from_back=False)
+        mask = upright(
+            images.read_codes(folder / DOCTOR / "GT" / f"{source.stem}.png"), from_back=False
+        )
         for i in range(copies):
-            stem = f"{case}_{i}"
-            shutil.copy(image, out / "image" / f"{stem}.jpg")
-            shutil.copy(folder / DOCTOR / "GT" / f"{image.stem}.png", out / "mask" / f"{stem}.png")
-            rows.append((f"{stem}.jpg", case, "", i))
+            name = f"{case}_{i}.png"
+            Image.fromarray(image).save(out / "image" / name)
+            Image.fromarray(mask).save(out / "mask" / name)
+            rows.append((name, case, "", i))
     return rows
 
 

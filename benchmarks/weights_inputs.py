@@ -19,6 +19,7 @@ from cosup_jax import load_pretrained
 from cosup_jax.data import images, phantom, preprocess
 from cosup_jax.inference import THRESHOLD, Segmenter
 from cosup_jax.metrics import confusion, dice, lesion_volume
+from tfds_builders.covid_semiseg.covid_semiseg_dataset_builder import upright
 
 FIRST_SEED = 5000
 Slices = Iterable[tuple[np.ndarray, np.ndarray]]
@@ -45,7 +46,8 @@ def main() -> None:
         row("the same, cropped to the lungs", crops, segment)
     if arguments.semiseg:
         test = read_folder(arguments.semiseg / "TestingSet/LungInfection-Test", "Imgs", "GT")
-        row("COVID-SemiSeg's 48 test slices, windowed", list(test), segment)
+        turned = [tuple(upright(part, from_back=False) for part in pair) for pair in test]
+        row("COVID-SemiSeg's 48 test slices, windowed", turned, segment)
     seeds = range(FIRST_SEED, FIRST_SEED + arguments.patients)
     ill = [phantom.draw_volume(seed, infected=True) for seed in seeds]
     slices = [pair for v in ill for pair in zip(v.image.astype(np.float32), v.mask, strict=True)]
