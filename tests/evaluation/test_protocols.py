@@ -6,7 +6,7 @@ import pytest
 
 from cosup_jax import metrics
 from cosup_jax.evaluation.protocols import PROTOCOLS, protocol_named
-from tests.metrics.sod_cases import pysodmetrics, real, synthetic
+from tests.metrics.sod_cases import greys, pysodmetrics, real, synthetic, truths
 
 
 def soft_of(protocol, grey, truth):
@@ -36,6 +36,32 @@ def test_the_48_real_masks_agree_too():
     assert mean["s_alpha"] == pytest.approx(s.get_results()["sm"], abs=1e-6)
     assert mean["e_phi_mean"] == pytest.approx(e.get_results()["em"]["curve"].mean(), abs=1e-6)
     assert mean["mae"] == pytest.approx(m.get_results()["mae"], abs=1e-6)
+
+
+HANDLERS = {
+    "dice": py_sod_metrics.DICEHandler,
+    "iou": py_sod_metrics.IOUHandler,
+    "sensitivity": py_sod_metrics.SensitivityHandler,
+    "specificity": py_sod_metrics.SpecificityHandler,
+    "precision": py_sod_metrics.PrecisionHandler,
+}
+
+
+@pytest.mark.parametrize("prediction", ["blurred", "random", "binary"])
+def test_ratios_are_those_of_pysodmetrics_where_there_is_overlap(prediction):
+    grey, truth = greys()[prediction], truths()["lesions"]
+    handlers = {
+        name: make(with_dynamic=True, with_adaptive=False) for name, make in HANDLERS.items()
+    }
+    theirs = py_sod_metrics.FmeasureV2(metric_handlers=handlers)
+    theirs.step(grey, truth.astype(np.uint8) * 255)
+    rules = PROTOCOLS["semiseg"]
+    scored = rules.score(grey / 255, truth)
+    found = rules.ratios(scored.counts, scored.levels)
+    for name, result in theirs.get_results().items():
+        curve = result["dynamic"][::-1]  # by rising threshold
+        wanted = np.where(scored.levels.tp > 0, curve, 0).mean()
+        assert found[name] == pytest.approx(wanted, abs=1e-6), name
 
 
 def plain_semiseg(prob, truth):

@@ -10,8 +10,9 @@ from PIL import Image
 
 from cosup_jax import cli, evaluation
 from cosup_jax.data.splits import PatientOverlapError
-from cosup_jax.evaluation import scoring
+from cosup_jax.evaluation import gallery, scoring, tables, volumes
 from cosup_jax.training import runs
+from tests.data import slice_folders
 from tests.metrics.sod_cases import pysodmetrics
 
 
@@ -148,6 +149,68 @@ def test_patients_of_the_training_data_are_never_scored(run, tmp_path):
         evaluation.evaluate_run(moved)
     (tmp_path / "data.json").write_text("{}")
     assert "names no patients" in noted(moved, "test")[0]
+
+
+def test_a_run_is_scored_on_another_dataset_by_its_own_preprocessing(run, tmp_path):
+    for seed, size in enumerate([(40, 36), (31, 50)]):
+        truth = np.zeros(size, np.uint8)
+        truth[5:20, 6:15] = 255
+        image = np.random.default_rng(seed).integers(0, 255, size, np.uint8)
+        for split in ("train", "val"):
+            for kind, values in (("image", image), ("mask", truth)):
+                slice_folders.save(tmp_path / split / kind / f"{split}{seed}_1.png", values)
+    changes = [f"--config.data.source={tmp_path}", f"--config.data.data_dir={tmp_path / 'built'}"]
+    changes += ["--config.data.name=slice_folder", "--config.data.config="]
+    out = tmp_path / "out"
+    summary = evaluation.evaluate_run(
+        runs.open_run(run.workdir, changes), protocol="semiseg", out=out, save_predictions=True
+    )
+    assert summary["dataset"].startswith("slice_folder/")
+    assert summary["split"] == "validation"
+    assert summary["note"] == f"{scoring.NO_TEST_SPLIT}; {tables.NO_EMPTY_TRUTH}"
+    assert {grey.shape for _, grey, _ in maps(out)} == {(40, 36), (31, 50)}
+    assert summary["per_volume"]["notes"] == [volumes.UNKNOWN_SPACING]
+    assert summary["per_volume"]["hd95_mm"]["n"] == 0
+    assert volumes.UNKNOWN_SPACING in evaluation.table(summary)
+
+
+def test_figures_of_a_run_are_drawn_as_png_and_pdf(run, tmp_path, capsys):
+    command = ["figures", "--workdir", str(run.workdir), "--slices", "1", "--out", str(tmp_path)]
+    assert cli.main(command) == 0
+    names = ["figure6", f"figure7_{run.workdir.name}", f"figure8_{run.workdir.name}"]
+    names += ["learning_curves", "dice_by_size", "calibration"]
+    assert capsys.readouterr().out.splitlines()[:-1] == names
+    found = {path.name for path in tmp_path.iterdir()}
+    assert found == {f"{name}{suffix}" for name in names for suffix in (".png", ".pdf")}
+
+
+def test_figures_show_the_same_slices_of_all_runs(run):
+    other = runs.open_run(run.workdir, ["--config.data.size=(48, 48)"])
+    with pytest.raises(
+        ValueError, match=r"a and b differ in data\.size: \(32, 32\) and \(48, 48\)"
+    ):
+        gallery.draw({"a": run, "b": other}, "nowhere")
+
+
+def test_slices_shown_are_spread_from_the_worst_to_the_best(run):
+    dataset = scoring.open_split(scoring.open_dataset(run), "test", run.preprocessing)
+    rules = evaluation.PROTOCOLS["cosup"]
+    truth = {i: dataset[i]["mask"][..., 0] > 0 for i in range(len(dataset))}
+    share = {i: i / 10 for i in truth}  # of the lesion that is found
+
+    def predict(index):
+        rows = np.cumsum(truth[index].ravel()).reshape(truth[index].shape)
+        return truth[index] & (rows <= share[index] * truth[index].sum())
+
+    found = tables.Scores(rules)
+    for i in truth:
+        found.add(dataset[i], rules.score(predict(i) * 1.0, truth[i]))
+    shown = gallery.spread_out({"run": found}, 3)
+    dice = [found.slices[i]["dice"] for i in shown]
+    positive = [i for i in truth if truth[i].any()]
+    assert (shown[0], shown[-1]) == (min(positive), max(positive))
+    assert dice == sorted(dice)
+    assert len(gallery.spread_out({"run": found}, 99)) == len(positive)
 
 
 def test_the_command_writes_beside_the_run_what_was_asked_for(run, tmp_path, capsys):
