@@ -36,8 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     rows = comparison.compare(read, arguments.measure)
     first = read[0].summary
     parts = [
-        f"Protocol {first['protocol']}: {first['protocol_description']}; {first['split']} split of "
-        f"{first['dataset']}.",
+        f"Protocol {first['protocol']}: {first['protocol_description']}; "
+        f"{tables.scored_on(first)}.",
         comparison.scores_table(read),
         comparison.cases_table(read, arguments.measure),
     ]

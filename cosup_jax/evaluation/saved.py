@@ -72,7 +72,7 @@ def evaluate_folders(
         name = slice_files.name_from_file(stem)
         place = {n: getattr(name, n) for n in ("case_id", "patient_id", "slice_index")}
         scores.add(place, rules.score(prob, truth))
-    about = {"dataset": str(truths), "split": str(predictions), "note": ""}
+    about = {"dataset": str(truths), "split": "", "predictions": str(predictions), "note": ""}
     summary = scores.summary(about)
     if out is not None:
         tables.write(scores, (), summary, Path(out).expanduser())

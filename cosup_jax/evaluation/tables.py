@@ -125,13 +125,20 @@ def summarise_volumes(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
+def scored_on(summary: Mapping[str, Any]) -> str:
+    """Returns in words what was scored: a split of a dataset, or maps against the truths there."""
+    if summary["split"]:
+        return f"{summary['dataset']}, {summary['split']} split"
+    return f"{summary['predictions']} against {summary['dataset']}"
+
+
 def table(summary: Mapping[str, Any]) -> str:
     """Returns the summary as a table to print, protocol and notes included."""
     n_slices, n_cases = summary["dice"]["n"], summary["per_case"]["dice"]["n"]
     note = f" ({summary['note']})" if summary["note"] else ""
     flips = ", averaged over flips" if summary.get("tta") else ""
     lines = [
-        f"{summary['dataset']}, {summary['split']} split{note}",
+        f"{scored_on(summary)}{note}",
         f"protocol {summary['protocol']}: {summary['protocol_description']}{flips}",
         f"{'measure':<14} {f'mean ± std over {n_slices} slices':>30} {f'over {n_cases} cases':>22}",
     ]

@@ -6,7 +6,7 @@ from PIL import Image
 
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.data.images import ImageError
-from cosup_jax.evaluation import saved
+from cosup_jax.evaluation import saved, tables
 
 TRUTH = np.zeros((6, 8), np.uint8)
 TRUTH[1:4, 2:5] = 255
@@ -35,6 +35,8 @@ def test_maps_and_masks_are_matched_by_name(folders):
     assert summary["per_case"]["dice"]["n"] == 1
     assert summary["mae"]["mean"] == pytest.approx((9 * 55 + 39 * 10) / 48 / 255)
     assert summary["per_volume"] == {}
+    printed = tables.table(summary)
+    assert printed.startswith(f"{folders / 'maps'} against {folders / 'masks'}")
 
 
 def as_array(dtype):
