@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from tensorboardX import SummaryWriter
 
 METRICS = "metrics.jsonl"
 _PACKAGES = ("cosup-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
@@ -26,6 +25,9 @@ class RunLog:
     """
 
     def __init__(self, workdir: Path, epoch: int) -> None:
+        # Imported here because it imports PyTorch wherever that is installed.
+        from tensorboardX import SummaryWriter
+
         self._path = workdir / METRICS
         kept = [row for row in read_metrics(workdir) if row["epoch"] <= epoch]
         self._path.write_text("".join(json.dumps(row) + "\n" for row in kept))
