@@ -43,6 +43,9 @@ _NEEDED = (
     *("Rows", "Columns", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"),
     "FrameOfReferenceUID",
 )
+# pydicom decodes a value when it is first asked for; of these that happens while a fault can still
+# be laid to its file.
+_PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SeriesNumber")
 # These the standard wants to be there, if only empty; programs that hide names often drop them.
 _MAY_BE_EMPTY = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
@@ -149,8 +152,8 @@ def _header(data: bytes) -> tuple[str, pydicom.Dataset | None]:
     missing = [name for name in _NEEDED if not header.get(name)]
     if missing:
         raise VolumeError(f"a CT image without {', '.join(missing)}")
-    for name in _MAY_BE_EMPTY:
-        if name not in header:
+    for name in (*_PLACE, *_MAY_BE_EMPTY):
+        if header.get(name) is None:
             setattr(header, name, None)
     return "", header
 

@@ -11,6 +11,7 @@ from pydicom.sr.codedict import codes
 
 from cosup_jax import __version__
 from cosup_jax.data.dicom import Series
+from cosup_jax.data.volumes import VolumeError
 
 _MAKER = "cosup-jax"
 _TYPES = {
@@ -32,31 +33,45 @@ def write(path: Path, frames: np.ndarray, series: Series, result: str) -> None:
         to 255 of a probability.
       series: what `dicom.read_series` returned.
       result: `mask` or `probability`.
+
+    Raises:
+      VolumeError: the headers do not have what a Segmentation needs.
     """
+    try:
+        with warnings.catch_warnings(), config.disable_value_validation():
+            # Of an empty mask, highdicom says that all of its frames are kept.
+            warnings.filterwarnings("ignore", category=UserWarning)
+            _segmentation(frames, series, result).save_as(path)
+    except OSError:
+        raise
+    # pydicom and highdicom raise nearly every built-in exception on odd headers.
+    except Exception as error:
+        raise VolumeError(
+            f"the headers of the images do not allow for a Segmentation ({type(error).__name__})"
+        ) from error
+
+
+def _segmentation(frames: np.ndarray, series: Series, result: str) -> hd.seg.Segmentation:
     values = frames.astype(bool) if result == "mask" else frames / np.float32(255)
     source = [str(header.SOPInstanceUID) for header in series.headers]
     named = [__version__, result, hashlib.sha256(frames.tobytes()).hexdigest(), *source]
-    with warnings.catch_warnings(), config.disable_value_validation():
-        # Of an empty mask, highdicom says that all of its frames are kept.
-        warnings.filterwarnings("ignore", category=UserWarning)
-        segmentation = hd.seg.Segmentation(
-            source_images=list(series.headers),
-            pixel_array=values,
-            segmentation_type=_TYPES[result],
-            segment_descriptions=[_description()],
-            series_instance_uid=uid.generate_uid(entropy_srcs=["series", *named]),
-            series_number=_SERIES_NUMBERS[result],
-            sop_instance_uid=uid.generate_uid(entropy_srcs=["instance", *named]),
-            instance_number=1,
-            manufacturer=_MAKER,
-            manufacturer_model_name=_MAKER,
-            software_versions=__version__,
-            device_serial_number="0",
-            content_label="INFECTION",
-            content_description="Research use only",
-            omit_empty_frames=bool(values.any()),
-        )
-        segmentation.save_as(path)
+    return hd.seg.Segmentation(
+        source_images=list(series.headers),
+        pixel_array=values,
+        segmentation_type=_TYPES[result],
+        segment_descriptions=[_description()],
+        series_instance_uid=uid.generate_uid(entropy_srcs=["series", *named]),
+        series_number=_SERIES_NUMBERS[result],
+        sop_instance_uid=uid.generate_uid(entropy_srcs=["instance", *named]),
+        instance_number=1,
+        manufacturer=_MAKER,
+        manufacturer_model_name=_MAKER,
+        software_versions=__version__,
+        device_serial_number="0",
+        content_label="INFECTION",
+        content_description="Research use only",
+        omit_empty_frames=bool(values.any()),
+    )
 
 
 def _description() -> hd.seg.SegmentDescription:

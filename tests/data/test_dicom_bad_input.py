@@ -7,10 +7,12 @@ import zipfile
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom import uid
 from pydicom.encaps import encapsulate
 
-from cosup_jax.data import codestreams, dicom, dicom_files, scans
+from cosup_jax.data import codestreams, dicom, dicom_files, dicom_seg, scans
 from tests.data.dicom_series import SECRETS, make_images, save
 from tests.data.test_dicom import HU, transcode
 
@@ -126,6 +128,32 @@ def test_files_cut_anywhere_are_refused(tmp_path, length):
     path = save(tmp_path, make_images(HU[:1]))[0]
     path.write_bytes(path.read_bytes()[:length])
     refused([path], "DICOM file 1|no CT images|an image without a usable")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_no_damage_goes_beyond_an_error_that_says_so(damaged, data):
+    """Bytes are changed anywhere; what can still be read can still be written, or is refused."""
+    paths, whole, folder = damaged
+    content = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 5))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    paths[0].write_bytes(content)
+    said = ""
+    try:
+        series = dicom.read_series(paths)
+        frames = np.ascontiguousarray(series.stored.transpose(2, 1, 0) > 0).astype(np.uint8)
+        dicom_seg.write(folder / "mask.dcm", frames, series, "mask")
+    except dicom.VolumeError as error:
+        said = str(error)
+    assert not [secret for secret in SECRETS if secret in said]
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("damaged")
+    paths = save(folder / "in", make_images(HU[:2]))
+    return paths, paths[0].read_bytes(), folder
 
 
 def test_other_objects_are_named(tmp_path):
