@@ -1,12 +1,13 @@
 """Puts evaluated runs side by side, and tests how each differs from the first by patient.
 
     python -m cosup_jax compare runs/baseline runs/c2f --measure dice --out comparison
-    python -m cosup_jax compare runs/seed0 runs/seed1 runs/seed2
+    python -m cosup_jax compare unet=runs/unet/0,runs/unet/1 c2f=runs/c2f/0,runs/c2f/1
 
 A run is a folder of `train.py` or one that `evaluate` has written; all must have been scored by
-one protocol on the same slices. Prints Markdown: means over slices of each run and over the runs,
-scores by case, and the paired differences with a bootstrap interval over patients and Wilcoxon's
-signed-rank test. With --out also comparison.md, comparison.csv and the learning curves.
+one protocol on the same slices. Folders joined by commas are runs of one method (seeds), averaged
+for each patient, with a name before `=` if you like. Prints Markdown: means over slices of each
+run, scores by case, and the paired differences with a bootstrap interval over patients and
+Wilcoxon's signed-rank test. With --out also comparison.md, comparison.csv and learning curves.
 """
 
 import argparse
@@ -14,53 +15,74 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cosup_jax import figures
-from cosup_jax.evaluation import comparison, tables
+from cosup_jax.evaluation import comparison, side_by_side, tables
 from cosup_jax.training import logs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Defines the command line."""
     parser.set_defaults(overrides=None)
-    parser.add_argument("runs", nargs="+", help="folders; the others are held against the first")
+    parser.add_argument(
+        "methods",
+        nargs="+",
+        metavar="[NAME=]RUN[,RUN…]",
+        help="a method's runs; the others are held against the first",
+    )
     parser.add_argument("--measure", default="dice")
     parser.add_argument("--out", type=Path, help="folder to write to")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Compares, prints and writes."""
-    names = comparison.names_of(arguments.runs)
-    read = [
-        comparison.read(folder)._replace(name=name)
-        for name, folder in zip(names, arguments.runs, strict=True)
-    ]
-    rows = comparison.compare(read, arguments.measure)
-    first = read[0].summary
+    folders = named(arguments.methods)
+    every = [folder for group in folders.values() for folder in group]
+    names = dict(zip(every, comparison.names_of(every), strict=True))
+    methods = {
+        method: [comparison.read(folder)._replace(name=names[folder]) for folder in group]
+        for method, group in folders.items()
+    }
+    rows = comparison.compare(methods, arguments.measure)
+    first = next(iter(methods.values()))[0].summary
     parts = [
         f"Protocol {first['protocol']}: {first['protocol_description']}; "
         f"{tables.scored_on(first)}.",
-        comparison.scores_table(read),
-        comparison.cases_table(read, arguments.measure),
+        side_by_side.scores_table(methods),
+        side_by_side.cases_table(methods, arguments.measure),
     ]
-    if len(read) > 1:
-        parts.append(comparison.differences_table(rows))
+    if len(methods) > 1:
+        parts.append(side_by_side.differences_table(rows))
     text = "\n\n".join(parts)
     print(text)
     if arguments.out:
-        _write(text, rows, names, arguments)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        (arguments.out / "comparison.md").write_text(text + "\n")
+        tables.write_csv(rows, arguments.out / "comparison.csv")
+        curves = {name: logs.read_metrics(Path(f).expanduser()) for f, name in names.items()}
+        known = {name: epochs for name, epochs in curves.items() if epochs}
+        if known:
+            figures.save(figures.learning_curves(known), arguments.out / "learning_curves")
+        print(f"\nwritten to {arguments.out}")
     return 0
 
 
-def _write(
-    text: str, rows: Sequence[tables.Row], names: Sequence[str], arguments: argparse.Namespace
-) -> None:
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "comparison.md").write_text(text + "\n")
-    tables.write_csv(rows, arguments.out / "comparison.csv")
-    curves = {
-        name: logs.read_metrics(Path(folder).expanduser())
-        for name, folder in zip(names, arguments.runs, strict=True)
-    }
-    known = {name: epochs for name, epochs in curves.items() if epochs}
-    if known:
-        figures.save(figures.learning_curves(known), arguments.out / "learning_curves")
-    print(f"\nwritten to {arguments.out}")
+def named(methods: Sequence[str]) -> dict[str, list[str]]:
+    """Splits `[NAME=]RUN[,RUN…]`; a method without a name is called by its first run.
+
+    Raises:
+      ValueError: two methods of one name.
+
+    >>> named(["a=x/0,x/1", "runs/y"])
+    {'a': ['x/0', 'x/1'], 'y': ['runs/y']}
+    """
+    given = [
+        (name if eq else "", (runs if eq else name).split(","))
+        for name, eq, runs in (method.partition("=") for method in methods)
+    ]
+    called = iter(comparison.names_of([runs[0] for _, runs in given]))
+    found: dict[str, list[str]] = {}
+    for name, runs in given:
+        default = next(called)
+        if (name or default) in found:
+            raise ValueError(f"two methods are called {name or default!r}; name them NAME=RUN")
+        found[name or default] = runs
+    return found

@@ -1,4 +1,4 @@
-"""Evaluated runs side by side, paired by patient: bootstrap interval and Wilcoxon's test."""
+"""Evaluated runs paired by patient: bootstrap interval and Wilcoxon's test."""
 
 import csv
 import json
@@ -35,12 +35,15 @@ class Evaluated(NamedTuple):
     slices: dict[tuple[str, str], dict[str, str]]
 
 
+Methods = Mapping[str, Sequence[Evaluated]]
+
+
 class Difference(NamedTuple):
-    """How a run differs from the first, over patients (or slices where these are unknown).
+    """How a method differs from another, over patients (or slices where these are unknown).
 
     Attributes:
       n: pairs.
-      mean: mean difference, this run less the first.
+      mean: mean difference, this method less the other.
       low: lower end of the 95 % bootstrap interval of the mean; NaN with fewer than two pairs.
       high: its upper end.
       p: of Wilcoxon's signed-rank test, two-sided; NaN with fewer than two pairs.
@@ -136,11 +139,11 @@ def by_unit(run: Evaluated, measure: str) -> tuple[str, dict[str, float]]:
 
 
 def difference(first: Mapping[str, float], other: Mapping[str, float], seed: int = 0) -> Difference:
-    """Compares two runs by the same patients.
+    """Compares two methods by the same patients.
 
     Args:
       first: score by patient.
-      other: of the run to compare, for the same patients.
+      other: of the method to compare, for the same patients.
       seed: of the bootstrap, 9,999 resamples of patients.
 
     Example:
@@ -166,78 +169,42 @@ def difference(first: Mapping[str, float], other: Mapping[str, float], seed: int
     return Difference(len(gain), float(gain.mean()), low, high, p)
 
 
-def compare(runs: Sequence[Evaluated], measure: str) -> list[dict[str, Any]]:
-    """Compares each run with the first.
+def over_seeds(runs: Sequence[Evaluated], measure: str) -> tuple[str, dict[str, float]]:
+    """Returns `by_unit` of several runs of one method, as the mean over them."""
+    units = [by_unit(run, measure) for run in runs]
+    first = units[0][1]
+    return units[0][0], {
+        name: float(np.mean([values[name] for _, values in units])) for name in first
+    }
+
+
+def compare(methods: Methods, measure: str) -> list[dict[str, Any]]:
+    """Compares each method with the first.
+
+    Args:
+      methods: by name, its runs (seeds), which are averaged for each patient.
+      measure: one of the protocol's.
 
     Returns:
-      A row per run: its name, mean and standard deviation over units, which unit, and the fields of
-      `Difference` (None for the first).
+      A row per method: its name, how many seeds, mean and standard deviation over units, which
+      unit, and the fields of `Difference` (None for the first).
 
     Raises:
       ComparisonError: the runs cannot be paired, or the measure is none of their protocol.
     """
+    runs = [run for seeds in methods.values() for run in seeds]
     check_pairs(runs)
     known = PROTOCOLS[runs[0].summary["protocol"]].measures
     if measure not in known:
         raise ComparisonError(f"no measure {measure!r}; there are {', '.join(known)}")
-    units = [by_unit(run, measure) for run in runs]
+    units = {name: over_seeds(seeds, measure) for name, seeds in methods.items()}
+    first = next(iter(units.values()))[1]
     rows = []
-    for i, (run, (unit, values)) in enumerate(zip(runs, units, strict=True)):
+    for name, (unit, values) in units.items():
         nothing = dict.fromkeys(Difference._fields)
-        found = difference(units[0][1], values)._asdict() if i else nothing
+        found = difference(first, values)._asdict() if values is not first else nothing
         each = list(values.values())
         score = {"score": float(np.mean(each)), "std": float(np.std(each))}
-        rows.append({"run": run.name, "measure": measure, "unit": unit, **score, **found})
+        place = {"method": name, "seeds": len(methods[name]), "measure": measure, "unit": unit}
+        rows.append(place | score | found)
     return rows
-
-
-def scores_table(runs: Sequence[Evaluated]) -> str:
-    """Returns Markdown: each run's means over slices, then their mean ± deviation over the runs."""
-    measures = PROTOCOLS[runs[0].summary["protocol"]].measures
-    means = [[run.summary[m]["mean"] for m in measures] for run in runs]
-    rows = [[run.name, *(f"{v:.4f}" for v in row)] for run, row in zip(runs, means, strict=True)]
-    if len(runs) > 1:
-        columns = zip(*means, strict=True)
-        rows.append(["mean ± std", *(f"{np.mean(c):.4f} ± {np.std(c):.4f}" for c in columns)])
-    return _markdown(["run", *measures], rows)
-
-
-def cases_table(runs: Sequence[Evaluated], measure: str) -> str:
-    """Returns Markdown: for each case, its slices' mean of a measure, mean ± std over the runs."""
-    cases: dict[str, list[list[float]]] = {}
-    for i, run in enumerate(runs):
-        for (case, _), row in sorted(run.slices.items()):
-            cases.setdefault(case, [[] for _ in runs])[i].append(float(row[measure]))
-    rows = []
-    for case, by_run in cases.items():
-        means = [np.mean(values) for values in by_run]
-        rows.append([case, str(len(by_run[0])), f"{np.mean(means):.4f} ± {np.std(means):.4f}"])
-    return _markdown(["case", "slices", measure], rows)
-
-
-def differences_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns the rows of `compare` as Markdown, with what they rest on."""
-    first = rows[0]
-    cells = []
-    for row in rows:
-        paired = ["", "", ""]
-        if row["n"] is not None:
-            interval = f"{row['low']:+.4f} to {row['high']:+.4f}"
-            known = row["n"] > 1
-            paired = [
-                f"{row['mean']:+.4f}",
-                interval if known else "one pair only",
-                f"{row['p']:.3g}" if known else "",
-            ]
-        cells.append([row["run"], f"{row['score']:.4f} ± {row['std']:.4f}", *paired])
-    n = next((row["n"] for row in rows if row["n"] is not None), 0)
-    head = ["run", f"{first['measure']} by {first['unit']}", "less the first", "95 % interval", "p"]
-    note = (
-        f"{n} pairs by {first['unit']}; interval of the mean difference by bootstrap, p by "
-        "Wilcoxon's signed-rank test, not corrected for several comparisons."
-    )
-    return f"{_markdown(head, cells)}\n\n{note}"
-
-
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))

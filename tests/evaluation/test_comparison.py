@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from cosup_jax import cli
-from cosup_jax.evaluation import comparison, tables
+from cosup_jax.evaluation import comparison, side_by_side, tables
 from cosup_jax.evaluation.protocols import PROTOCOLS
 
 PATIENTS = ("ann", "bob", "eve", "kim", "leo", "mia")
@@ -30,8 +30,8 @@ def write(folder, gain=0.0, patients=PATIENTS, protocol="cosup", **about):
 
 
 def test_a_run_less_the_first_by_patient(tmp_path):
-    runs = [comparison.read(write(tmp_path / name, gain)) for name, gain in (("a", 0), ("b", 0.01))]
-    first, other = comparison.compare(runs, "dice")
+    methods = {n: [comparison.read(write(tmp_path / n, g))] for n, g in (("a", 0), ("b", 0.01))}
+    first, other = comparison.compare(methods, "dice")
     assert first["n"] is None
     assert (other["unit"], other["n"]) == ("patient", 6)
     assert first["score"] == pytest.approx(0.5 + 0.025 + 0.05)
@@ -40,12 +40,25 @@ def test_a_run_less_the_first_by_patient(tmp_path):
     assert other["p"] == pytest.approx(2 / 2**6)  # all six signs alike
 
 
+def test_seeds_of_a_method_are_averaged_for_each_patient(tmp_path):
+    gains = {"a": (0.0,), "b": (0.01, 0.03)}
+    methods = {
+        name: [comparison.read(write(tmp_path / f"{name}{g}", g)) for g in of_name]
+        for name, of_name in gains.items()
+    }
+    _, other = comparison.compare(methods, "dice")
+    assert (other["seeds"], other["n"]) == (2, 6)
+    assert other["mean"] == pytest.approx(0.02 * 3.5)
+    assert "b, mean ± std over 2 runs | 0.6450 ± 0.0350 |" in side_by_side.scores_table(methods)
+    assert "| scan0 | 2 | 0.5500 | 0.5700 ± 0.0100 |" in side_by_side.cases_table(methods, "dice")
+
+
 def test_unknown_patients_leave_the_slices_and_the_table_says_so(tmp_path):
     patients = ("", *PATIENTS[1:])
-    runs = [comparison.read(write(tmp_path / str(g), g, patients)) for g in (0, 0.02)]
-    rows = comparison.compare(runs, "dice")
+    methods = {str(g): [comparison.read(write(tmp_path / str(g), g, patients))] for g in (0, 0.02)}
+    rows = comparison.compare(methods, "dice")
     assert (rows[1]["unit"], rows[1]["n"]) == ("slice", 12)
-    printed = comparison.differences_table(rows)
+    printed = side_by_side.differences_table(rows)
     assert "12 pairs by slice" in printed
     assert "not corrected" in printed
 
@@ -66,6 +79,10 @@ def test_what_cannot_be_estimated_is_not():
     assert np.isnan([one.low, one.high, one.p]).all()
     same = comparison.difference({"a": 0.5, "b": 0.6}, {"a": 0.5, "b": 0.6})
     assert same == (2, 0, 0, 0, 1)
+    tied = comparison.difference(
+        dict.fromkeys("abcd", 0.0), {"a": 0, "b": 0.1, "c": 0.1, "d": -0.1}
+    )
+    assert 0 < tied.p <= 1
 
 
 @pytest.mark.parametrize(
@@ -80,7 +97,7 @@ def test_what_cannot_be_estimated_is_not():
 def test_runs_that_were_not_scored_alike_are_refused(tmp_path, change, message):
     runs = [write(tmp_path / "a"), write(tmp_path / "b", **change)]
     with pytest.raises(comparison.ComparisonError, match=message):
-        comparison.compare([comparison.read(run) for run in runs], "dice")
+        comparison.compare({run.name: [comparison.read(run)] for run in runs}, "dice")
 
 
 def test_what_is_no_evaluation_is_named(tmp_path):
@@ -94,7 +111,7 @@ def test_what_is_no_evaluation_is_named(tmp_path):
         comparison.read(folder)
     run = comparison.read(write(tmp_path / "new"))
     with pytest.raises(comparison.ComparisonError, match=r"no measure 'dcie'; there are dice, "):
-        comparison.compare([run], "dcie")
+        comparison.compare({"new": [run]}, "dcie")
 
 
 def test_the_command_prints_and_writes(tmp_path, capsys):
@@ -103,15 +120,29 @@ def test_the_command_prints_and_writes(tmp_path, capsys):
     row = {f"{p}/{m}": 0.5 for p in ("train", "validation") for m in ("loss", "dice")}
     (tmp_path / "a" / "metrics.jsonl").write_text(json.dumps({"epoch": 1, **row}) + "\n")
     out = tmp_path / "out"
-    assert cli.main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(out)]) == 0
+    methods = [str(tmp_path / "a"), f"other={tmp_path / 'b'}"]
+    assert cli.main(["compare", *methods, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "Protocol cosup: σ(S_p) at 0.5" in printed
     assert "| a | 0.5750 ± 0.0171 |" in printed
-    assert "| b | 0.6450 ± 0.0512 | +0.0700 |" in printed
-    assert "| scan0 | 2 | 0.5600 ± 0.0100 |" in printed
+    assert "| other | 0.6450 ± 0.0512 | +0.0700 |" in printed
+    assert "| scan0 | 2 | 0.5500 | 0.5700 |" in printed
     assert {path.name for path in out.iterdir()} == {
         "comparison.md",
         "comparison.csv",
         "learning_curves.png",
     }
     assert (out / "comparison.md").read_text() in printed + "\n"
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        (["x=a", "x=b"], "two methods are called 'x'"),
+        (["a", "b,a"], "a folder stands twice"),
+        (["a", "a"], "a folder stands twice"),
+    ],
+)
+def test_methods_and_runs_stand_there_once(methods, message, capsys):
+    assert cli.main(["compare", *methods]) == 1
+    assert message in capsys.readouterr().err
