@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import tfds_builders
 from cosup_jax.data import datasets
 from tests.data import slice_folders
 from tests.data.builder_conformance import stored_bytes
@@ -22,10 +23,10 @@ def test_phantoms_are_built_once_and_then_shown(tmp_path, capsys):
     assert f"MiB in {tmp_path}" in said
     assert main(["build", *where]) == 0
     assert "already built" in capsys.readouterr().out
-    assert main(["show", *where, f"--out={tmp_path / 'sheet.png'}"]) == 0
+    assert main(["show", *where, f"--out={tmp_path / 'new/sheet.png'}"]) == 0
     said = capsys.readouterr().out
     assert all(word in said for word in ("infected share", "hu", "12 slices of train"))
-    with Image.open(tmp_path / "sheet.png") as sheet:
+    with Image.open(tmp_path / "new/sheet.png") as sheet:
         assert sheet.width == 8 * 160
 
 
@@ -69,6 +70,24 @@ def test_what_the_user_can_mend_is_said_without_a_traceback(tmp_path, capsys):
     said = capsys.readouterr().err
     assert str(tmp_path / "none") in said
     assert "TrainingSet" in said
+    phantoms = ["lung_phantom", f"--data_dir={tmp_path / 'out'}"]
+    assert main(["build", *phantoms, "--config=huge"]) == 1
+    assert "there are ['default', 'tiny']" in capsys.readouterr().err
+    assert main(["show", *phantoms, "--config=tiny", "--split=tests"]) == 1
+    assert "Unknown split 'tests'" in capsys.readouterr().err
+
+
+def test_an_interrupted_build_leaves_no_half_of_it(tmp_path, capsys, monkeypatch):
+    def interrupt(self, case):
+        raise KeyboardInterrupt
+
+    command = ["build", "lung_phantom", "--config=tiny", f"--data_dir={tmp_path}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(tfds_builders.load_class("lung_phantom"), "read_case", interrupt)
+        assert main(command) == 1
+    assert "interrupted; nothing half-built is left" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*record*"))
+    assert not list(tmp_path.rglob("*incomplete*"))
 
 
 def test_an_unknown_dataset_lists_those_there_are(capsys):

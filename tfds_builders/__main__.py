@@ -13,11 +13,8 @@ import tensorflow_datasets as tfds
 
 import tfds_builders
 from cosup_jax.data import datasets, inspection
-from cosup_jax.data.builder import BAD_SOURCES, DatasetLayoutError
-from cosup_jax.data.splits import PatientOverlapError
 
 _MEBIBYTE = 1 << 20
-_MISTAKES = (*BAD_SOURCES, DatasetLayoutError, PatientOverlapError, ImportError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,8 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             mask_values=chosen.mask_values,
         )
         chosen.run(builder, chosen)
-    except _MISTAKES as error:
+    except (ValueError, FileNotFoundError, ImportError) as error:
         print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; nothing half-built is left", file=sys.stderr)
         return 1
     return 0
 
@@ -65,6 +65,7 @@ def show(builder: tfds.core.DatasetBuilder, chosen: argparse.Namespace) -> None:
     for part in (inspection.table, inspection.ranges, inspection.histogram):
         print(f"\n{part(contents)}")
     path = Path(chosen.out or f"{builder.name}_{chosen.split}.png")
+    path.parent.mkdir(parents=True, exist_ok=True)
     shown = inspection.save_contact_sheet(builder, chosen.split, path)
     print(f"\n{shown} slices of {chosen.split}, infection outlined in red: {path}")
 
