@@ -73,6 +73,7 @@ def get_config(data: str = DEFAULT_DATA) -> ConfigDict:
     config.model.decoder_edge_levels = ()
     config.model.decoder_mask_levels = ()
     config.model.fusion = "attention"
+    config.model.classes = 1  # logits of a pixel; with 3, background, ground-glass, consolidation
     config.model.dtype = "float32"
 
     config.loss = ConfigDict()
@@ -85,6 +86,10 @@ def get_config(data: str = DEFAULT_DATA) -> ConfigDict:
     config.loss.eps = 1.0
 
     config.learning_rate = 1e-4
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "adam"  # or "sgd"
+    config.optimizer.momentum = 0.0  # of sgd
+    config.optimizer.weight_decay = 0.0
     config.clip = 0.0  # gradients are clipped to ± this value; 0 does not clip
     config.step_decay = ConfigDict()
     config.step_decay.factor = 0.1

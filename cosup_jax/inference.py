@@ -45,7 +45,7 @@ class Predictor:
             def predict(axes: tuple[int, ...]) -> jax.Array:
                 flipped = jnp.flip(image, axes)
                 output: SegOutput = model.apply(variables, flipped, train=False)  # type: ignore[assignment]
-                return jnp.flip(jax.nn.sigmoid(output.logits), axes)
+                return jnp.flip(jax.nn.sigmoid(output.infection), axes)
 
             flips = _FLIPS if tta else _FLIPS[:1]
             return sum(map(predict, flips), jnp.zeros((), jnp.float32))[..., 0] / len(flips)

@@ -53,7 +53,7 @@ def serialise(
 
     def probability(image: jax.Array) -> jax.Array:
         output: SegOutput = model.apply(variables, image, train=False)  # type: ignore[assignment]
-        return jax.nn.sigmoid(output.logits)[..., 0]
+        return jax.nn.sigmoid(output.infection)[..., 0]
 
     batch = export.symbolic_shape(f"b, {size[0]}, {size[1]}, 1")
     exported = export.export(jax.jit(probability), platforms=list(platforms))

@@ -25,6 +25,10 @@ class UnlabelledSliceError(ValueError):
     """A slice without a mask stands where a labelled one is needed."""
 
 
+class ClassError(ValueError):
+    """A mask has a class that the network does not tell apart."""
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """The settings that decide what the network sees; the same in training and inference.
@@ -144,15 +148,25 @@ def prepare_image(values: np.ndarray, intensity: str, settings: Preprocessing) -
     return scaled.astype(np.float32)[..., None]
 
 
-def prepare_example(example: Mapping[str, Any], settings: Preprocessing) -> dict[str, Any]:
+def prepare_example(
+    example: Mapping[str, Any], settings: Preprocessing, *, classes: int = 1
+) -> dict[str, Any]:
     """Returns image, mask and edge truth of a labelled example of the schema, and where it is from.
 
+    Args:
+      example: a stored example.
+      settings: size, window and scaling.
+      classes: 1 joins all classes of infection in the mask; more leaves them apart, the
+        background being one of them.
+
     Returns:
-      `image` (h, w, 1) float32, `mask` and `edge` (h, w, 1) uint8 0/1, `case_id`, `patient_id`
-      str, `slice_index` int.
+      `image` (h, w, 1) float32, `mask` and `edge` (h, w, 1) uint8 0/1 (with several classes the
+      mask has 0..classes−1, and the edge is that of all infection), `case_id`, `patient_id` str,
+      `slice_index` int.
 
     Raises:
       UnlabelledSliceError: the example has no mask.
+      ClassError: its mask has a class more.
     """
     case_id = example["case_id"].decode()
     if not example["has_mask"]:
@@ -161,8 +175,15 @@ def prepare_example(example: Mapping[str, Any], settings: Preprocessing) -> dict
             "evaluation need labelled splits (an unlabelled split serves prediction only)"
         )
     intensity = schema.intensity_name(example["intensity"])
-    infection = (example["mask"][..., 0] > 0).astype(np.uint8)
-    mask = resize_labels(infection, settings.size)
+    labels = example["mask"][..., 0]
+    if classes == 1:
+        labels = (labels > 0).astype(np.uint8)
+    elif labels.max() >= classes:
+        raise ClassError(
+            f"case {case_id!r}, slice {example['slice_index']} has class {labels.max()}, but the "
+            f"network tells 0..{classes - 1} apart; give more --config.model.classes"
+        )
+    mask = resize_labels(labels, settings.size)
     return {
         "image": prepare_image(schema.true_values(example)[..., 0], intensity, settings),
         "mask": mask[..., None],

@@ -2,11 +2,13 @@
 
 import dataclasses
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 
 from cosup_jax.models.cosup import CoSupNet, confidence_maps
+from cosup_jax.models.guided import GuidedNet
 from cosup_jax.models.infnet import InfNet
 from cosup_jax.models.initialise import initialise
 from cosup_jax.models.multiclass import FCN8s, MultiClassUNet
@@ -19,6 +21,7 @@ _NETWORKS: dict[str, type[nn.Module]] = {
     "attention_unet": AttentionUNet,
     "cosup": CoSupNet,
     "fcn8s": FCN8s,
+    "guided": GuidedNet,
     "infnet": InfNet,
     "multiclass_unet": MultiClassUNet,
     "unet": UNet,
@@ -36,7 +39,8 @@ def build(name: str, **settings: Any) -> nn.Module:
 
     Args:
       name: one of `available()`.
-      **settings: fields of the network, such as `width` and `fusion` of `CoSupNet`.
+      **settings: fields of the network, such as `width` and `fusion` of `CoSupNet`. A mapping
+        stands for a network built of it, as the `guide` of `GuidedNet`.
 
     Raises:
       ValueError: no such network, or it has no such setting; the message lists those there are.
@@ -58,4 +62,10 @@ def build(name: str, **settings: Any) -> nn.Module:
             raise ValueError(
                 f"network {name!r} has no setting {setting!r}{hint}; it has {', '.join(fields)}"
             )
-    return network(**settings)
+    common = {name: settings[name] for name in ("dtype", "axis_name") if name in settings}
+    parts = {
+        name: build(**{**common, **value})
+        for name, value in settings.items()
+        if isinstance(value, Mapping)
+    }
+    return network(**settings | parts)

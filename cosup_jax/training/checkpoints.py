@@ -18,6 +18,7 @@ from flax.training.early_stopping import EarlyStopping
 from orbax.checkpoint import checkpoint_managers
 
 from cosup_jax import interop
+from cosup_jax.models.guided import GUIDE
 from cosup_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
@@ -112,25 +113,37 @@ def load_weights(run: str, state: TrainState) -> TrainState:
 
     Args:
       run: the other run's working folder, or a weight file, see `interop.load`.
-      state: a fresh state of the same network.
+      state: a fresh state of the same network, or of a `GuidedNet` whose guide it is.
 
     Raises:
       CheckpointError: no checkpoint there, or the network is another one; the tensors are named.
     """
-    path = Path(run).expanduser()
+    path, wanted = Path(run).expanduser(), state.latest
     try:
-        weights = _read_file(path, state) if path.is_file() else read_best(path)[0]
+        if path.is_file():
+            weights = _read_file(path, _of_guide(wanted))
+        else:
+            weights, _ = read_best(path)
     except (CheckpointError, interop.ConversionError, interop.WeightsFileError) as error:
         raise CheckpointError(f"--config.init={run}: {error}") from error
-    _check_same_tensors(weights, state.latest, run)
-    weights = jax.tree.map(lambda w, _: w, weights, state.latest)
+    if GUIDE in state.params and GUIDE not in weights["params"]:
+        weights = {name: {**wanted[name], GUIDE: weights[name]} for name in wanted}
+    _check_same_tensors(weights, wanted, run)
+    weights = jax.tree.map(lambda w, _: w, weights, wanted)
     return state.replace(**weights, average=weights if state.average else {})
 
 
-def _read_file(path: Path, state: TrainState) -> dict[str, Any]:
-    found = interop.load(path, state.latest)
+def _read_file(path: Path, variables: dict[str, Any]) -> dict[str, Any]:
+    found = interop.load(path, variables)
     print(found.report)
     return found.variables
+
+
+def _of_guide(variables: dict[str, Any]) -> dict[str, Any]:
+    """Returns the variables of a network's guide, of one without a guide all."""
+    if GUIDE not in variables["params"]:
+        return variables
+    return {name: tree.get(GUIDE, {}) for name, tree in variables.items()}
 
 
 def read_best(workdir: Path) -> tuple[dict[str, Any], int]:

@@ -13,6 +13,7 @@ from flax.training.early_stopping import EarlyStopping
 from ml_collections import ConfigDict
 
 from cosup_jax.data import pipeline
+from cosup_jax.models.guided import GUIDE
 from cosup_jax.training import checkpoints, logs, parallel, report
 from cosup_jax.training.progress import ProgressBar
 from cosup_jax.training.setup import Setup
@@ -66,6 +67,11 @@ def begin(setup: Setup, state: TrainState, manager: ocp.CheckpointManager) -> Fi
     elif config.init:
         state = checkpoints.load_weights(config.init, state)
         print(f"starting from the weights of {config.init}")
+    elif GUIDE in state.params:
+        raise checkpoints.CheckpointError(
+            "the guide of this network is not trained here: give its run or a file of its weights "
+            "with --config.init"
+        )
     return Fit(setup, manager, parallel.replicate(state, setup.devices), plateau, progress)
 
 

@@ -132,9 +132,9 @@ def tune(
     config = setup.config
     steps = max(1, round(config.semi.epochs * len(examples) / config.batch_size))
     stream = batches(examples, config.batch_size, steps, (config.seed, number))
-    losses = []
-    for batch in parallel.prefetch(stream, setup.devices):
-        state, metrics = setup.train_step(state, batch)
+    first, losses = int(jax.device_get(state.step)), []
+    for i, batch in enumerate(parallel.prefetch(stream, setup.devices)):
+        state, metrics = setup.train_steps[setup.drawn_size(first + i)](state, batch)
         losses.append(metrics["loss"])
     loss = float(np.mean([np.asarray(value)[0] for value in jax.device_get(losses)]))
     if not math.isfinite(loss):

@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from cosup_jax import config as configuration
 from cosup_jax import losses
 from cosup_jax.data import augment, datasets, pipeline
+from cosup_jax.data.preprocess import prepare_example
 from cosup_jax.training import checkpoints, logs, parallel, runs
 from cosup_jax.training.state import TrainState, count_parameters, create_state, make_optimizer
 
@@ -60,9 +61,13 @@ class Setup:
 
     def open(self, split: str) -> grain.MapDataset:
         """Opens a split prepared for the network."""
-        settings = runs.preprocessing(self.config)
+        classes = getattr(self.model, "classes", 1)
         return pipeline.open_split(
-            self.builder, split, settings, cache_gib=self.config.data.cache_gib
+            self.builder,
+            split,
+            runs.preprocessing(self.config),
+            cache_gib=self.config.data.cache_gib,
+            prepare=functools.partial(prepare_example, classes=classes),
         )
 
 
@@ -85,7 +90,7 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
         workdir=workdir,
         builder=builder,
         model=model,
-        optimizer=make_optimizer(config.learning_rate, config.clip),
+        optimizer=make_optimizer(config.learning_rate, config.clip, **config.optimizer.to_dict()),
         devices=devices,
         train_steps={
             size: parallel.parallel_train_step(

@@ -10,6 +10,7 @@ from flax import linen as nn
 from flax import struct
 from flax.training import train_state
 
+from cosup_jax.models.guided import GUIDE
 from cosup_jax.models.initialise import initialise
 
 
@@ -63,19 +64,44 @@ class TrainState(train_state.TrainState):
         return self.replace(average=moved)
 
 
-def make_optimizer(learning_rate: float, clip: float = 0.0) -> optax.GradientTransformation:
-    """Returns Adam (paper §4.2) whose learning rate can be changed between epochs.
+def make_optimizer(
+    learning_rate: float,
+    clip: float = 0.0,
+    *,
+    name: str = "adam",
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+) -> optax.GradientTransformation:
+    """Returns an optimizer whose learning rate can be changed between epochs.
 
     Args:
       learning_rate: of the first epoch.
       clip: gradients are clipped to ± this value before; 0 does not clip.
+      name: `adam` (paper §4.2) or `sgd`.
+      momentum: of `sgd`.
+      weight_decay: times a weight is added to its gradient; those of a guide are left alone.
+
+    Raises:
+      ValueError: no such optimizer.
     """
+    if name not in ("adam", "sgd"):
+        raise ValueError(f"optimizer.name is {name!r}, expected adam or sgd")
 
-    def adam(learning_rate: Any) -> optax.GradientTransformation:
-        plain = optax.adam(learning_rate)
-        return optax.chain(optax.clip(clip), plain) if clip else plain
+    def chained(learning_rate: Any) -> optax.GradientTransformation:
+        plain = optax.adam(learning_rate) if name == "adam" else optax.sgd(learning_rate, momentum)
+        before = [optax.clip(clip)] if clip else []
+        if weight_decay:
+            before.append(optax.add_decayed_weights(weight_decay, mask=_not_of_a_guide))
+        return optax.chain(*before, plain) if before else plain
 
-    return optax.inject_hyperparams(adam)(learning_rate=learning_rate)
+    return optax.inject_hyperparams(chained)(learning_rate=learning_rate)
+
+
+def _not_of_a_guide(params: Any) -> Any:
+    return {
+        name: jax.tree.map(lambda _, trained=name != GUIDE: trained, tree)
+        for name, tree in params.items()
+    }
 
 
 def create_state(

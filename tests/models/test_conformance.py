@@ -79,7 +79,8 @@ def run(quickly):
 
 
 def test_no_network_is_left_out():
-    assert set(NETWORKS) == set(models.available())
+    # GuidedNet is two of the others, one of which has no gradient: see test_multiclass.
+    assert set(NETWORKS) | {"guided"} == set(models.available())
 
 
 @every_network

@@ -104,3 +104,53 @@ def test_each_class_of_cosup_is_a_network_of_one_class(fusion, quickly):
 def test_no_class_is_refused():
     with pytest.raises(ValueError, match="classes is 0"):
         models.build("cosup", classes=0)
+
+
+GUIDED = {
+    "guide": {"name": "unet", "width": 4},
+    "labeller": {"name": "multiclass_unet", "width": 4},
+}
+
+
+def test_a_guided_network_labels_what_its_guide_has_found(quickly):
+    model = models.build("guided", **GUIDED)
+    variables = models.initialise(model, (32, 32, 1), 0)
+    guide, labeller = (
+        {name: tree[part] for name, tree in variables.items()} for part in ("guide", "labeller")
+    )
+
+    def by_hand(guide_variables, labeller_variables, x):
+        found = models.build("unet", width=4).apply(guide_variables, x, train=False)
+        both = jax.numpy.concatenate([x, jax.nn.sigmoid(found.logits)], axis=-1)
+        return model.labeller.apply(labeller_variables, both, train=False).logits
+
+    def loss(params, image):
+        out, new = model.apply(
+            {**variables, "params": params}, image, train=True, mutable=["batch_stats"]
+        )
+        return (out.logits**2).mean(), new["batch_stats"]
+
+    wanted = quickly(by_hand, guide, labeller, IMAGE)(guide, labeller, IMAGE)
+    apply = functools.partial(model.apply, train=False)
+    out = quickly(apply, variables, IMAGE)(variables, IMAGE)
+    np.testing.assert_allclose(out.logits, wanted, rtol=1e-4, atol=1e-4)
+    assert (model.classes, model.initial) == (3, "")
+    # In training the guide neither learns nor takes statistics; the labeller does both.
+    gradient, stats = quickly(jax.grad(loss, has_aux=True), variables["params"], IMAGE)(
+        variables["params"], IMAGE
+    )
+    assert not any(leaf.any() for leaf in jax.tree.leaves(gradient["guide"]))
+    assert all(leaf.any() for leaf in jax.tree.leaves(gradient["labeller"]))
+    before = variables["batch_stats"]
+    jax.tree.map(np.testing.assert_array_equal, stats["guide"], before["guide"])
+    assert not np.array_equal(
+        stats["labeller"]["down1"]["conv1"]["norm"]["mean"],
+        before["labeller"]["down1"]["conv1"]["norm"]["mean"],
+    )
+
+
+def test_a_guide_sees_the_slice_at_its_own_size():
+    model = models.build("guided", **GUIDED, guide_size=(16, 16))
+    image = jax.ShapeDtypeStruct((1, 64, 64, 1), np.float32)
+    out = jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x, train=False), image)
+    assert out[0].logits.shape == (1, 64, 64, 3)
