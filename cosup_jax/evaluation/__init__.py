@@ -1,12 +1,21 @@
 """Scores as the two papers compute them, of a trained network or of saved maps.
 
 `protocols` says what is computed of a slice, `volumes` of a scan, `tables` what is made of all;
-`scoring` runs a network over a split, `saved` reads maps from folders, `pictures` shows examples.
+`scoring` runs a network over a split, `classes` does so for each class of infection, `saved` reads
+maps from folders, `pictures` shows examples.
 """
 
+from cosup_jax.evaluation.classes import evaluate_classes
 from cosup_jax.evaluation.protocols import PROTOCOLS, THRESHOLD
 from cosup_jax.evaluation.saved import evaluate_folders
 from cosup_jax.evaluation.scoring import evaluate_run
 from cosup_jax.evaluation.tables import table
 
-__all__ = ["PROTOCOLS", "THRESHOLD", "evaluate_folders", "evaluate_run", "table"]
+__all__ = [
+    "PROTOCOLS",
+    "THRESHOLD",
+    "evaluate_classes",
+    "evaluate_folders",
+    "evaluate_run",
+    "table",
+]

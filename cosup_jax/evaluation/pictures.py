@@ -94,7 +94,8 @@ def fusion(run: Run, shown: Slices, probability: np.ndarray) -> Figure | None:
     maps = jax.device_get(
         models.confidence_maps(run.model, run.variables, jnp.asarray(shown.image[..., None]))
     )
-    panel = {"P1": maps["P1"][..., 0], "Y1": maps["Y1"][..., 0], "Sp": probability}
+    y1 = np.asarray(SegOutput(maps["Y1"]).infection[..., 0])
+    panel = {"P1": maps["P1"][..., 0], "Y1": y1, "Sp": probability}
     return figures.fusion(shown.image, panel, shown.truth, rows=_in_two_lines(shown.places))
 
 
@@ -108,7 +109,7 @@ def stages(run: Run, shown: Slices) -> Figure | None:
     logits = jax.device_get((*output.edge_logits, *output.mask_logits))
     names = [f"{s} (edge)" for s in edge_stages] + [f"{s} (mask)" for s in mask_stages]
     maps = {
-        name: np.asarray(jax.nn.sigmoid(values[..., 0]))
+        name: np.asarray(jax.nn.sigmoid(SegOutput(values).infection[..., 0]))
         for name, values in zip(names, logits, strict=True)
     }
     ordered = {name: maps[name] for name in sorted(maps)}

@@ -69,8 +69,10 @@ class Protocol:
           truth: (H, W) bool.
 
         Raises:
-          ValueError: the shapes differ.
+          ValueError: the shapes differ, or the map holds NaN.
         """
+        if np.isnan(prob).any():
+            raise ValueError("the map holds NaN: the network or the file it comes from is broken")
         found, true = self._map(prob), truth[None]
         grey = found if self.stretched else in_grey_levels(found)
         levels = _only(metrics.threshold_counts(grey, true))

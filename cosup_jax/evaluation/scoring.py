@@ -1,6 +1,7 @@
 """A trained network scored on any split of any dataset, each slice once."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ def _check_tunable(protocol: Protocol, split: str, validation: str) -> None:
         raise ValueError(
             f"protocol {protocol.name} has no single threshold to choose; tune it with cosup"
         )
-    if split.partition("[")[0] == validation:
+    if _names(split) & _names(validation):
         raise ValueError(
             f"{split} is the split a threshold is chosen on; Dice at that threshold would be "
             "flattered there, so score another split"
@@ -140,12 +141,19 @@ def notes(run: Run, builder: tfds.core.DatasetBuilder, split: str, *, asked: boo
     else:
         found.append(f"the run's {path.name} names no patients: nobody checked who was trained on")
     if trained.get("dataset") == builder.info.full_name:
-        names = split.partition("[")[0].split("+")
-        found += [TRAINED_ON for name in names if name in run.config.data.train.split("+")]
-        found += [USED_FOR_SELECTION for name in names if name == run.config.data.validation]
+        used = run.config.data
+        if split != used.validation and _names(split) & _names(used.train):
+            found.append(TRAINED_ON)
+        if _names(split) & _names(used.validation):
+            found.append(USED_FOR_SELECTION)
     if not asked and split == run.config.data.validation:
         found.append(NO_TEST_SPLIT)
     return list(filter(None, found))
+
+
+def _names(split: str) -> set[str]:
+    """The splits that a TFDS expression such as `train[:45]+validation` takes slices of."""
+    return set(re.sub(r"\[.*?\]", "", split).split("+"))
 
 
 def open_split(

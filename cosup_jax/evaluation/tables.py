@@ -23,7 +23,6 @@ class Scores:
       protocol: how they were scored.
       slices: one row per slice, in the order added: case, patient, slice index, pixels at 0.5,
         measures.
-      levels: the pixels of each slice at the 256 thresholds, (N, 256) each.
     """
 
     def __init__(self, protocol: Protocol) -> None:
@@ -32,7 +31,8 @@ class Scores:
         self._levels: list[Counts] = []
 
     @property
-    def levels(self) -> Counts:  # noqa: D102
+    def levels(self) -> Counts:
+        """The pixels of each slice at the 256 thresholds, (N, 256) each."""
         return Counts(*map(np.stack, zip(*self._levels, strict=True)))
 
     def add(self, example: Mapping[str, Any], scored: ScoredSlice) -> None:
@@ -73,7 +73,8 @@ class Scores:
 
         Beside these stand `dice_positive`, over slices with infection only, and `pooled_dice`, of
         all pixels of the split together, since slices without infection flatter the mean;
-        `per_case` and `per_volume`, and the mean curve of E_φ by rising threshold.
+        `per_case` and `per_volume`, and the mean curve of E_φ by rising threshold, whose greatest
+        value salient object detection calls its maximum (`e_phi_max` is that of each slice).
 
         Args:
           about: what else belongs into it: `split`, `note` and the like.

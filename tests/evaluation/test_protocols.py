@@ -107,6 +107,11 @@ def test_a_saved_picture_scores_as_the_map_it_was_made_of():
         np.testing.assert_equal(found, wanted)
 
 
+def test_a_map_with_nan_is_refused():
+    with pytest.raises(ValueError, match="holds NaN"):
+        PROTOCOLS["cosup"].score(np.array([[0.5, np.nan]]), np.array([[True, False]]))
+
+
 def test_an_unknown_protocol_lists_those_there_are():
     with pytest.raises(ValueError, match="no protocol 'cosop'; there are cosup, semiseg"):
         protocol_named("cosop")

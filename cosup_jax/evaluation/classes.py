@@ -1,0 +1,113 @@
+"""A network for several classes, each class scored as Table III of Inf-Net's paper scores it."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tensorflow_datasets as tfds
+
+from cosup_jax import figures
+from cosup_jax.data import datasets, pipeline
+from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_labels
+from cosup_jax.evaluation import scoring, tables
+from cosup_jax.evaluation.protocols import protocol_named
+from cosup_jax.models.output import SegOutput
+from cosup_jax.training.runs import Run
+
+NAMES = {1: "ground-glass", 2: "consolidation", 3: "effusion"}
+_SHOWN = 4  # slices in the picture
+
+
+def evaluate_classes(
+    run: Run,
+    *,
+    protocol: str = "semiseg",
+    split: str | None = None,
+    out: str | Path | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Scores each class of infection: its probability against the places of that class.
+
+    Args:
+      run: from `runs.open_run`, of a network with several classes.
+      protocol: `cosup` or `semiseg`, see `protocols`.
+      split: TFDS slicing allowed; None for the test split, or validation where there is none.
+      out: a folder for each class is written into it, as `evaluate_run` writes one, and a picture
+        of some slices; None writes nothing.
+
+    Returns:
+      By name of the class, the summary, see `tables.Scores.summary`.
+
+    Raises:
+      PatientOverlapError: the split is of patients of another dataset that the run was trained on.
+      ValueError: the network has one class, or the protocol or split is unknown.
+    """
+    rules, count = protocol_named(protocol), getattr(run.model, "classes", 1)
+    if count == 1:
+        raise ValueError(f"{run.workdir}: its network does not tell classes apart")
+    builder = scoring.open_dataset(run)
+    chosen = split or datasets.evaluation_split(
+        builder, run.config.data.test, run.config.data.validation
+    )
+    note = "; ".join(scoring.notes(run, builder, chosen, asked=split is not None))
+    predict = _make_predictor(run)
+    summaries = {}
+    for label in range(1, count):
+        prepare = partial(_of_class, label=label)
+        dataset = pipeline.open_split(
+            builder, chosen, run.preprocessing, cache_gib=0.0, prepare=prepare
+        )
+        size = run.config.batch_size
+        scores, volumes = scoring.score(
+            dataset, lambda x, c=label: predict(x)[..., c], rules, batch_size=size
+        )
+        about = {"dataset": builder.info.full_name, "split": chosen, "note": note}
+        about |= {"epoch": run.epoch, "tta": False, "class": NAMES[label]}
+        rows = list(volumes.rows())
+        summaries[NAMES[label]] = scores.summary(about, rows)
+        if out is not None:
+            folder = Path(out).expanduser() / NAMES[label]
+            tables.write(scores, rows, summaries[NAMES[label]], folder)
+    if out is not None:
+        _save_picture(run, builder, chosen, predict, Path(out).expanduser())
+    return summaries
+
+
+def _make_predictor(run: Run) -> Callable[[np.ndarray], np.ndarray]:
+    variables = jax.device_put(dict(run.variables))
+
+    @jax.jit
+    def probabilities(variables: Mapping[str, Any], image: jax.Array) -> jax.Array:
+        output: SegOutput = run.model.apply(variables, image, train=False)  # type: ignore[assignment]
+        return jax.nn.softmax(output.logits, axis=-1)
+
+    return lambda image: np.asarray(probabilities(variables, image))
+
+
+def _of_class(example: Mapping[str, Any], settings: Preprocessing, *, label: int) -> dict[str, Any]:
+    """Prepares an example in which only one class counts as infection."""
+    truth = example["mask"][..., 0] == label
+    mask = resize_labels(truth.astype(np.uint8), settings.size)
+    prepared = prepare_example(example, settings)
+    return {**prepared, "mask": mask[..., None], "truth": truth, "spacing": example["spacing"]}
+
+
+def _save_picture(
+    run: Run,
+    builder: tfds.core.DatasetBuilder,
+    split: str,
+    predict: Callable[[np.ndarray], np.ndarray],
+    folder: Path,
+) -> None:
+    prepare = partial(prepare_example, classes=run.model.classes)
+    dataset = pipeline.open_split(builder, split, run.preprocessing, cache_gib=0.0, prepare=prepare)
+    places = np.linspace(0, len(dataset) - 1, min(_SHOWN, len(dataset))).round().astype(int)
+    examples = [dataset[int(i)] for i in places]
+    image, truth = (np.stack([e[name] for e in examples]) for name in ("image", "mask"))
+    found = predict(image).argmax(axis=-1)
+    names = [NAMES[c] for c in range(1, run.model.classes)]
+    rows = [f"{e['case_id']}, {e['slice_index']}" for e in examples]
+    panel = figures.classes(image[..., 0], found, truth[..., 0], rows=rows, names=names)
+    figures.save(panel, folder / "classes")

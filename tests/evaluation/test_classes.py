@@ -1,0 +1,75 @@
+"""Each class of infection scored for itself."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from cosup_jax import cli, evaluation, figures, models
+from cosup_jax.data import datasets
+from cosup_jax.training import runs
+from tests.phantoms import tiny_config
+
+NAMES = ("ground-glass", "consolidation", "effusion")
+
+
+@pytest.fixture(scope="module")
+def scored(tiny_run, tmp_path_factory):
+    """Summaries of an untrained network for four classes, and the folder written."""
+    config = tiny_config(tiny_run.parent / "tfds", model__classes=4)
+    model = runs.build_model(config)
+    variables = models.initialise(model, (32, 32, 1), 0)
+    folder = tmp_path_factory.mktemp("classes")
+    run = runs.Run(folder, config, model, variables, 1)
+    return evaluation.evaluate_classes(run, protocol="semiseg", out=folder), folder
+
+
+def test_every_class_is_counted_where_it_is(scored, tiny_run):
+    summaries, folder = scored
+    builder = datasets.make_builder(
+        "lung_phantom", config="tiny", data_dir=str(tiny_run.parent / "tfds")
+    )
+    truth = {
+        (e["case_id"].decode(), str(e["slice_index"])): e["mask"]
+        for e in builder.as_data_source(split="test")
+    }
+    assert tuple(summaries) == NAMES
+    for label, name in enumerate(NAMES, 1):
+        with (folder / name / "per_slice.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == len(truth) == summaries[name]["dice"]["n"]
+        for row in rows:
+            wanted = (truth[row["case_id"], row["slice_index"]] == label).sum()
+            assert int(row["tp"]) + int(row["fn"]) == wanted
+        assert summaries[name]["class"] == name
+        assert {"s_alpha", "e_phi_mean", "sensitivity", "specificity", "mae"} <= set(
+            summaries[name]
+        )
+    assert (folder / "classes.png").stat().st_size > 1000
+
+
+def test_a_network_of_one_class_is_refused(tiny_run):
+    with pytest.raises(ValueError, match="does not tell classes apart"):
+        evaluation.evaluate_classes(runs.open_run(tiny_run))
+
+
+def test_the_command_takes_one_way_at_a_time(tiny_run, capsys):
+    arguments = ["evaluate", "--workdir", str(tiny_run), "--by_class", "--tta", "flip"]
+    assert cli.main(arguments) == 1
+    assert "--tta does not go with --by_class" in capsys.readouterr().err
+
+
+def test_colours_say_which_class():
+    image = np.tile(np.linspace(0, 1, 8, dtype=np.float32), (1, 8, 1))
+    found = np.zeros((1, 8, 8), np.uint8)
+    found[0, :4, 4] = 1
+    found[0, 4:, 4] = 2
+    figure = figures.classes(image, found, 0 * found, rows=["a"], names=NAMES[:2])
+    prediction, truth = (figure.axes[i].images[0].get_array() for i in (1, 2))
+    differing = np.abs(np.asarray(prediction) - np.asarray(truth)).max(axis=-1) > 0
+    np.testing.assert_array_equal(differing, found[0] > 0)
+    red, green = np.asarray(prediction)[0, 4], np.asarray(prediction)[7, 4]
+    assert red[0] > red[1]
+    assert green[1] > green[0]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == list(NAMES[:2])
