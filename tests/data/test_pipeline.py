@@ -64,6 +64,16 @@ def test_slices_are_the_same_from_memory_and_decoded_each_time(tiny):
     assert kept[0]["image"].shape == kept[0]["mask"].shape == kept[0]["edge"].shape == (32, 48, 1)
 
 
+def test_slices_are_unpacked_as_tfds_does(tiny):
+    opened = pipeline.open_split(tiny, "test", Preprocessing(), prepare=lambda e, _: dict(e))
+    source = tiny.as_data_source(split="test")
+    assert len(opened) == len(source) == 8
+    for i, expected in enumerate(source):
+        for name in set(expected) - {"lung"}:
+            np.testing.assert_array_equal(opened[i][name], expected[name])
+            assert np.asarray(opened[i][name]).dtype == np.asarray(expected[name]).dtype
+
+
 def test_splits_can_be_joined_and_cut(tiny):
     settings = Preprocessing(size=(16, 16))
     joined = pipeline.open_split(tiny, "train+validation[:2]", settings)
