@@ -13,8 +13,8 @@ taken) and `net=unet` as in the authors' release (352×352, six input channels, 
 0.7, 200 epochs of batch 16). The paper names 64.6 Dice for ground-glass and 23.8 for consolidation
 (Semi-Inf-Net with FCN8s, its own protocol), and 47.1 and 22.1 for FCN8s without a guide.
 
-`python -m cosup_jax evaluate` scores all infection together; `evaluation.evaluate_classes` scores
-each class. Labels with more classes, as the phantoms' effusion, need `--config.model.classes=4`
+`python -m cosup_jax evaluate` scores all infection together, and with `--by_class` each class for
+itself. Labels with more classes, as the phantoms' effusion, need `--config.model.classes=4`
 or `--config.model.labeller.classes=4`. Full size wants a GPU.
 """
 

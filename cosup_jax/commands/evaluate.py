@@ -38,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also report Dice at the threshold that is best on the validation split",
     )
     parser.add_argument(
+        "--by_class",
+        action="store_true",
+        help="score ground-glass, consolidation, … each, of a network that tells them apart",
+    )
+    parser.add_argument(
         "--out",
         help=f"folder to write to; by default one below WORKDIR/{DEFAULT_FOLDER} with a name that "
         "says what was scored",
@@ -46,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Scores, prints and writes."""
+    if arguments.by_class:
+        return _classes(arguments)
     if arguments.predictions:
         summary, out = _saved(arguments), arguments.out
     else:
@@ -68,6 +75,21 @@ def _saved(arguments: argparse.Namespace) -> dict[str, Any]:
         protocol=arguments.protocol,
         out=arguments.out,
     )
+
+
+def _classes(arguments: argparse.Namespace) -> int:
+    for name in ("predictions", "truth", "tta", "save_predictions", "tune_threshold"):
+        if getattr(arguments, name):
+            raise ValueError(f"--{name} does not go with --by_class")
+    opened = runs.open_run(arguments.workdir, arguments.overrides)
+    out = Path(arguments.out) if arguments.out else _default_folder(opened, arguments)
+    summaries = evaluation.evaluate_classes(
+        opened, protocol=arguments.protocol, split=arguments.split, out=out
+    )
+    for name, summary in summaries.items():
+        print(f"{name}: {evaluation.table(summary)}")
+    print(f"written to {out}")
+    return 0
 
 
 def _network(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:

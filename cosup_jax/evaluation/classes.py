@@ -53,7 +53,7 @@ def evaluate_classes(
     )
     note = "; ".join(scoring.notes(run, builder, chosen, asked=split is not None))
     predict = _make_predictor(run)
-    summaries = {}
+    summaries, infected = {}, np.zeros(0, np.int64)
     for label in range(1, count):
         prepare = partial(_of_class, label=label)
         dataset = pipeline.open_split(
@@ -61,17 +61,19 @@ def evaluate_classes(
         )
         size = run.config.batch_size
         scores, volumes = scoring.score(
-            dataset, lambda x, c=label: predict(x)[..., c], rules, batch_size=size
+            dataset, partial(_probability, predict, label), rules, batch_size=size
         )
         about = {"dataset": builder.info.full_name, "split": chosen, "note": note}
         about |= {"epoch": run.epoch, "tta": False, "class": NAMES[label]}
         rows = list(volumes.rows())
+        pixels = np.array([row["tp"] + row["fn"] for row in scores.slices])
+        infected = infected + pixels if len(infected) else pixels
         summaries[NAMES[label]] = scores.summary(about, rows)
         if out is not None:
             folder = Path(out).expanduser() / NAMES[label]
             tables.write(scores, rows, summaries[NAMES[label]], folder)
     if out is not None:
-        _save_picture(run, builder, chosen, predict, Path(out).expanduser())
+        _save_picture(run, builder, chosen, predict, infected, Path(out).expanduser())
     return summaries
 
 
@@ -84,6 +86,12 @@ def _make_predictor(run: Run) -> Callable[[np.ndarray], np.ndarray]:
         return jax.nn.softmax(output.logits, axis=-1)
 
     return lambda image: np.asarray(probabilities(variables, image))
+
+
+def _probability(
+    predict: Callable[[np.ndarray], np.ndarray], label: int, image: np.ndarray
+) -> np.ndarray:
+    return predict(image)[..., label]
 
 
 def _of_class(example: Mapping[str, Any], settings: Preprocessing, *, label: int) -> dict[str, Any]:
@@ -99,11 +107,15 @@ def _save_picture(
     builder: tfds.core.DatasetBuilder,
     split: str,
     predict: Callable[[np.ndarray], np.ndarray],
+    infected: np.ndarray,
     folder: Path,
 ) -> None:
+    """Saves slices spread evenly over those with infection, from little to much."""
     prepare = partial(prepare_example, classes=run.model.classes)
     dataset = pipeline.open_split(builder, split, run.preprocessing, cache_gib=0.0, prepare=prepare)
-    places = np.linspace(0, len(dataset) - 1, min(_SHOWN, len(dataset))).round().astype(int)
+    order = np.argsort(infected, kind="stable")[np.count_nonzero(infected == 0) :]
+    order = order if len(order) else np.arange(len(dataset))
+    places = order[np.linspace(0, len(order) - 1, min(_SHOWN, len(order))).round().astype(int)]
     examples = [dataset[int(i)] for i in places]
     image, truth = (np.stack([e[name] for e in examples]) for name in ("image", "mask"))
     found = predict(image).argmax(axis=-1)

@@ -12,6 +12,8 @@ from matplotlib.patches import Patch
 AGREED, MISSED, FALSE = (0.20, 0.80, 0.35), (0.95, 0.75, 0.10), (0.90, 0.20, 0.25)
 _SIDE = 2.1  # inches of a picture
 _MAPS = "magma"
+# Of the classes 1, 2, 3; the first two as in Figure 7 of Inf-Net's paper.
+CLASS_COLOURS = ((0.90, 0.25, 0.25), (0.25, 0.80, 0.35), (0.30, 0.55, 0.95))
 _LEGEND = (("found", AGREED), ("missed", MISSED), ("false alarm", FALSE))
 
 
@@ -57,6 +59,37 @@ def overlays(cases: Sequence[Mapping[str, Any]]) -> Figure:
         _name_row(row[0], case["title"])
     _name_columns(grid, ("image", "truth", "prediction"))
     _legend(figure)
+    return figure
+
+
+def classes(
+    image: np.ndarray,
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    *,
+    rows: Sequence[str],
+    names: Sequence[str],
+) -> Figure:
+    """Draws Figure 7 of Inf-Net's paper: image, the classes found, the true ones.
+
+    Args:
+      image: (N, H, W) float.
+      prediction: (N, H, W) whole numbers, 0 for the background.
+      truth: (N, H, W), the same.
+      rows: what to write beside each slice.
+      names: of the classes from 1 on.
+    """
+    figure, grid = _grid(len(image), 3, bottom=0.3)
+    for i, row in enumerate(grid):
+        _show(row[0], grey(image[i]))
+        for axis, found in ((row[1], prediction[i]), (row[2], truth[i])):
+            picture = np.repeat(grey(image[i])[..., None], 3, axis=-1)
+            for c, colour in enumerate(CLASS_COLOURS[: len(names)], 1):
+                picture[found == c] = 0.5 * picture[found == c] + 0.5 * np.asarray(colour)
+            _show(axis, picture)
+        _name_row(row[0], rows[i])
+    _name_columns(grid, ("image", "prediction", "truth"))
+    _legend(figure, tuple(zip(names, CLASS_COLOURS, strict=False)))
     return figure
 
 
@@ -172,8 +205,8 @@ def _name_row(axis: Axes, name: str) -> None:
     axis.set_ylabel(name, fontsize=8)
 
 
-def _legend(figure: Figure) -> None:
-    patches = [Patch(color=colour, label=name) for name, colour in _LEGEND]
+def _legend(figure: Figure, entries: Sequence[tuple[str, Any]] = _LEGEND) -> None:
+    patches = [Patch(color=colour, label=name) for name, colour in entries]
     figure.legend(handles=patches, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
 
 
