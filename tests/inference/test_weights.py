@@ -2,6 +2,7 @@
 
 import json
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,6 +68,9 @@ def test_the_weights_that_come_with_the_package_can_be_loaded():
         found = weights.load_pretrained(name)
         assert found.name == name
         assert "licence" in found.card
+        file = Path(weights.__file__).with_name(f"{name}.safetensors")
+        assert file.stat().st_size <= (16e6 if name == weights.DEFAULT else 60e6)
+        assert file.with_suffix(".md").is_file(), "a model card"
 
 
 def test_unknown_names_are_told_what_there_is():
