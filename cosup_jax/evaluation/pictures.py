@@ -1,11 +1,11 @@
 """Pictures of runs: what `evaluate` leaves beside its tables, and the figures of the paper."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import grain
 import jax
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -91,9 +91,8 @@ def fusion(run: Run, shown: Slices, probability: np.ndarray) -> Figure | None:
     """Draws Figure 8 of some slices; None for a network without attention fusion."""
     if not (isinstance(run.model, models.CoSupNet) and run.model.fusion == "attention"):
         return None
-    maps = jax.device_get(
-        models.confidence_maps(run.model, run.variables, jnp.asarray(shown.image[..., None]))
-    )
+    look = jax.jit(functools.partial(models.confidence_maps, run.model))
+    maps = jax.device_get(look(run.variables, shown.image[..., None]))
     y1 = np.asarray(SegOutput(maps["Y1"]).infection[..., 0])
     panel = {"P1": maps["P1"][..., 0], "Y1": y1, "Sp": probability}
     return figures.fusion(shown.image, panel, shown.truth, rows=_in_two_lines(shown.places))
@@ -105,7 +104,8 @@ def stages(run: Run, shown: Slices) -> Figure | None:
     mask_stages = getattr(run.model, "mask_stages", ())
     if not edge_stages and not mask_stages:
         return None
-    output: SegOutput = run.model.apply(run.variables, shown.image[..., None], train=False)  # type: ignore[assignment]
+    look = jax.jit(functools.partial(run.model.apply, train=False))
+    output: SegOutput = look(run.variables, shown.image[..., None])
     logits = jax.device_get((*output.edge_logits, *output.mask_logits))
     names = [f"{s} (edge)" for s in edge_stages] + [f"{s} (mask)" for s in mask_stages]
     maps = {
