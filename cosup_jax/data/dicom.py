@@ -146,7 +146,7 @@ def _header(data: bytes) -> tuple[str, pydicom.Dataset | None]:
         raise VolumeError(f"of transfer syntax {uid.UID(syntax or '').name!r}, which is not read")
     header = pydicom.dcmread(BytesIO(data), stop_before_pixels=True)
     if header.get("SOPClassUID") != uid.CTImageStorage:
-        return _kind(header.get("SOPClassUID")), None
+        return _kind(header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")), None
     if _LOCALIZER in header.get("ImageType", ()):
         return "localizer", None
     missing = [name for name in _NEEDED if not header.get(name)]

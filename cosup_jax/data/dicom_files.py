@@ -16,6 +16,7 @@ MAX_TOTAL_BYTES = 1 << 33
 SUFFIXES = (".dcm", ".ima", ".dicom")
 
 _PREAMBLE, _MAGIC = 128, b"DICM"
+_INDEX = "DICOMDIR"  # lists what else is on a disc
 _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 1
 _DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
@@ -53,7 +54,9 @@ class Part:
 
 
 def looks_like(path: Path) -> bool:
-    """Whether a file says, by its suffix or its first bytes, that it is DICOM."""
+    """Whether a file says, by its suffix or its first bytes, that it is DICOM, and no index."""
+    if path.name.upper() == _INDEX:
+        return False
     if path.suffix.lower() in SUFFIXES:
         return True
     with path.open("rb") as file:

@@ -46,6 +46,14 @@ def test_a_folder_of_everything(tmp_path):
     assert sorted(others) == [root / "link", root / "table.csv"]
 
 
+def test_the_index_of_a_disc_is_no_scan(tmp_path):
+    save(tmp_path, make_images(ct().transpose(2, 1, 0)[:1]), ["DICOMDIR"])
+    save(tmp_path / "DICOM" / "ST1", make_images(ct().transpose(2, 1, 0)))
+    (source,), others = scans.find([tmp_path], tmp_path / "out")
+    assert source.path == tmp_path / "DICOM" / "ST1"
+    assert others == [tmp_path / "DICOMDIR"]
+
+
 def root_of(folder):
     folder.mkdir(parents=True, exist_ok=True)
     return folder
