@@ -169,7 +169,7 @@ def lines(
 ) -> list[tuple[str, ...]]:
     """Returns two lines for each row, ours and the paper's, and the paper's rows that are left."""
     table = request.definition
-    printed = {row.method: row for row in published.rows(table.paper, table.number)}
+    printed = {row.name: row for row in published.rows(table.paper, table.number)}
     claimed = {result.row.published for result in results}
     found = []
     for result in results:
@@ -181,12 +181,9 @@ def lines(
         if row.published:
             found.append(("", PAPER, *_printed(printed[row.published].values, measures), "", ""))
     for other in published.rows(table.paper, table.number):
-        if other.method not in claimed:
-            label = other.method
-            if " " in other.dataset:  # of a part of the dataset
-                label += f", {other.dataset.partition(' ')[2]}"
+        if other.name not in claimed:
             cells = _printed(other.values, measures)
-            found.append((label, PAPER, *cells, "", table.unclaimed))
+            found.append((other.name, PAPER, *cells, "", table.unclaimed))
     return found
 
 

@@ -96,7 +96,7 @@ def escape_latex(text: str) -> str:
 def csv_records(request: Request, results: Sequence[RowResult]) -> list[dict[str, object]]:
     """Returns one record for each row and measure, the paper's other rows included."""
     table = request.definition
-    printed = {row.method: row for row in published.rows(table.paper, table.number)}
+    printed = {row.name: row for row in published.rows(table.paper, table.number)}
     common = {
         "table": request.table,
         "protocol": table.protocol,
@@ -123,8 +123,8 @@ def csv_records(request: Request, results: Sequence[RowResult]) -> list[dict[str
     claimed = {result.row.published for result in results}
     blank = dict.fromkeys(("row", "configuration", "parameters", "minutes_per_seed"), "")
     for other in published.rows(table.paper, table.number):
-        if other.method not in claimed:
-            about = {**blank, "method": f"{other.method} ({other.dataset})", "seeds": 0}
+        if other.name not in claimed:
+            about = {**blank, "method": other.name, "seeds": 0}
             about["note"] = table.unclaimed
             for measure, value in other.values.items():
                 records.append({**common, **about, "measure": measure, **_numbers(None, value)})

@@ -145,8 +145,7 @@ def select(table: str, names: Sequence[str]) -> tuple[str, ...]:
     known = [row.name for row in TABLES[table].rows]
     for name in names:
         if name not in known:
-            listed = ", ".join(known) or "none that can be run"
-            raise ValueError(f"{table} has no row {name!r}; its rows are {listed}")
+            raise ValueError(f"{table} has no row {name!r}; its rows are {', '.join(known)}")
     return tuple(name for name in known if name in names or not names)
 
 

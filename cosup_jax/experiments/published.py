@@ -29,6 +29,12 @@ class PublishedRow:
     method: str
     values: Mapping[str, tuple[float, float | None]]
 
+    @property
+    def name(self) -> str:
+        """The method, and of which part of the infection, where it is of a part."""
+        part = self.dataset.partition(" ")[2]
+        return f"{self.method}, {part}" if part else self.method
+
 
 @functools.cache
 def rows(paper: str, table: str) -> tuple[PublishedRow, ...]:

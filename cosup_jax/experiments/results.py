@@ -113,11 +113,7 @@ def differences(results: Sequence[RowResult], reference: str) -> list[Difference
 def _difference(base: RowResult, result: RowResult) -> Difference:
     runs = [[comparison.read(run.folder) for run in r.runs] for r in (base, result)]
     comparison.check_pairs([*runs[0], *runs[1]])
-    units = [[comparison.by_unit(run, "dice") for run in seeds] for seeds in runs]
-    first, other = (
-        {name: float(np.mean([values[name] for _, values in seeds])) for name in seeds[0][1]}
-        for seeds in units
-    )
+    (unit, first), (_, other) = (comparison.over_seeds(seeds, "dice") for seeds in runs)
     gains = [
         theirs.summary["dice"]["mean"] - mine.summary["dice"]["mean"]
         for mine, theirs in zip(*runs, strict=True)
@@ -125,6 +121,6 @@ def _difference(base: RowResult, result: RowResult) -> Difference:
     return Difference(
         row=result.row,
         found=comparison.difference(first, other),
-        unit=units[0][0][0],
+        unit=unit,
         over_seeds=spread(gains)[1],
     )

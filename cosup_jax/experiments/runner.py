@@ -4,6 +4,7 @@ import json
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 from absl import logging
@@ -104,8 +105,7 @@ def score(request: Request, row: Row, seed: int) -> RunResult:
     kept = _kept(request, row, seed)
     if kept is None:
         run = runs.open_run(folder, request.evaluation_overrides())
-        protocol = request.definition.protocol
-        summary = evaluation.evaluate_run(run, protocol=protocol, tta=row.tta, out=place)
+        summary = _evaluate(run, row, request.definition.protocol, place)
         sizes = [leaf.size for leaf in jax.tree.leaves(run.variables["params"])]
         kept = {"epoch": run.epoch, "parameters": sum(sizes), "summary": summary}
         unfinished = place / f"{RESULT}.unfinished"
@@ -124,10 +124,17 @@ def score(request: Request, row: Row, seed: int) -> RunResult:
     )
 
 
+def _evaluate(run: runs.Run, row: Row, protocol: str, place: Path) -> dict[str, Any]:
+    if not row.infection:
+        return evaluation.evaluate_run(run, protocol=protocol, tta=row.tta, out=place)
+    # All classes are scored at once, each into a folder of its own name.
+    return evaluation.evaluate_classes(run, protocol=protocol, out=place.parent)[row.infection]
+
+
 def score_folder(request: Request, row: Row, seed: int) -> Path:
     """Returns where the scores of a run lie: one folder for each way to score it."""
     name = f"{request.definition.protocol}-{request.data}{'-flips' * row.tta}"
-    return request.folder(row, seed) / name
+    return request.folder(row, seed) / name / row.infection
 
 
 def _kept(request: Request, row: Row, seed: int) -> dict | None:

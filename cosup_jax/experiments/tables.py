@@ -17,10 +17,11 @@ class Row:
         tables with the same name are the same experiment, and share their runs.
       label: what it is called in the table.
       config: file of configs/ with its argument, such as `ablation.py:row=esm`.
-      published: the method's name in the paper; empty where the paper has no such row.
+      published: its name among the published rows; empty where the paper has no such row.
       note: what a reader must know.
       runs_of: the row whose runs it scores in its own way, where these are not its own.
       tta: whether predictions are averaged over flips.
+      infection: the class scored, `ground-glass` or `consolidation`; empty for all together.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Row:
     note: str = ""
     runs_of: str = ""
     tta: bool = False
+    infection: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Table:
       measures: its columns.
       data: the dataset of the paper.
       rows: its rows.
-      reference: the row with which all others are compared.
+      reference: the row with which all others are compared; empty where none are.
       unclaimed: why the paper's other rows are not run here.
       other_training: whether the paper leaves open what was trained on.
       note: what a reader must know.
@@ -177,9 +179,9 @@ TABLES: dict[str, Table] = {
             _UNET,
             dataclasses.replace(_UNETPP, published="U-Net++"),
             Row("infnet", "Inf-Net", "infnet.py:row=ppd+ra+ea", "Inf-Net"),
+            Row("semi_infnet", "Semi-Inf-Net", "semi_infnet.py", "Semi-Inf-Net"),
         ),
         reference="unet",
-        unclaimed="not trained by this command: it needs the semi-supervised schedule",
         note="The paper's networks start from ImageNet weights; a configuration does so only with "
         "`--config.init`.",
     ),
@@ -190,9 +192,26 @@ TABLES: dict[str, Table] = {
         protocol="semiseg",
         measures=_SEMISEG,
         data="covid_semiseg",
-        rows=(),
+        rows=(
+            Row(
+                "multiclass_c2f",
+                "ResUNet_C2F with classes, ground-glass",
+                "multiclass.py:net=cosup",
+                infection="ground-glass",
+            ),
+            Row(
+                "multiclass_c2f-consolidation",
+                "ResUNet_C2F with classes, consolidation",
+                "multiclass.py:net=cosup",
+                runs_of="multiclass_c2f",
+                infection="consolidation",
+            ),
+        ),
         reference="",
-        unclaimed="not available here: this command scores infection as one class",
+        unclaimed="not run by this command: networks that a trained Inf-Net guides, and those they "
+        "are compared with",
+        note="configs/multiclass.py has the guided networks; they are trained with the weights of "
+        "a finished run, and scored with `evaluate --by_class`.",
     ),
     "infnet-table4": Table(
         title="parts of Inf-Net",

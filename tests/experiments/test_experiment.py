@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from cosup_jax import cli
+from cosup_jax import cli, evaluation
 from cosup_jax.experiments import caption, progress, runner
-from tests.experiments.conftest import write_run
+from tests.experiments.conftest import write_run, write_scores
 from tests.phantoms import CONFIGS
 
 
@@ -103,6 +103,21 @@ def test_runs_are_scored_in_another_way_without_training_them_again(make_request
     assert request.folder(plain, 0) == request.folder(flips, 0)
     scores = [runner.run_row(request, row).spread("dice")[0] for row in (plain, flips)]
     assert scores == pytest.approx([60.0, 65.0])
+
+
+def test_classes_are_scored_apart_from_one_run(make_request, invented, monkeypatch):
+    def evaluate_classes(run, *, protocol, out):
+        dice = {"ground-glass": 0.6, "consolidation": 0.2}
+        return {c: write_scores(out / c, {"p": [d]}, protocol) for c, d in dice.items()}
+
+    monkeypatch.setattr(evaluation, "evaluate_classes", evaluate_classes)
+    request = make_request("infnet-table3", seeds=1, overrides=("--config.epochs=2",))
+    *_, results = runner.run_rows(request)
+    assert [result.spread("dice") for result in results] == [
+        (pytest.approx(60.0), None),
+        (pytest.approx(20.0), None),
+    ]
+    assert len({run.folder for result in results for run in result.runs}) == 2
 
 
 def test_a_semi_supervised_run_is_finished_with_its_last_step(make_request, invented):
