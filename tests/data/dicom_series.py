@@ -4,8 +4,8 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-PATIENT = "Doe^Jane"
-SECRETS = ("Doe", "Jane", "MRN-4711", "19700101", "20200315")
+PATIENT = "Doeringer^Janette"
+SECRETS = ("Doeringer", "Janette", "MRN-4711", "19700101", "20200315")
 
 
 def make_images(

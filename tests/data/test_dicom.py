@@ -201,7 +201,7 @@ def test_results_are_segmentations_of_the_same_images(tmp_path, order):
     assert probability.SegmentationType == "FRACTIONAL"
     found = probability.get_pixels_by_source_instance(names, assert_missing_frames_are_empty=True)
     np.testing.assert_allclose(found[..., 0] * 255, np.clip(hu // 4 + 250, 0, 255), atol=1e-3)
-    assert (mask.PatientName, mask.PatientID) == ("Doe^Jane", "MRN-4711")
+    assert (mask.PatientName, mask.PatientID) == ("Doeringer^Janette", "MRN-4711")
     assert mask.StudyInstanceUID == images[0].StudyInstanceUID
     assert mask.FrameOfReferenceUID == images[0].FrameOfReferenceUID
     assert mask.SeriesInstanceUID != images[0].SeriesInstanceUID

@@ -31,7 +31,7 @@ def test_a_folder_of_everything(tmp_path):
     (root / "table.csv").write_text("")
     picture(root / "slices" / "one.png")
     picture(root / "slices" / "two.jpg")
-    save(root / "deep" / "Doe^Jane", make_images(ct().transpose(2, 1, 0)))
+    save(root / "deep" / "Doeringer^Janette", make_images(ct().transpose(2, 1, 0)))
     picture(root / ".hidden" / "x.png")
     picture(root / "out" / "mask" / "x.png")
     (root / "link").symlink_to(root / "slices")

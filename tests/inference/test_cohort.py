@@ -54,7 +54,7 @@ def mixed(tmp_path):
     scan_file(folder / "a.nii.gz")
     (folder / "bad.nii").write_bytes(b"nothing")
     slice_folder(folder / "slices")
-    dicom_folder(folder / "Doe^Jane 19700101")
+    dicom_folder(folder / "Doeringer^Janette 19700101")
     return folder
 
 
@@ -97,9 +97,9 @@ def test_masks_mark_the_right_place(mixed, tmp_path, bright):
 
 
 def test_no_identifier_of_a_header_or_a_folder_is_written(tmp_path, bright):
-    dicom_folder(tmp_path / "in" / "Doe^Jane 19700101")
-    (tmp_path / "in" / "Doe^Jane 2").mkdir()
-    for path in dicom_folder(tmp_path / "in" / "Doe^Jane 2", seed=1):
+    dicom_folder(tmp_path / "in" / "Doeringer^Janette 19700101")
+    (tmp_path / "in" / "Doeringer^Janette 2").mkdir()
+    for path in dicom_folder(tmp_path / "in" / "Doeringer^Janette 2", seed=1):
         path.write_bytes(path.read_bytes()[:-9])
     out = tmp_path / "out"
     rows = process([tmp_path / "in"], out, bright, report=True)
@@ -112,11 +112,11 @@ def test_no_identifier_of_a_header_or_a_folder_is_written(tmp_path, bright):
 
 
 def test_names_are_kept_where_they_are_asked_for(tmp_path, bright):
-    dicom_folder(tmp_path / "in" / "Doe^Jane")
+    dicom_folder(tmp_path / "in" / "Doeringer^Janette")
     (row,) = process([tmp_path / "in"], tmp_path / "out", bright, identify=True)
-    assert row["scan"] == "Doe_Jane"
-    assert row["input"] == str(tmp_path / "in" / "Doe^Jane")
-    assert (tmp_path / "out" / "Doe_Jane" / "mask.dcm").exists()
+    assert row["scan"] == "Doeringer_Janette"
+    assert row["input"] == str(tmp_path / "in" / "Doeringer^Janette")
+    assert (tmp_path / "out" / "Doeringer_Janette" / "mask.dcm").exists()
 
 
 def test_a_cohort_goes_on_where_it_was(tmp_path, bright, monkeypatch):
