@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "compare": "puts evaluated runs side by side, paired by patient",
     "figures": "draws the figures of the paper for runs",
     "experiment": "runs a table of the papers again, beside their values",
+    "convert": "makes a run of a published network's weights",
     "export_weights": "writes the weights of a run as one file",
     "export": "writes the network of a run as one StableHLO program",
 }

@@ -30,10 +30,12 @@ class Converted:
     Attributes:
       variables: `{"params": …, "batch_stats": …}` of float32 NumPy arrays.
       report: what was read, into what, and what keeps its initial values.
+      kept: the modules some of which keep them.
     """
 
     variables: dict[str, Any]
     report: str
+    kept: tuple[str, ...]
 
 
 def load(path: str | Path, variables: Mapping[str, Any]) -> Converted:
@@ -62,13 +64,13 @@ def load(path: str | Path, variables: Mapping[str, Any]) -> Converted:
     flat = traverse_util.flatten_dict(dict(variables), sep="/")
     wanted = _names_in_file(source, flat, path)
     filled = _fill(source, tensors, flat, wanted, path)
-    rest = sorted({_top(leaf) for leaf in flat if leaf not in wanted})
+    kept = tuple(sorted({_top(leaf) for leaf in flat if leaf not in wanted}))
     report = f"{len(filled)} tensors of {source.name} from {path}; {source.note}"
-    if rest:
-        report += f". Initial values are kept by: {', '.join(rest)}"
+    if kept:
+        report += f". Initial values are kept by: {', '.join(kept)}"
     # A network without norms has an empty collection, which flattening drops.
     tree = {name: {} for name in variables} | traverse_util.unflatten_dict(flat | filled, sep="/")
-    return Converted(tree, report)
+    return Converted(tree, report, kept)
 
 
 def _recognise(tensors: Mapping[str, np.ndarray], path: str | Path) -> names.Source:

@@ -1,0 +1,57 @@
+"""`python -m cosup_jax convert`: a weight file becomes a run that opens like any other."""
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+from flax import traverse_util
+
+from cosup_jax import cli, interop, models
+from cosup_jax.training import runs
+from tests.phantoms import CONFIGS
+
+SMALL = ("--config.model.backbone=vgg16", "--config.model.width=4")
+
+
+def convert(path, folder, *more):
+    given = [str(path), "--config", str(CONFIGS / "infnet.py"), "--workdir", str(folder)]
+    return cli.main(["convert", *given, *SMALL, *more])
+
+
+@pytest.fixture
+def weights(tmp_path):
+    model = models.build("infnet", backbone="vgg16", width=4)
+    variables = models.initialise(model, (32, 32, 1), 5)
+    path = tmp_path / "weights.safetensors"
+    safetensors.numpy.save_file(traverse_util.flatten_dict(variables, sep="/"), path)
+    return path, variables
+
+
+def test_the_run_opens_with_the_weights_of_the_file(weights, tmp_path, capsys):
+    path, variables = weights
+    assert convert(path, tmp_path / "run") == 0
+    assert "all tensors fit" in capsys.readouterr().out
+    run = runs.open_run(tmp_path / "run")
+    jax.tree.map(np.testing.assert_array_equal, run.variables, variables)
+    assert (run.epoch, run.config.model.backbone, run.preprocessing.scaling) == (0, "vgg16", "unit")
+    assert convert(path, tmp_path / "run") == 1
+    assert "holds a run already" in capsys.readouterr().err
+
+
+def test_what_fills_only_a_part_makes_no_run(tmp_path, capsys, monkeypatch):
+    def load(path, variables):
+        return interop.Converted(variables, "a backbone", ("edge", "ppd"))
+
+    monkeypatch.setattr(interop, "load", load)
+    assert convert("vgg16.pth", tmp_path / "run") == 1
+    assert "vgg16.pth does not fill edge, ppd" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_that_is_missing_or_of_another_network_is_named(weights, tmp_path, capsys):
+    path, _ = weights
+    assert convert(tmp_path / "absent.pth", tmp_path / "run") == 1
+    assert "absent.pth" in capsys.readouterr().err
+    assert convert(path, tmp_path / "run", "--config.model.width=8") == 1
+    assert "of another shape" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
