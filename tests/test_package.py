@@ -102,6 +102,7 @@ def test_the_wheel_works_in_an_empty_environment_away_from_the_clone(wheel, tmp_
     ("module", "unwanted"),
     [
         ("cosup_jax", ("jax", "flax", "numpy", "tensorflow_datasets")),
+        ("cosup_jax.commands.predict", ("jax", "flax", "tensorflow", "torch")),
         ("tfds_builders", ("jax", "flax", "tensorflow", "torch")),
         ("cosup_jax.data.pipeline", ("flax", "tensorflow", "torch")),
         ("cosup_jax.models", ("tensorflow_datasets", "grain", "tensorflow", "torch")),
