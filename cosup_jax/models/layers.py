@@ -7,6 +7,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
+
+# What every convolution of `ConvNorm` returns, for `light`.
+CONVOLVED = "convolved"
 
 # He et al. 2015: normal with variance 2 / fan_in, not truncated. `initialise` draws the same.
 kernel_init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
@@ -36,6 +40,21 @@ class Policy:
             axis_name=self.axis_name,
             name=name,
         )
+
+
+def light(module: type[nn.Module], train_argument: int) -> type[nn.Module]:
+    """Returns a module whose gradient takes less memory: only convolutions are remembered.
+
+    Between the forward and the backward pass it keeps its input and what its convolutions returned;
+    normalisation, ReLU and the sums are computed again, which needs no more time than reading them
+    back. Parameters and results are the module's own.
+
+    Args:
+      module: a class of modules made of `ConvNorm`.
+      train_argument: place of `train` among the arguments of its `__call__`, `self` being 0.
+    """
+    keep = jax.checkpoint_policies.save_only_these_names(CONVOLVED)
+    return nn.remat(module, policy=keep, static_argnums=(train_argument,))
 
 
 class ConvNorm(nn.Module):
@@ -76,7 +95,7 @@ class ConvNorm(nn.Module):
             kernel_init=kernel_init,
             name="conv",
         )(x)
-        x = self.policy.norm(train, "norm")(x)
+        x = self.policy.norm(train, "norm")(checkpoint_name(x, CONVOLVED))
         return nn.relu(x) if self.relu else x
 
 

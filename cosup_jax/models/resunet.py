@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cosup_jax.models.layers import ConvNorm, DoublingConv, Policy, ResidualBlock
+from cosup_jax.models.layers import ConvNorm, DoublingConv, Policy, ResidualBlock, light
 
 Maps = tuple[jax.Array, ...]
 
@@ -63,7 +63,8 @@ class Encoder(nn.Module):
         x = nn.max_pool(x, (2, 2), (2, 2))
         for i, blocks in enumerate(self.blocks):
             features, stride = _CHANNELS[i + 1] * self.width, 1 if i == 0 else 2
-            x = Stage(features, blocks, stride, self.policy, name=f"stage{i + 2}")(x, train)
+            stage = light(Stage, 2)(features, blocks, stride, self.policy, name=f"stage{i + 2}")
+            x = stage(x, train)
             maps.append(x)
         return tuple(maps)
 
@@ -123,6 +124,6 @@ class Decoder(nn.Module):
         maps = [bridge]
         for level in (4, 3, 2, 1):
             features = _CHANNELS[level - 1] * self.width
-            block = UpBlock(features, self.policy, name=f"level{level}")
+            block = light(UpBlock, 3)(features, self.policy, name=f"level{level}")
             maps.append(block(maps[-1], stages[level - 1], train))
         return tuple(reversed(maps))

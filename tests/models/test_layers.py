@@ -14,6 +14,7 @@ from cosup_jax.models.layers import (
     ResidualBlock,
     check_image,
     double_aligned,
+    light,
     pointwise,
     resize,
 )
@@ -137,6 +138,31 @@ def test_a_residual_block_projects_its_shortcut_only_when_shapes_differ(features
     found, variables = jax.eval_shape(lambda: block.init_with_output(jax.random.key(0), x, False))
     assert found.shape == (1, 8 // stride, 8 // stride, features)
     assert ("shortcut" in variables["params"]) == has
+
+
+def test_a_light_module_has_the_same_gradient_and_keeps_less_for_it():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 8, 8, 4), np.float32)
+    plain, spare = ResidualBlock(8), light(ResidualBlock, 2)(8)
+    variables = plain.init(jax.random.key(0), x, False)
+    assert jax.tree.structure(spare.init(jax.random.key(0), x, False)) == jax.tree.structure(
+        variables
+    )
+    probe = rng.standard_normal((2, 8, 8, 8), np.float32)
+
+    def run(block):
+        def apply(params, x):
+            return block.apply({**variables, "params": params}, x, True, mutable=["batch_stats"])
+
+        out, pull, stats = jax.vjp(apply, variables["params"], x, has_aux=True)
+        kept = sum(leaf.nbytes for leaf in jax.tree.leaves(pull) if leaf.ndim == 4)
+        return kept, (out, stats, pull(probe))
+
+    kept, wanted = run(plain)
+    less, found = run(spare)
+    assert less < 0.7 * kept
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
