@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from cosup_jax.data import images, schema, slice_files
 from cosup_jax.evaluation import tables
+from cosup_jax.evaluation.calibration import calibration
 from cosup_jax.evaluation.protocols import protocol_named
 
 PREDICTIONS, TRUTHS = "predictions", "truths"
@@ -74,6 +75,8 @@ def evaluate_folders(
         scores.add(place, rules.score(prob, truth))
     about = {"dataset": str(truths), "split": "", "predictions": str(predictions), "note": ""}
     summary = scores.summary(about)
+    if not rules.stretched:
+        summary["ece"] = calibration(scores.levels).ece
     if out is not None:
         tables.write(scores, (), summary, Path(out).expanduser())
     return summary

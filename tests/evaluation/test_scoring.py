@@ -86,6 +86,7 @@ def test_saved_maps_give_the_same_scores_again(scored, protocol, tmp_path, capsy
         for mine, theirs in ((again, summary), (again["per_case"], summary["per_case"])):
             assert mine[name]["mean"] == pytest.approx(theirs[name]["mean"], abs=within), name
     assert again["pooled_dice"] == pytest.approx(summary["pooled_dice"])
+    assert again.get("ece") == pytest.approx(summary.get("ece"))
     assert [r["dice"] for r in rows(tmp_path / "per_slice.csv")] == [
         r["dice"] for r in rows(out / "per_slice.csv")
     ]
