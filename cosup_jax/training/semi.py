@@ -61,6 +61,11 @@ def check(config: ConfigDict) -> None:
       ConfigError: naming the field.
     """
     semi = config.semi
+    if config.model.get("classes", 1) > 1 or config.model.name == "guided":
+        raise configuration.ConfigError(
+            "--config.semi.per_round: pseudo labels do not tell classes apart; take a network of "
+            "one class"
+        )
     for name, least in (("per_round", 1), ("pretrain_epochs", 1), ("pretrain_batch_size", 1)):
         if semi[name] < least:
             raise configuration.ConfigError(

@@ -284,6 +284,7 @@ def test_the_four_steps(tfds, monkeypatch, tmp_path):
         ("semi__pretrain_epochs", 0, r"semi.pretrain_epochs=0: expected at least 1"),
         ("semi__unlabelled", "validation", "that split is used for validation"),
         ("semi__unlabelled", "test", "that split is used for test"),
+        ("model__classes", 3, "pseudo labels do not tell classes apart"),
     ],
 )
 def test_wrong_settings_are_named(field, value, says, tfds, tmp_path):
