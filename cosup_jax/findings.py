@@ -142,7 +142,9 @@ def _shares(found: Findings, mask: np.ndarray, lung: lungs.Lungs, voxel_ml: floa
     if not lung.apart:
         for side in _SIDES:
             found.unknown(
-                "right and left lung hang together", f"{side}_lesion_ml", f"{side}_lung_percent"
+                "right and left lung were not told apart",
+                f"{side}_lesion_ml",
+                f"{side}_lung_percent",
             )
         return
     sides = _side_of_each_voxel(mask, lung.labels)

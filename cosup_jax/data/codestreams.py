@@ -13,9 +13,9 @@ _START_JPEG, _START_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
 # Start of frame, of JPEG (without the markers DHT, JPG and DAC in between) and of JPEG-LS.
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 _STANDALONE = {0x01, *range(0xD0, 0xD9)}
-_MAX_SWELL = 2  # compressed, a picture may be this many times larger than raw
-_SLACK = 1 << 16
-# With at most 128 bytes out of two, a stream of this bound cannot swell without one either.
+# Compressed, a picture may be this many times larger than raw, and this many bytes more; so RLE,
+# which makes at most 128 bytes of two, is bounded as well.
+_MAX_SWELL, _SLACK = 2, 1 << 16
 
 
 def check(stream: bytes, family: str, size: tuple[int, int], claimed: int) -> None:

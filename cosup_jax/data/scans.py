@@ -17,7 +17,6 @@ from PIL import Image
 
 from cosup_jax.data import dicom_files, images, schema, slice_files, volume_files, volumes
 
-RESULTS = ("mask", "probability")
 _CHUNK = 1 << 20
 _LONGEST_NAME = 80
 
@@ -34,8 +33,8 @@ class Scan:
       slices: (H, W) int16, uint8 or uint16 in the axial view (from the feet to the head, where
         that is known); the true value is `stored * slope + intercept`.
       intensity: one of `schema.INTENSITIES`.
-      save: writes a result, called with a folder, one of `RESULTS`, and (H, W) uint8 for each
-        slice: 0 and 1 in a mask, 0 to 255 in a probability.
+      save: writes a result, called with a folder, `mask` or `probability`, and (H, W) uint8 for
+        each slice: 0 and 1 in a mask, 0 to 255 in a probability.
       slope: see `slices`.
       intercept: see `slices`.
       spacing: (z, y, x) in mm, or None if unknown.
@@ -55,11 +54,6 @@ class Scan:
         return self.slices[index].astype(np.float32) * np.float32(self.slope) + np.float32(
             self.intercept
         )
-
-    @property
-    def is_volume(self) -> bool:
-        """Whether all slices have one size."""
-        return len({pixels.shape for pixels in self.slices}) == 1
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,8 @@ def test_slices_are_read_as_they_are_and_results_get_their_names_and_sizes(tmp_p
     picture(tmp_path / "in" / "b.jpg", 9, (4, 8))
     (source,), _ = scans.find([tmp_path / "in"], tmp_path)
     scan = source.read()
-    assert (scan.intensity, scan.spacing, scan.is_volume) == ("grey8", None, False)
+    assert (scan.intensity, scan.spacing) == ("grey8", None)
+    assert [pixels.shape for pixels in scan.slices] == [(6, 5), (4, 8)]
     assert [float(scan.values(i)[0, 0]) for i in range(2)] == [7, 9]
     scan.save(tmp_path, "mask", [np.eye(6, 5, dtype=np.uint8), np.zeros((4, 8), np.uint8)])
     np.testing.assert_array_equal(images.read_grey(tmp_path / "mask" / "a.png"), np.eye(6, 5) * 255)

@@ -82,6 +82,20 @@ def test_a_lesion_is_on_its_side_and_has_its_share_of_the_lung(side):
     assert parts == pytest.approx(found["lesion_ml"])
 
 
+def test_lungs_that_are_not_told_apart_have_no_sides():
+    patient = phantom.draw_volume(0, size=96, slices=16, infected=False)
+    rows, columns = np.nonzero((patient.lung > 0).any(0))
+    patient.image[:, rows.min() + 8 : rows.max() - 8, columns.min() + 5 : columns.max() - 5] = -850
+    mask = np.zeros(patient.image.shape, bool)
+    mask[8, 40:50, 40:50] = True
+    found = describe(patient.image, mask, spacing=patient.spacing)
+    assert found.values["lung_percent"] > 0
+    assert found.reasons == dict.fromkeys(
+        ("right_lesion_ml", "left_lesion_ml", "right_lung_percent", "left_lung_percent"),
+        "right and left lung were not told apart",
+    )
+
+
 def test_small_lesions_are_dropped(two_lesions):
     _, mask = two_lesions
     kept = findings.drop_small(mask, 0.05, SPACING)

@@ -28,7 +28,8 @@ def test_the_patients_of_a_folder_are_scans_of_their_own(tmp_path):
     assert {scan.name: len(scan.files) for scan in found} == {c: cases.count(c) for c in cases}
     assert others == []
     scan = found[-1].read()
-    assert (scan.intensity, scan.is_volume) == ("grey8", True)
+    assert scan.intensity == "grey8"
+    assert {pixels.shape for pixels in scan.slices} == {(256, 256)}
 
 
 def test_slices_of_all_sizes_are_one_scan(tmp_path):
@@ -37,7 +38,7 @@ def test_slices_of_all_sizes_are_one_scan(tmp_path):
     )
     scan = source.read()
     assert len(scan.slices) == 48
-    assert not scan.is_volume
+    assert len({pixels.shape for pixels in scan.slices}) > 1
 
 
 def test_the_weights_of_the_package_find_real_infection():
