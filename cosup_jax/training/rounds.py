@@ -48,12 +48,21 @@ def label_all(
 
     Returns:
       A row for each label: file, case, patient, slice, round, confidence.
+
+    Raises:
+      PoolError: labels or the list of them have gone from the folders.
+      TrainingDiverged: the loss became NaN.
     """
     size = setup.config.semi.per_round
     count = -(-len(pool.slices) // size)
     with checkpoints.open_checkpoints(setup.workdir) as manager:
         state, done = begin(setup, manager, init)
         rows = read_selection(setup.workdir, done)
+        if [row["file"] for row in rows] != [s.file for s in pool.slices[: done * size]]:
+            raise pseudo.PoolError(
+                f"{setup.workdir / SELECTION} does not name the slices of the {done} rounds done; "
+                "put it back, or start again in another --workdir"
+            )
         examples = [labelled[i] for i in range(len(labelled))]
         for piece in pool.slices[: done * size]:
             examples.append(pseudo.read_label(piece, labels, pool.settings))

@@ -170,6 +170,16 @@ def test_a_label_that_has_gone_is_named(whole, builder, tmp_path):
         pseudo.read_label(piece, tmp_path, SETTINGS)
 
 
+def test_a_list_of_labels_that_has_gone_is_named(whole, tfds, tmp_path, monkeypatch):
+    folder, setup = whole
+    (tmp_path / "rounds").mkdir()
+    (tmp_path / "rounds" / "checkpoints").symlink_to(folder / semi.ROUNDS / "checkpoints")
+    setup = dataclasses.replace(setup, workdir=tmp_path / "rounds")
+    monkeypatch.setattr(semi, "make_setup", lambda config, workdir: setup)
+    with pytest.raises(pseudo.PoolError, match=r"selection.jsonl does not name .* the 3 rounds"):
+        semi.label_all(semi_config(tfds), tmp_path)
+
+
 def test_patients_trained_on_without_labels_count_as_trained_on(whole, builder):
     folder, setup = whole
     said = (folder / semi.ROUNDS / "data.json").read_text()
