@@ -77,9 +77,13 @@ def process(
       one row for each scan, as written to `cohort.csv`; `status` is `done` or `failed`.
 
     Raises:
-      CohortError: a folder of results is in the way that this function has not made.
+      CohortError: a folder of results is in the way that this function has not made, or the folder
+        for results cannot be made.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CohortError(f"--out={out}: {error.strerror}") from error
     segmenter = Segmenter(network, tta=settings.tta)
     rows: list[dict[str, Any]] = []
     with tqdm(sources, unit="scan", disable=len(sources) < 2) as bar:

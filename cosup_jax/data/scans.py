@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from PIL import Image
@@ -143,7 +144,7 @@ def find(
 
 
 def _walk(root: Path, ignore: Path) -> Iterable[tuple[Path, list[Path], list[Path]]]:
-    for place, folders, files in os.walk(root):
+    for place, folders, files in os.walk(root, onerror=_unreadable):
         folders[:] = sorted(
             f for f in folders if f[0] != "." and (Path(place) / f).resolve() != ignore
         )
@@ -152,13 +153,20 @@ def _walk(root: Path, ignore: Path) -> Iterable[tuple[Path, list[Path], list[Pat
         yield Path(place), [path for path in paths if path.is_file()], links
 
 
+def _unreadable(error: OSError) -> NoReturn:
+    raise ScanError(f"{error.filename}: {error.strerror}") from error
+
+
 def _sort(folder: Path, files: Sequence[Path], identify: bool) -> tuple[list[Source], list[Path]]:
     """Tells by name, and where names say nothing by content, what the files of a folder are."""
     nifti = [path for path in files if path.name.lower().endswith(volumes.SUFFIXES)]
     zips = [path for path in files if path.suffix.lower() == ".zip"]
     pictures = [path for path in files if path.suffix.lower() in images.IMAGE_SUFFIXES]
     rest = sorted(set(files) - {*nifti, *zips, *pictures})
-    dicom = [path for path in rest if dicom_files.looks_like(path)]
+    try:
+        dicom = [path for path in rest if dicom_files.looks_like(path)]
+    except OSError as error:
+        _unreadable(error)
     sources = [Source(path, "nifti", (path,), volume_files.volume_name(path)) for path in nifti]
     sources += [Source(path, "dicom", (path,), path.stem if identify else "") for path in zips]
     if dicom:

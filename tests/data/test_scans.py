@@ -1,5 +1,6 @@
 """What users hand over: which scans are in it, what they are called, and how they are read."""
 
+import os
 import re
 
 import numpy as np
@@ -118,6 +119,23 @@ def test_where_there_is_nothing_it_is_said(tmp_path, make, reason):
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(scans.ScanError, match=reason):
         scans.find([make(tmp_path)], tmp_path / "out")
+
+
+@pytest.mark.parametrize("where", ["folder", "file"])
+def test_what_may_not_be_read_is_named(tmp_path, monkeypatch, where):
+    """Permissions would not stop the tests' user where that is the administrator."""
+    picture(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "secret").write_bytes(b"")
+
+    def refuse(*arguments):
+        raise PermissionError(13, "Permission denied", "secret")
+
+    if where == "folder":
+        monkeypatch.setattr(os, "scandir", refuse)
+    else:
+        monkeypatch.setattr(scans.dicom_files, "looks_like", refuse)
+    with pytest.raises(scans.ScanError, match="secret: Permission denied"):
+        scans.find([tmp_path / "in"], tmp_path / "out")
 
 
 def test_a_digest_follows_the_content(tmp_path):

@@ -83,6 +83,13 @@ def test_a_bad_scan_is_told_by_the_status_and_the_others_are_done(
     assert "truncated" in rows["bad"]["reason"]
 
 
+def test_a_file_in_the_place_of_the_folder_for_results_is_named(hu, tiny_weights, tmp_path, capsys):
+    file = forge(tmp_path / "a.nii", *stored_as(hu, "LPS"))
+    command = ["predict", str(file), "--out", str(file), "--weights", str(tiny_weights)]
+    assert cli.main(command) == 1
+    assert f"--out={file}: File exists" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
