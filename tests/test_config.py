@@ -8,6 +8,7 @@ import pytest
 
 from cosup_jax import config as configuration
 from cosup_jax import losses, models
+from cosup_jax.data.augment import Augmentation
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = sorted(p.name for p in CONFIGS.glob("*.py") if p.name not in ("__init__.py", "base.py"))
@@ -111,6 +112,37 @@ def test_a_baseline_holds_the_settings_of_its_network_at_their_defaults(net):
     assert config.data.name == "slice_folder"
     assert models.build(**settings) == models.build(net, dtype="float32")
     assert "fusion" not in settings
+
+
+def test_infnet_rows_switch_modules_and_the_full_network_is_the_default():
+    rows = {
+        "backbone": (False, False, False),
+        "ppd": (True, False, False),
+        "ra": (False, True, False),
+        "ppd+ra": (True, True, False),
+        "ppd+ra+ea": (True, True, True),
+    }
+    for row, expected in rows.items():
+        m = load(f"infnet.py:row={row},data=covid_semiseg").model
+        assert (m.partial_decoder, m.reverse_attention, m.edge_attention) == expected
+    c = load("infnet.py")
+    assert c.model.to_dict() == load("infnet.py:row=ppd+ra+ea").model.to_dict()
+    assert models.build(**c.model.to_dict()) == models.build("infnet", dtype="float32")
+    assert (c.epochs, c.batch_size, c.learning_rate, c.data.size) == (100, 16, 1e-4, (352, 352))
+    assert (c.clip, c.step_decay.factor, c.step_decay.epochs) == (0.5, 0.1, 50)
+    assert min(c.plateau.patience, c.early_stopping.patience) >= c.epochs
+
+
+def test_augmentation_and_averages_are_off_in_the_paper_s_run_and_on_in_their_own():
+    off, on = load("c2f.py"), load("c2f_augmented.py")
+    plain = Augmentation(**off.augment.to_dict())
+    assert plain == Augmentation()
+    assert off.averaging.decay == 0
+    changed = configuration.differences(configuration.to_json(off), configuration.to_json(on))
+    assert {name.partition(".")[0] for name in changed} == {"augment", "averaging"}
+    changes = Augmentation(**on.augment.to_dict())
+    assert changes.moves
+    assert changes.recolours
 
 
 @pytest.mark.parametrize("i", [1, 2, 3, 4, 5])

@@ -1,4 +1,4 @@
-"""A run that was killed goes on bit for bit where it was."""
+"""A run that was killed goes on bit for bit where it was, with all that a step draws at random."""
 
 import os
 import signal
@@ -43,9 +43,18 @@ elif moment == "during a save":
             die()
     checkpoints.save = kill
 
-loop.train_and_evaluate(
-    tiny_config(data_dir, epochs=6, devices=int(devices)), workdir
+config = tiny_config(
+    data_dir,
+    epochs=6,
+    devices=int(devices),
+    data__scales=(1.0, 2.0),
+    augment__rotation=20.0,
+    augment__elastic=0.02,
+    augment__noise=0.05,
+    averaging__decay=0.9,
 )
+config.model = {"name": "unet", "width": 4, "dtype": "float32"}
+loop.train_and_evaluate(config, workdir)
 """
 
 
@@ -78,17 +87,11 @@ def data_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("tfds")
 
 
-@pytest.fixture(scope="module", params=[1, 2])
-def uninterrupted(request, data_dir, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp(f"whole{request.param}")
-    done = train(data_dir, workdir, request.param)
+@pytest.mark.parametrize(("devices", "moment"), [(1, "in mid-epoch"), (2, "during a save")])
+def test_six_epochs_equal_three_a_kill_and_the_rest(devices, moment, data_dir, tmp_path_factory):
+    whole, tmp_path = (tmp_path_factory.mktemp(f"{name}{devices}") for name in ("whole", "killed"))
+    done = train(data_dir, whole, devices)
     assert done.returncode == 0, done.stderr
-    return request.param, workdir
-
-
-@pytest.mark.parametrize("moment", ["in mid-epoch", "during a save"])
-def test_six_epochs_equal_three_a_kill_and_the_rest(uninterrupted, moment, data_dir, tmp_path):
-    devices, whole = uninterrupted
     killed = train(data_dir, tmp_path, devices, moment)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     resumed = train(data_dir, tmp_path, devices)
