@@ -39,7 +39,8 @@ def _train(job: Job) -> Work:
     jax.block_until_ready((state, batch))
     initialised = time.perf_counter()
     mapped = parallel.parallel_train_step(losses.joint_loss, devices)
-    facts = _compile(mapped, state, batch) | {"init_s": initialised - began}
+    facts, program = _compile(mapped, state, batch)
+    facts["init_s"] = initialised - began
 
     def run(steps: int) -> None:
         nonlocal state
@@ -47,7 +48,7 @@ def _train(job: Job) -> Work:
             state, metrics = mapped(state, batch)
         jax.block_until_ready((state, metrics))
 
-    return Work(run, lambda: _bytes((state, batch)), facts)
+    return Work(run, lambda: _bytes((state, batch)), facts, program)
 
 
 def _infer(job: Job) -> Work:
@@ -59,12 +60,13 @@ def _infer(job: Job) -> Work:
     jax.block_until_ready((state, image))
     initialised = time.perf_counter()
     predict = jax.jit(step.predict_step)
-    facts = _compile(predict, state, image) | {"init_s": initialised - began}
+    facts, program = _compile(predict, state, image)
+    facts["init_s"] = initialised - began
 
     def run(steps: int) -> None:
         jax.block_until_ready([predict(state, image) for _ in range(steps)])
 
-    return Work(run, lambda: _bytes((state, image)), facts)
+    return Work(run, lambda: _bytes((state, image)), facts, program)
 
 
 def _matmul(job: Job) -> Work:
@@ -94,8 +96,10 @@ def _state(job: Job, axis_name: str | None = None):
     return create_state(model, make_optimizer(1e-4), size=(job.size, job.size), seed=0)
 
 
-def _compile(function: Any, *arguments: Any) -> dict[str, Any]:
-    """Traces and compiles; a later call with these arguments finds the result ready.
+def _compile(function: Any, *arguments: Any) -> tuple[dict[str, Any], str]:
+    """Traces and compiles, and returns the facts and the program.
+
+    A later call with these arguments finds the result ready.
 
     FLOPs are those of the network as written, bytes those of the compiled program.
     """
@@ -104,7 +108,7 @@ def _compile(function: Any, *arguments: Any) -> dict[str, Any]:
     compiled = lowered.compile()
     seconds = time.perf_counter() - began
     plan = compiled.memory_analysis()
-    return {
+    facts = {
         "compile_s": seconds,
         "flops": lowered.cost_analysis()["flops"],
         "bytes": compiled.cost_analysis()["bytes accessed"],
@@ -114,6 +118,7 @@ def _compile(function: Any, *arguments: Any) -> dict[str, Any]:
         + plan.temp_size_in_bytes
         - plan.alias_size_in_bytes,
     }
+    return facts, compiled.as_text()
 
 
 def _bytes(tree: Any) -> int:

@@ -62,8 +62,10 @@ class Work:
       resident: bytes of all arrays that live from step to step, once steps have been taken.
       facts: `init_s` (weights, optimizer and batch on the device), `compile_s`, and where known
         `flops` and `bytes` of a step and `planned_bytes`, the memory XLA has planned for one.
+      program: what XLA has compiled, as text.
     """
 
     run: Callable[[int], None]
     resident: Callable[[], int]
     facts: dict[str, Any]
+    program: str = ""
