@@ -111,6 +111,7 @@ def _network(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
 
 def _default_folder(opened: runs.Run, arguments: argparse.Namespace) -> Path:
     data = opened.config.data
-    name = [data.name, data.config, arguments.split or "", arguments.protocol, arguments.tta or ""]
+    name = [data.name, data.config, Path(data.source).name, arguments.split or ""]
+    name += [arguments.protocol, arguments.tta or ""]
     words = [re.sub(r"[^\w.]+", "_", word) for word in name if word]
     return opened.workdir / DEFAULT_FOLDER / "-".join(words)

@@ -1,7 +1,9 @@
 """A trained network scored on tiny phantoms: by both protocols, and again from what was saved."""
 
+import contextlib
 import csv
 import dataclasses
+import io
 import json
 
 import numpy as np
@@ -22,14 +24,25 @@ def run(tiny_run):
 
 
 @pytest.fixture(scope="module")
-def scored(run, tmp_path_factory):
-    """Summary and folder by protocol, with the maps kept."""
+def evaluated(tiny_run, tmp_path_factory):
+    """What the command prints, and its folder, by protocol; the maps are kept."""
     found = {}
     for protocol in evaluation.PROTOCOLS:
         out = tmp_path_factory.mktemp(protocol)
-        summary = evaluation.evaluate_run(run, protocol=protocol, out=out, save_predictions=True)
-        found[protocol] = summary, out
+        command = ["evaluate", "--workdir", str(tiny_run), "--protocol", protocol]
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            assert cli.main([*command, "--save_predictions", "--out", str(out)]) == 0
+        found[protocol] = printed.getvalue(), out
     return found
+
+
+@pytest.fixture(scope="module")
+def scored(evaluated):
+    """Summary and folder by protocol."""
+    return {
+        protocol: (json.loads((out / "summary.json").read_text()), out)
+        for protocol, (_, out) in evaluated.items()
+    }
 
 
 def rows(path):
@@ -215,22 +228,40 @@ def test_slices_shown_are_spread_from_the_worst_to_the_best(run):
     assert len(gallery.spread_out({"run": found}, 99)) == len(positive)
 
 
-def test_the_command_writes_beside_the_run_what_was_asked_for(run, tmp_path, capsys):
-    out = tmp_path / "out"
-    command = ["evaluate", "--workdir", str(run.workdir), "--split", "validation"]
-    assert cli.main([*command, "--out", str(out)]) == 0
-    assert {path.name for path in out.iterdir()} == {
-        "calibration.png",
-        "fusion.png",
-        "overlays.png",
-        "per_case.csv",
-        "per_slice.csv",
-        "per_volume.csv",
-        "summary.json",
-    }
-    printed = capsys.readouterr().out
-    assert "lung_phantom/tiny/1.0.0, validation split (used for selection of the epoch)" in printed
-    assert f"written to {out}" in printed
+def test_scores_of_other_splits_and_data_do_not_overwrite_each_other(run, scored, monkeypatch):
+    written = []
+    monkeypatch.setattr(
+        evaluation,
+        "evaluate_run",
+        lambda run, **options: written.append(options["out"]) or scored["cosup"][0],
+    )
+    command = ["evaluate", "--workdir", str(run.workdir)]
+    other = ["--config.data.name=slice_folder", "--config.data.config="]
+    for more in (
+        [],
+        ["--split", "validation[:2]", "--protocol", "semiseg"],
+        ["--tta", "flip"],
+        [*other, "--config.data.source=/my/scans"],
+    ):
+        assert cli.main([*command, *more]) == 0
+    assert [path.relative_to(run.workdir / "evaluations").as_posix() for path in written] == [
+        "lung_phantom-tiny-cosup",
+        "lung_phantom-tiny-validation_2_-semiseg",
+        "lung_phantom-tiny-cosup-flip",
+        "slice_folder-scans-cosup",
+    ]
+
+
+def test_the_command_prints_and_writes(evaluated):
+    tables_and_folders = {"per_case.csv", "per_slice.csv", "per_volume.csv", "summary.json"}
+    tables_and_folders |= {"predictions", "truths"}
+    for protocol, (printed, out) in evaluated.items():
+        pictures = {"fusion.png", "overlays.png"}
+        if protocol == "cosup":
+            pictures.add("calibration.png")
+        assert {path.name for path in out.iterdir()} == tables_and_folders | pictures
+        assert printed.startswith("lung_phantom/tiny/1.0.0, test split\nprotocol " + protocol)
+        assert printed.endswith(f"written to {out}\n")
 
 
 @pytest.mark.parametrize(
