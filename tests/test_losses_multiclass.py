@@ -23,7 +23,7 @@ def logits(probabilities):
 P = np.array([[[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]], [[0.2, 0.2, 0.6], [0.5, 0.3, 0.2]]])
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(st.integers(2, 5), st.integers(0, 2**32 - 1))
 def test_the_sigmoid_of_one_against_the_rest_is_the_softmax(count, seed):
     z = np.random.default_rng(seed).normal(0, 20, (1, 2, 3, count)).astype(np.float32)
@@ -39,7 +39,7 @@ def test_class_dice_by_hand():
     np.testing.assert_allclose(found, (first + second) / 2, rtol=1e-6)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(st.integers(0, 2**32 - 1))
 def test_two_classes_are_infection_or_not(seed):
     random = np.random.default_rng(seed)

@@ -71,7 +71,7 @@ def test_fcn8s_is_drawn_as_by_glorot_and_bengio():
     assert not params["block4_conv1"]["bias"].any()
 
 
-@pytest.mark.parametrize("fusion", ["attention", "concat", "none"])
+@pytest.mark.parametrize("fusion", ["attention", "concat"])
 def test_each_class_of_cosup_is_a_network_of_one_class(fusion, quickly):
     """With the columns of the last projections that belong to it; edges have one class always."""
     settings = {"width": 4, "blocks": (1, 1, 1, 1), "fusion": fusion, "mask_levels": (5,)}
