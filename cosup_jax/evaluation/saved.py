@@ -15,6 +15,10 @@ from cosup_jax.evaluation.protocols import protocol_named
 
 PREDICTIONS, TRUTHS = "predictions", "truths"
 ARRAY_SUFFIX = ".npy"
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 class SavedMapError(ValueError):
@@ -128,23 +132,33 @@ def read_map(path: Path) -> np.ndarray:
     if path.suffix.lower() != ARRAY_SUFFIX:
         grey = images.read_grey(path)
         return grey / np.iinfo(grey.dtype).max
-    try:
-        array = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError) as error:
-        raise SavedMapError(f"{path}: no whole {ARRAY_SUFFIX} array of numbers: {error}") from error
-    if array.ndim != 2 or array.dtype.kind not in "fb":
-        raise SavedMapError(
-            f"{path}: {array.dtype} of shape {array.shape}; expected (H, W) of a floating type, or "
-            "bool"
-        )
-    if max(array.shape) > images.MAX_SIDE or not array.size:
-        raise SavedMapError(f"{path}: {array.shape}; expected 1..{images.MAX_SIDE} pixels a side")
-    values = array.astype(np.float64)
+    values = _read_array(path).astype(np.float64)
     if not (values.min() >= 0 and values.max() <= 1):  # NaN is neither
         raise SavedMapError(
             f"{path}: values from {values.min():g} to {values.max():g}; expected probabilities 0..1"
         )
     return values
+
+
+def _read_array(path: Path) -> np.ndarray:
+    with path.open("rb") as file:
+        try:
+            shape, by_columns, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+        # NumPy raises nearly every built-in exception on a damaged header.
+        except Exception as error:
+            raise SavedMapError(
+                f"{path}: no {ARRAY_SUFFIX} array ({type(error).__name__}: {error})"
+            ) from error
+        if len(shape) != 2 or dtype.kind not in "fb":
+            raise SavedMapError(
+                f"{path}: {dtype} of shape {shape}; expected (H, W) of a floating type, or bool"
+            )
+        if not all(1 <= side <= images.MAX_SIDE for side in shape):
+            raise SavedMapError(f"{path}: {shape}; expected 1..{images.MAX_SIDE} pixels a side")
+        held = path.stat().st_size - file.tell()
+        if held != shape[0] * shape[1] * dtype.itemsize:
+            raise SavedMapError(f"{path}: {held} bytes of values do not make {dtype} of {shape}")
+        return np.fromfile(file, dtype).reshape(shape, order="F" if by_columns else "C")
 
 
 def read_truth(path: Path) -> np.ndarray:

@@ -92,6 +92,15 @@ def replace_by_bytes(change):
     return spoil
 
 
+def header(shape, whole=False):
+    """Has the header of an array claim another shape, or be something else altogether."""
+    claim = shape if whole else f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}"
+    line = claim.encode().ljust(117) + b"\n"
+    return replace_by_bytes(
+        lambda b: b[:8] + len(line).to_bytes(2, "little") + line + (GREY / 255).tobytes()
+    )
+
+
 def remove(name):
     return lambda folders: (folders / name).unlink()
 
@@ -108,7 +117,6 @@ class Bomb:
 
 
 COLOUR = np.stack([GREY, GREY, GREY // 2], axis=-1)
-HUGE = b"(999999, 999999), "
 BAD = {
     "a map without truth": (remove("masks/a_1.png"), "a_1.png: no truth of this name.*1 of 2"),
     "a truth without map": (remove("maps/a_2.png"), "a_2.png: no prediction of this name"),
@@ -123,13 +131,15 @@ BAD = {
     "logits": (replace_map(GREY - 20.0), "from -10 to 180; expected probabilities"),
     "NaN": (replace_map(np.full((6, 8), np.nan)), "from nan to nan; expected probabilities"),
     "no pixel": (replace_map(np.zeros((0, 8))), "expected 1..4096 pixels"),
-    "a pickle": (replace_map(np.array([[Bomb()]]), allow_pickle=True), "no whole .npy array"),
-    "truncated": (replace_by_bytes(lambda b: b[:-9]), "no whole .npy array"),
-    "a header that lies": (
-        replace_by_bytes(lambda b: b.replace(b"(6, 8), ", HUGE).replace(b" " * 10, b"", 1)),
-        "no whole .npy array",
-    ),
-    "no array at all": (replace_by_bytes(lambda _: b"PK\x03\x04"), "no whole .npy array"),
+    "a pickle": (replace_map(np.array([[Bomb()]]), allow_pickle=True), "object of shape"),
+    "truncated": (replace_by_bytes(lambda b: b[:-9]), "375 bytes of values do not make float64"),
+    "too long": (replace_by_bytes(lambda b: b + b"more"), "388 bytes of values do not make"),
+    "a huge shape": (header("(10000000000000000000000, 8)"), "expected 1..4096 pixels"),
+    "sizes that overflow": (header("(4611686018427387904, 4)"), "expected 1..4096 pixels"),
+    "a negative shape": (header("(-6, -8)"), "expected 1..4096 pixels"),
+    "a header that is no dictionary": (header("((((", whole=True), "no .npy array"),
+    "no array at all": (replace_by_bytes(lambda _: b"PK\x03\x04"), "no .npy array"),
+    "an empty file": (replace_by_bytes(lambda _: b""), "no .npy array"),
 }
 
 
