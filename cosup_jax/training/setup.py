@@ -72,7 +72,12 @@ class Setup:
 
 
 def make_setup(config: ConfigDict, workdir: Path) -> Setup:
-    """Builds the dataset where needed, the network, and the mapped steps."""
+    """Builds the dataset where needed, the network, and the mapped steps.
+
+    Raises:
+      ValueError: a value of the configuration that means nothing; its field is named.
+    """
+    _check_values(config)
     data = config.data
     builder = datasets.make_builder(
         data.name,
@@ -104,6 +109,17 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
             factor=config.plateau.factor, patience=config.plateau.patience
         ),
     )
+
+
+def _check_values(config: ConfigDict) -> None:
+    if not 0 <= config.averaging.decay < 1:
+        raise ValueError(
+            f"averaging.decay is {config.averaging.decay}, expected 0 for no average, or a number "
+            "below 1 such as 0.99"
+        )
+    for name, value in (("clip", config.clip), ("step_decay.epochs", config.step_decay.epochs)):
+        if value < 0:
+            raise ValueError(f"{name} is {value}, expected a positive number, or 0 to do without")
 
 
 def with_seed(setup: Setup, seed: int, workdir: Path) -> Setup:
@@ -241,7 +257,8 @@ def dry_run(config: ConfigDict) -> str:
     output = jax.eval_shape(
         functools.partial(state.apply_fn, train=False), state.variables, batch["image"]
     )
-    memory = parallel.memory(setup.train_step, state, batch, setup.devices)
+    largest = max(setup.train_steps)
+    memory = parallel.memory(setup.train_steps[largest], state, batch, setup.devices)
     steps = setup.builder.info.splits[config.data.train].num_examples // config.batch_size
     per_module = [f"  {name}: {count_parameters(tree):,}" for name, tree in state.params.items()]
     shapes = [f"  {name}: {value.shape} {value.dtype}" for name, value in batch.items()]
@@ -261,6 +278,7 @@ def dry_run(config: ConfigDict) -> str:
             *per_module,
             "shapes:",
             *shapes,
-            f"memory of a training step on each device: {memory / 2**30:.2f} GiB",
+            f"memory of a training step on each device, at {largest[0]}×{largest[1]}: "
+            f"{memory / 2**30:.2f} GiB",
         ]
     )

@@ -204,6 +204,20 @@ def test_a_network_without_heads_and_fusion_is_described(data_dir, tmp_path):
 
 
 def test_dry_run_prints_and_trains_nothing(data_dir, tmp_path):
-    text = setup.dry_run(tiny_config(data_dir))
-    for words in ('"theta": 0.8', "parameters:", "supervised S5: (4, 32, 32, 1)", "GiB"):
+    text = setup.dry_run(tiny_config(data_dir, data__scales=(1.0, 2.0)))
+    for words in ('"theta": 0.8', "parameters:", "supervised S5: (4, 32, 32, 1)", "at 64×64:"):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("averaging__decay", 1.0),
+        ("clip", -0.5),
+        ("step_decay__epochs", -1),
+        ("augment__blur", -1.0),
+    ],
+)
+def test_values_that_mean_nothing_are_refused_by_name(field, value, data_dir, tmp_path):
+    with pytest.raises(ValueError, match=f"{field.replace('__', '.')} is {value}, expected"):
+        setup.make_setup(tiny_config(data_dir, **{field: value}), tmp_path)
