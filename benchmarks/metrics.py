@@ -1,4 +1,4 @@
-"""Processor seconds for S_α, E_φ and MAE of a set of slices, ours and pysodmetrics, in the same run.
+"""Processor seconds of S_α, E_φ and MAE for a set of slices, ours and pysodmetrics, in one run.
 
     python benchmarks/metrics.py --slices 48 --size 512 --repeats 5
     python benchmarks/metrics.py --truths covid_semiseg/TestingSet/LungInfection-Test/GT
