@@ -10,6 +10,7 @@ import pytest
 from cosup_jax import losses, models
 from cosup_jax.training import parallel, step
 from cosup_jax.training.state import create_state
+from tests.training.tiny import TinyNet
 
 LOSS = functools.partial(losses.joint_loss, theta=0.8, beta=0.4)
 BATCH = 8
@@ -31,22 +32,26 @@ def make_batch():
     }
 
 
-def make_state(axis_name=parallel.AXIS):
-    model = models.build("cosup", width=4, blocks=(1, 1, 1, 1), axis_name=axis_name)
+def cosup(axis_name):
+    return models.build("cosup", width=4, blocks=(1, 1, 1, 1), axis_name=axis_name)
+
+
+def make_state(axis_name=parallel.AXIS, net=TinyNet):
     # SGD: Adam would hide a gradient that is wrong by a factor.
-    return create_state(model, optax.sgd(0.05), size=(32, 32), seed=0)
+    return create_state(net(axis_name), optax.sgd(0.05), size=(32, 32), seed=0)
 
 
 def train(n_devices, loss=LOSS, start=None):
-    """Returns state and metrics of three steps on so many devices."""
+    """Returns state before, state behind and metrics of three steps on so many devices."""
     devices = jax.local_devices()[:n_devices]
     mapped = parallel.parallel_train_step(loss, devices)
-    state = parallel.replicate(start or make_state(), devices)
+    start = start or make_state()
+    state = parallel.replicate(start, devices)
     rows = []
     for _ in range(3):
         state, metrics = mapped(state, parallel.shard(make_batch(), devices))
         rows.append(parallel.first(metrics))
-    return jax.device_get(state), rows
+    return start, jax.device_get(state), rows
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +66,9 @@ def relative_difference(found, expected):
 
 def largest_difference(first, second):
     """Compares two runs: metrics of each step, parameters and statistics at the end."""
-    (state_1, rows_1), (state_2, rows_2) = first, second
+    (start, state_1, rows_1), (_, state_2, rows_2) = first, second
     metrics = [abs(a[k] - b[k]) / abs(b[k]) for a, b in zip(rows_1, rows_2, strict=True) for k in a]
-    start = make_state().params
-    moved = [jax.tree.map(lambda a, b: a - b, s.params, start) for s in (state_1, state_2)]
+    moved = [jax.tree.map(lambda a, b: a - b, s.params, start.params) for s in (state_1, state_2)]
     return max(
         *metrics,
         relative_difference(state_1.batch_stats, state_2.batch_stats),
@@ -75,6 +79,11 @@ def largest_difference(first, second):
 @pytest.mark.parametrize("n", [2, 4])
 def test_devices_agree_with_one_device(n, one_device):
     assert largest_difference(train(n), one_device) < TOLERANCE
+
+
+def test_devices_agree_with_one_device_on_the_network_of_the_paper():
+    found, expected = (train(n, start=make_state(net=cosup)) for n in (2, 1))
+    assert largest_difference(found, expected) < TOLERANCE
 
 
 def test_the_step_is_traced_once():
@@ -106,7 +115,7 @@ def test_statistics_per_device_would_be_seen(one_device):
 
 
 def test_evaluation_on_devices_agrees_and_keeps_the_order(one_device):
-    state = one_device[0]
+    state = one_device[1]
     batch = {**make_batch(), "_mask": np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)}
     results = []
     for n in (1, 4):
