@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cosup_jax.models.layers import DoublingConv, ResidualBlock, light, resize
+from cosup_jax.models.resunet import max_pool
 
 CLOSE = 1e-3
 Form = tuple[str, Callable]
@@ -91,7 +92,7 @@ def pairs(a: argparse.Namespace):
     yield (
         "2×2 maximum and gradient",
         ("reduce_window", with_gradient(lambda m: nn.max_pool(m, (2, 2), (2, 2)))),
-        ("three maxima", with_gradient(maximum_of_four)),
+        ("three maxima", with_gradient(max_pool)),
         (x,),
     )
     yield (
@@ -219,16 +220,6 @@ def kernel_gradient_by_products(x: jax.Array, y: jax.Array) -> jax.Array:
     shifted = [[padded[:, i : i + h, j : j + w] for j in range(3)] for i in range(3)]
     return jnp.stack(
         [jnp.stack([jnp.einsum("nhwc,nhwf->cf", tap, y) for tap in row]) for row in shifted]
-    )
-
-
-def maximum_of_four(x: jax.Array) -> jax.Array:
-    """Returns the 2×2 maximum."""
-    b, h, w, c = x.shape
-    p = x.reshape(b, h // 2, 2, w // 2, 2, c)
-    return jnp.maximum(
-        jnp.maximum(p[:, :, 0, :, 0], p[:, :, 0, :, 1]),
-        jnp.maximum(p[:, :, 1, :, 0], p[:, :, 1, :, 1]),
     )
 
 

@@ -16,6 +16,20 @@ DOWNSAMPLING = 16
 _CHANNELS = (1, 1, 2, 4, 8)  # of S1..S5 in multiples of the width
 
 
+def max_pool(x: jax.Array) -> jax.Array:
+    """Maps (B, H, W, C) to the maxima of its 2×2 patches, (B, H / 2, W / 2, C).
+
+    The same as `nn.max_pool`, whose gradient is slower (select-and-scatter). Where pixels share the
+    maximum they share the gradient too; after a ReLU they are zeros, which have none.
+    """
+    b, h, w, c = x.shape
+    patches = x.reshape(b, h // 2, 2, w // 2, 2, c)
+    # Not jnp.max over both axes: its gradient divides by the number of places that equal the
+    # maximum, and in a compiled step that number has come out 0, hence NaN.
+    top, bottom = (jnp.maximum(patches[:, :, i, :, 0], patches[:, :, i, :, 1]) for i in (0, 1))
+    return jnp.maximum(top, bottom)
+
+
 class Stage(nn.Module):
     """Residual blocks of one resolution, the first of which may halve it.
 
@@ -58,9 +72,7 @@ class Encoder(nn.Module):
         """Maps (B, H, W, C) to S1..S5 at 1, 1/2, 1/4, 1/8 and 1/16 of the resolution."""
         x = ConvNorm(self.width, policy=self.policy, name="stage1")(x, train)
         maps = [x]
-        # Not a reshape and max, though faster alone: its gradient divides by the number of places
-        # that equal the maximum, and in a compiled step that number has come out 0, hence NaN.
-        x = nn.max_pool(x, (2, 2), (2, 2))
+        x = max_pool(x)
         for i, blocks in enumerate(self.blocks):
             features, stride = _CHANNELS[i + 1] * self.width, 1 if i == 0 else 2
             stage = light(Stage, 2)(features, blocks, stride, self.policy, name=f"stage{i + 2}")
