@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _listed() -> str:
-    rows = [f"  {name:<12}{summary}" for name, summary in COMMANDS.items()]
+    rows = [f"  {name:<16}{summary}" for name, summary in COMMANDS.items()]
     return "\n".join(
         ["Commands (training is train.py; datasets are python -m tfds_builders):", *rows]
     )

@@ -1,4 +1,4 @@
-"""Scores a run on any split of any dataset, or saved maps against truths of the same names.
+r"""Scores a run on any split of any dataset, or saved maps against truths of the same names.
 
     python -m cosup_jax evaluate --workdir runs/c2f --protocol semiseg
     python -m cosup_jax evaluate --workdir runs/c2f --config.data.name=covid_semiseg \
