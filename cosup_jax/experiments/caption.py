@@ -71,7 +71,7 @@ def document(request: Request, results: Sequence[RowResult]) -> Document:
         header=("Method", "", *(NAMES[m] for m in measures), "Parameters", "Note"),
         lines=tuple(lines(request, results, measures)),
         difference_title=_difference_title(found, reference),
-        difference_header=("Method", "Difference", "Interval", "p", "Over seeds", "Reading"),
+        difference_header=("Method", "Difference", "Interval", "p", "p over seeds", "Reading"),
         difference_lines=tuple(map(_difference_line, found)),
     )
 
@@ -232,23 +232,23 @@ def _difference_title(found: Sequence[Difference], reference: str) -> str:
     pairs, unit = found[0].found.n, found[0].unit
     return (
         f"Dice less that of {reference}, in percentage points, paired by {unit} ({pairs}, each the "
-        f"mean over seeds): mean, its {comparison.CONFIDENCE:.0%} bootstrap interval, p of "
-        "Wilcoxon's signed-rank test, not corrected for several comparisons; and the standard "
-        "deviation over seeds of the difference of the means over slices"
+        f"mean over seeds): mean, its {comparison.CONFIDENCE:.0%} bootstrap interval and p of "
+        "Wilcoxon's signed-rank test, which say what other slices would have given these networks; "
+        "and p of Welch's test on the means of the seeds, which says what other seeds would have "
+        "given. Better or worse is said where both leave chance out (the interval zero, p over "
+        f"seeds below {1 - comparison.CONFIDENCE:.2f}); none is corrected for several comparisons"
     )
 
 
 def _difference_line(difference: Difference) -> tuple[str, ...]:
-    found = difference.found
-    if found.low > 0:
-        reading = "better"
-    elif found.high < 0:
-        reading = "worse"
-    else:
-        reading = "not told apart"
+    found, p_seeds = difference.found, difference.p_seeds
+    reading = "not told apart"
+    if p_seeds is None:
+        reading = NOTHING
+    elif p_seeds < 1 - comparison.CONFIDENCE and (found.low > 0 or found.high < 0):
+        reading = "better" if found.low > 0 else "worse"
     paired = (NOTHING, NOTHING)
     if found.n > 1:
         paired = (f"{100 * found.low:+.2f} to {100 * found.high:+.2f}", f"{found.p:.2g}")
-    spread = difference.over_seeds
-    over_seeds = NOTHING if spread is None else f"{100 * spread:.2f}"
+    over_seeds = NOTHING if p_seeds is None else f"{p_seeds:.2g}"
     return (difference.row.label, f"{100 * found.mean:+.2f}", *paired, over_seeds, reading)

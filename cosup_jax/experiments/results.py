@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from cosup_jax.evaluation import comparison
 from cosup_jax.experiments.tables import Row
@@ -75,14 +76,13 @@ class Difference:
       row: the row.
       found: by patient, or by slice where patients are unknown, each the mean over seeds.
       unit: `patient` or `slice`.
-      over_seeds: sample standard deviation of the seeds' differences, seed by seed, of the mean
-        over slices; None for one seed.
+      p_seeds: p of Welch's test over seeds, on their means over slices; None for a single seed.
     """
 
     row: Row
     found: comparison.Difference
     unit: str
-    over_seeds: float | None
+    p_seeds: float | None
 
 
 def spread(values: Sequence[float]) -> tuple[float, float | None]:
@@ -114,13 +114,27 @@ def _difference(base: RowResult, result: RowResult) -> Difference:
     runs = [[comparison.read(run.folder) for run in r.runs] for r in (base, result)]
     comparison.check_pairs([*runs[0], *runs[1]])
     (unit, first), (_, other) = (comparison.over_seeds(seeds, "dice") for seeds in runs)
-    gains = [
-        theirs.summary["dice"]["mean"] - mine.summary["dice"]["mean"]
-        for mine, theirs in zip(*runs, strict=True)
-    ]
     return Difference(
         row=result.row,
         found=comparison.difference(first, other),
         unit=unit,
-        over_seeds=spread(gains)[1],
+        p_seeds=welch(*([run.summary["dice"]["mean"] for run in seeds] for seeds in runs)),
+    )
+
+
+def welch(first: Sequence[float], other: Sequence[float]) -> float | None:
+    """Returns p of Welch's t-test, two-sided; None where a mean is of one value.
+
+    >>> welch([0.5], [0.6]), welch([0.5, 0.5], [0.5, 0.5]), welch([0.5, 0.5], [0.6, 0.6])
+    (None, 1.0, 0.0)
+    """
+    if min(len(first), len(other)) < 2:
+        return None
+    if np.ptp(first) == np.ptp(other) == 0:  # no spread to divide by
+        return float(first[0] == other[0])
+    (mean, deviation), (mean_other, deviation_other) = spread(first), spread(other)
+    return float(
+        stats.ttest_ind_from_stats(
+            mean, deviation, len(first), mean_other, deviation_other, len(other), equal_var=False
+        ).pvalue
     )

@@ -75,7 +75,7 @@ def test_a_failing_row_does_not_lose_the_others(experiment, invented, no_data, t
     assert written["assm+afm", "dice"]["mean_percent"] == "71.0"
     assert written["assm+afm", "dice"]["std_percent"] == "1.0"
     assert written["esm", "dice"]["mean_percent"] == ""
-    assert "| ASSM + AFM | +20.00 | +20.00 to +20.00 | 0.25 | 0.00 | better |" in text
+    assert "| ASSM + AFM | +20.00 | +20.00 to +20.00 | 0.25 | 1.6e-05 | better |" in text
     invented.clear()
     assert experiment(*command) == 0
     assert "+10.00" in (tmp_path / "table4.md").read_text()

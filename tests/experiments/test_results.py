@@ -1,7 +1,7 @@
 """Seeds taken together, and rows compared."""
 
-import numpy as np
 import pytest
+from scipy import stats
 
 from cosup_jax.evaluation import comparison
 from cosup_jax.experiments.results import RowResult, RunResult, differences
@@ -44,8 +44,6 @@ def test_the_difference_is_that_of_patients_with_seeds_averaged(scored):
     # p gains 0.1 and 0.2, q 0.3 and 0.0: both 0.15
     assert difference.found[:4] == pytest.approx((2, 0.15, 0.15, 0.15))
     assert difference.unit == "patient"
-    # over slices 0.5 / 3 and 0.4 / 3
-    assert difference.over_seeds == pytest.approx(np.std([0.5 / 3, 0.4 / 3], ddof=1))
 
 
 def test_slices_are_paired_where_patients_are_unknown(scored):
@@ -53,7 +51,16 @@ def test_slices_are_paired_where_patients_are_unknown(scored):
     (difference,) = differences([base, more], "base")
     assert (difference.unit, difference.found.n) == ("slice", 20)
     assert difference.found.low < 0 < difference.found.high
-    assert difference.over_seeds is None
+    assert difference.p_seeds is None
+
+
+def test_seeds_are_compared_by_their_spread(scored):
+    """Against the two-sample test of the values themselves."""
+    base = scored("base", {"p": [0.50]}, {"p": [0.52]}, {"p": [0.53]})
+    wide = scored("wide", {"p": [0.50]}, {"p": [0.60]}, {"p": [0.70]})
+    (difference,) = differences([base, wide], "base")
+    expected = stats.ttest_ind([0.50, 0.60, 0.70], [0.50, 0.52, 0.53], equal_var=False).pvalue
+    assert difference.p_seeds == pytest.approx(expected)
 
 
 def test_nothing_is_compared_without_the_reference_or_on_other_slices(scored):
