@@ -38,6 +38,16 @@ def run(data_dir, tmp_path_factory):
     return workdir, summary, opened
 
 
+@pytest.fixture
+def only_training(monkeypatch):
+    """Leaves the evaluation out, but for the epoch that it would score."""
+
+    def best_epoch(made):
+        return {"epoch": checkpoints.read_best(made.workdir)[1]}
+
+    monkeypatch.setattr(loop.report, "final_evaluation", best_epoch)
+
+
 def test_a_run_leaves_checkpoint_evaluation_and_pictures(run):
     workdir, summary, _ = run
     for name in (
@@ -127,7 +137,9 @@ def test_a_folder_of_other_data_is_refused(run, data_dir, tmp_path):
         train_and_evaluate(tiny_config(data_dir), tmp_path)
 
 
-def test_a_run_that_failed_before_its_first_checkpoint_can_be_corrected(data_dir, tmp_path):
+def test_a_run_that_failed_before_its_first_checkpoint_can_be_corrected(
+    data_dir, tmp_path, only_training
+):
     config = tiny_config(data_dir, epochs=1)
     config.init = str(tmp_path / "mistyped")
     with pytest.raises(checkpoints.CheckpointError, match="no checkpoints"):
@@ -135,7 +147,7 @@ def test_a_run_that_failed_before_its_first_checkpoint_can_be_corrected(data_dir
     assert train_and_evaluate(tiny_config(data_dir, epochs=1), tmp_path / "run")["epoch"] == 1
 
 
-def test_fine_tuning_starts_from_the_other_run(run, data_dir, tmp_path):
+def test_fine_tuning_starts_from_the_other_run(run, data_dir, tmp_path, only_training):
     workdir, _, _ = run
     state = setup.make_state(setup.make_setup(tiny_config(data_dir), tmp_path))
     loaded = checkpoints.load_weights(str(workdir), state)
@@ -173,7 +185,9 @@ def test_without_a_test_split_validation_is_evaluated_and_labelled(data_dir, tmp
     assert "used for selection" in summary["note"]
 
 
-def test_early_stopping_and_plateau_act_after_their_patience(data_dir, tmp_path, monkeypatch):
+def test_early_stopping_and_plateau_act_after_their_patience(
+    data_dir, tmp_path, monkeypatch, only_training
+):
     """With a validation loss that never improves, the rate halves, then the run stops."""
     config = tiny_config(
         data_dir, epochs=30, plateau__patience=2, early_stopping__patience=4, learning_rate=1e-3
