@@ -219,10 +219,10 @@ def _settings(request: Request, scored: Sequence[RowResult]) -> str:
     rows_of: dict[str, list[str]] = {}
     for result in scored:
         for name, text in request.changes(result.row).items():
-            rows_of.setdefault(f"{name}={text}", []).append(result.row.label)
+            rows_of.setdefault(f"{name}={text}", []).append(result.row.name)
     return "; ".join(
-        setting if len(labels) == len(scored) else f"{setting} (in {', '.join(labels)})"
-        for setting, labels in rows_of.items()
+        setting if len(names) == len(scored) else f"{setting} (of {', '.join(names)})"
+        for setting, names in rows_of.items()
     )
 
 
