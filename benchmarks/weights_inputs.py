@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--volumes", type=Path, help="slice folder with val/image, mask, lung")
     parser.add_argument("--semiseg", type=Path, help="COVID-SemiSeg")
     parser.add_argument("--patients", type=int, default=6, help="phantoms, ill and healthy each")
-    parser.add_argument("--tta", action="store_true", help="average over four flips")
+    parser.add_argument("--tta", action="store_true", help="average over mirror images")
     arguments = parser.parse_args()
     segment = Segmenter(load_pretrained(arguments.weights), tta=arguments.tta)
     print("| input | slices | Dice |\n| --- | --- | --- |")

@@ -42,7 +42,7 @@ class Settings:
 
     Attributes:
       threshold: probability above which a voxel is infection.
-      tta: average over the four flips.
+      tta: average over each slice and its mirror image.
       probability: write the probabilities too.
       report: write a page for each scan.
       identify: DICOM scans keep the name of their folder or zip in the table and in file names.

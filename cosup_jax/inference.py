@@ -20,7 +20,9 @@ from cosup_jax.training import parallel
 THRESHOLD = 0.5
 MAX_BATCH = 8
 _MEMORY_SHARE = 4  # a batch may take one part in so many of what is there
-_FLIPS = ((), (2,), (1,), (1, 2))  # axes of (B, H, W, 1)
+# Axes of (B, H, W, 1). Front and back are never exchanged: networks know which way a patient lies,
+# and lose more by that than the mean gains.
+_FLIPS = ((), (2,))
 
 
 class Predictor:
@@ -32,7 +34,7 @@ class Predictor:
     Args:
       model: a network of `cosup_jax.models`.
       variables: `{"params": …, "batch_stats": …}`.
-      tta: average the probabilities over the four flips of each slice (test-time augmentation).
+      tta: average the probabilities of each slice and its mirror image (test-time augmentation).
     """
 
     def __init__(
@@ -140,7 +142,7 @@ def segment(
       network: what `load_pretrained` returns, or takes.
       threshold: probability above which a voxel is infection.
       min_lesion_ml: lesions smaller than this many mL are dropped.
-      tta: average over the four flips of each slice.
+      tta: average over each slice and its mirror image, left and right exchanged.
 
     Returns:
       bool array of the volume's shape and order.

@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--truth", help="folder of the masks of --predictions")
     parser.add_argument("--protocol", choices=evaluation.PROTOCOLS, default="cosup")
     parser.add_argument("--split", help="by default test, or validation where there is none")
-    parser.add_argument("--tta", choices=("flip",), help="average over the four flips of a slice")
+    parser.add_argument(
+        "--tta", choices=("flip",), help="average over a slice and its mirror image"
+    )
     parser.add_argument(
         "--save_predictions", action="store_true", help="keep the maps as they were scored"
     )

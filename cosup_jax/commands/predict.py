@@ -26,7 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threshold", type=float, default=0.5, help="probability above which it is infection"
     )
-    parser.add_argument("--tta", action="store_true", help="average over flips (4 × the work)")
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="average over each slice and its mirror image (twice the work)",
+    )
     parser.add_argument("--report", action="store_true", help="write an HTML page for each scan")
     parser.add_argument("--probability", action="store_true", help="write probabilities too")
     parser.add_argument(

@@ -43,7 +43,7 @@ def evaluate_run(
       run: from `runs.open_run`, whose overrides may name another dataset than was trained on.
       protocol: `cosup` or `semiseg`, see `protocols`.
       split: TFDS slicing allowed; None for the test split, or validation where there is none.
-      tta: average over flips.
+      tta: average over each slice and its mirror image.
       out: where to write tables, summary.json and pictures; None writes nothing.
       save_predictions: write what was scored and its truth as pictures, below `out`.
       tune_threshold: also choose the threshold with the best mean Dice on the dataset's validation

@@ -137,7 +137,7 @@ def table(summary: Mapping[str, Any]) -> str:
     """Returns the summary as a table to print, protocol and notes included."""
     n_slices, n_cases = summary["dice"]["n"], summary["per_case"]["dice"]["n"]
     note = f" ({summary['note']})" if summary["note"] else ""
-    flips = ", averaged over flips" if summary.get("tta") else ""
+    flips = ", averaged over each slice and its mirror image" if summary.get("tta") else ""
     lines = [
         f"{scored_on(summary)}{note}",
         f"protocol {summary['protocol']}: {summary['protocol_description']}{flips}",
