@@ -61,6 +61,29 @@ class _StableWriter(writer.ExampleWriter):
         return super().write(path, stable)
 
 
+@dataclass(eq=False)
+class FoldConfig(tfds.core.BuilderConfig):
+    """Which patients to test on.
+
+    Attributes:
+      fold: the fold tested on; the next one is validated on, see `splits.fold_splits`.
+    """
+
+    fold: int = 0
+
+
+def fold_configs(count: int) -> list[tfds.core.BuilderConfig]:
+    """Returns the configurations `fold0`, `fold1`, … of a cross-validation over patients."""
+    return [
+        FoldConfig(
+            name=f"fold{fold}",
+            description=f"tested on the patients of fold {fold} of {count}",
+            fold=fold,
+        )
+        for fold in range(count)
+    ]
+
+
 class CtSliceBuilder(  # type: ignore[call-arg]
     tfds.core.GeneratorBasedBuilder, skip_registration=True
 ):

@@ -1,6 +1,5 @@
 """COVID-19-CT-Seg (Ma et al., 2020): 20 CT volumes with lung and infection masks."""
 
-import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,13 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from cosup_jax.data import splits, volume_files
-from cosup_jax.data.builder import NO_DATA_NEEDED, Case, CtSliceBuilder, DatasetLayoutError
+from cosup_jax.data.builder import (
+    NO_DATA_NEEDED,
+    Case,
+    CtSliceBuilder,
+    DatasetLayoutError,
+    fold_configs,
+)
 from cosup_jax.data.volume_files import LabelFile, VolumeFiles
 
 # CT volumes, infection masks, lung masks.
@@ -29,30 +34,12 @@ _RADIOPAEDIA = re.compile(
 _STORED_FROM_THE_HEAD = "radiopaedia_7_85703_0"
 
 
-@dataclasses.dataclass(eq=False)
-class FoldConfig(tfds.core.BuilderConfig):
-    """Which patients to test on.
-
-    Attributes:
-      fold: 0..4; the next fold is validated on.
-    """
-
-    fold: int = 0
-
-
 class Builder(CtSliceBuilder):
     """Reads the 20 volumes in the layout of their publisher."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "Initial release."}
-    BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [
-        FoldConfig(
-            name=f"fold{fold}",
-            description=f"tested on the patients of fold {fold} of {FOLDS}",
-            fold=fold,
-        )
-        for fold in range(FOLDS)
-    ]
+    BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = fold_configs(FOLDS)
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Download the archives of https://zenodo.org/records/3757476 and unpack each into a folder "
         "of its name, so that the folder, or one folder in it, holds\n"

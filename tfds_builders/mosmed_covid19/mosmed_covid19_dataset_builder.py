@@ -1,6 +1,5 @@
 """MosMedData (Morozov et al., 2020): the 50 annotated studies of 1,110, in five patient folds."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,7 +8,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from cosup_jax.data import splits, volume_files
-from cosup_jax.data.builder import NO_DATA_NEEDED, Case, CtSliceBuilder
+from cosup_jax.data.builder import NO_DATA_NEEDED, Case, CtSliceBuilder, fold_configs
 from cosup_jax.data.volume_files import LabelFile, VolumeFiles
 
 FOLDS = 5
@@ -21,30 +20,12 @@ _SEED = "mosmed_covid19"
 _MASK_ENDING = "_mask"
 
 
-@dataclasses.dataclass(eq=False)
-class MosMedConfig(tfds.core.BuilderConfig):
-    """Which patients to test on.
-
-    Attributes:
-      fold: 0..4; the next fold is validated on.
-    """
-
-    fold: int = 0
-
-
 class Builder(CtSliceBuilder):
     """Reads MosMedData as its archive unpacks it."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "Initial release."}
-    BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [
-        MosMedConfig(
-            name=f"fold{fold}",
-            description=f"tested on the patients of fold {fold} of {FOLDS}",
-            fold=fold,
-        )
-        for fold in range(FOLDS)
-    ]
+    BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = fold_configs(FOLDS)
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Unpack MosMedData (COVID19_1110) from https://mosmed.ai/en/datasets/covid191110/ so that "
         "the folder, or one folder in it, holds\n"

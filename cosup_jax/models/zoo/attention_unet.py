@@ -3,16 +3,14 @@
 Oktay et al.: Attention U-Net: Learning Where to Look for the Pancreas, MIDL 2018.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cosup_jax.models.fusion import TopProjection
-from cosup_jax.models.layers import ConvNorm, Policy, check_image, resize
-from cosup_jax.models.output import SegOutput
-from cosup_jax.models.zoo.unet import DOWNSAMPLING, DoubleConv, Encoder
+from cosup_jax.models.layers import ConvNorm, Policy, resize
+from cosup_jax.models.zoo.unet import DoubleConv, UNet
 
 
 class AttentionGate(nn.Module):
@@ -63,41 +61,14 @@ class AttentionUpBlock(nn.Module):
         return DoubleConv(self.features, self.policy, name="double")(x, train)
 
 
-class AttentionUNet(nn.Module):
+class AttentionUNet(UNet):
     """U-Net with an attention gate on each of its four skips, in 2-D.
 
     Up-sampling is bilinear, as in the authors' (3-D) code, with a 3×3 convolution behind it, as in
     the common 2-D re-implementations, some of which repeat pixels instead; the parameters are the
     same. The paper leaves the skip of the highest resolution without a gate; they do not.
 
-    Attributes:
-      width: channels at full resolution; 64, doubling to 1024 at the bottom.
-      dtype: type of the computation; parameters, batch statistics and logits stay float32.
-      axis_name: device axis over which batch statistics are averaged in training, or None.
+    The attributes are those of `UNet`.
     """
 
-    width: int = 64
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
-
-    edge_stages: ClassVar[tuple[str, ...]] = ()
-    mask_stages: ClassVar[tuple[str, ...]] = ()
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> SegOutput:
-        """Computes the logits of a batch.
-
-        Args:
-          x: (B, H, W, 1) normalised images of a floating type; 16 must divide H and W.
-          train: whether batch normalisation uses (and updates) the statistics of this batch.
-
-        Raises:
-          ValueError: 16 does not divide H or W; the message says what to pad to.
-        """
-        check_image(x, DOWNSAMPLING)
-        size = (x.shape[1], x.shape[2])
-        policy = Policy(self.dtype, self.axis_name)
-        *skips, x = Encoder(self.width, policy, name="encoder")(x.astype(self.dtype), train)
-        for i in (3, 2, 1, 0):
-            x = AttentionUpBlock(self.width << i, policy, name=f"level{i + 1}")(x, skips[i], train)
-        return SegOutput(logits=TopProjection(name="top")((x,), size))
+    up_block: ClassVar[type[nn.Module]] = AttentionUpBlock

@@ -77,6 +77,7 @@ class UNet(nn.Module):
 
     edge_stages: ClassVar[tuple[str, ...]] = ()
     mask_stages: ClassVar[tuple[str, ...]] = ()
+    up_block: ClassVar[type[nn.Module]] = UpBlock  # from one resolution to the next, with the skip
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> SegOutput:
@@ -94,5 +95,5 @@ class UNet(nn.Module):
         policy = Policy(self.dtype, self.axis_name)
         *skips, x = Encoder(self.width, policy, name="encoder")(x.astype(self.dtype), train)
         for i in (3, 2, 1, 0):
-            x = UpBlock(self.width << i, policy, name=f"level{i + 1}")(x, skips[i], train)
+            x = self.up_block(self.width << i, policy, name=f"level{i + 1}")(x, skips[i], train)
         return SegOutput(logits=TopProjection(name="top")((x,), size))
