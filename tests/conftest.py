@@ -13,6 +13,7 @@ os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 # Not in the user's own cache.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.abspath(".jax_cache")
 
+import hypothesis
 import jax
 import pytest
 
@@ -32,6 +33,14 @@ if knows("xla_cpu_use_fusion_emitters"):
     FLAGS += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
 
+# The same examples in every run, and no test fails because a machine is slow.
+hypothesis.settings.register_profile(
+    "same",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("same")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 

@@ -17,7 +17,7 @@ _LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "±": r"$\pm$",
     "×": r"$\times$",
-    "–": "--",
+    "–": r"\textendash{}",
     "…": r"\dots{}",
     "≥": r"$\geq$",
     "σ": r"$\sigma$",
@@ -28,8 +28,6 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
-    # Two hyphens would become a dash.
-    "--": r"-{}-",
 }
 _LATEX_TOKENS = re.compile("|".join(map(re.escape, sorted(_LATEX, key=len, reverse=True))))
 
@@ -90,7 +88,8 @@ def escape_latex(text: str) -> str:
     >>> escape_latex("E_φ of 5 % ± 1, esm*_{x}")
     '$E_\\phi$ of 5 \\% $\\pm$ 1, esm*\\_\\{x\\}'
     """
-    return _LATEX_TOKENS.sub(lambda match: _LATEX[match[0]], text)
+    escaped = _LATEX_TOKENS.sub(lambda match: _LATEX[match[0]], text)
+    return re.sub("-(?=-)", "-{}", escaped)  # hyphens side by side would become a dash
 
 
 def csv_records(request: Request, results: Sequence[RowResult]) -> list[dict[str, object]]:
