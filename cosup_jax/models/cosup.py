@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from cosup_jax.models.fusion import AttentionFusion, ConcatFusion, SumFusion, TopProjection
-from cosup_jax.models.layers import Policy, check_image
+from cosup_jax.models.layers import DoubleConv, Policy, check_image
 from cosup_jax.models.output import SegOutput
-from cosup_jax.models.resunet import DOWNSAMPLING, Bridge, Decoder, Encoder
+from cosup_jax.models.resunet import DOWNSAMPLING, Decoder, Encoder
 from cosup_jax.models.supervision import SupervisionHeads
 
 FUSIONS = ("attention", "sum", "concat", "none")
@@ -97,7 +97,7 @@ class CoSupNet(nn.Module):
         size = (x.shape[1], x.shape[2])
         policy = Policy(self.dtype, self.axis_name)
         s = Encoder(self.width, self.blocks, policy, name="encoder")(x.astype(self.dtype), train)
-        bridge = Bridge(8 * self.width, policy, name="bridge")(s[-1], train)
+        bridge = DoubleConv(8 * self.width, policy, name="bridge")(s[-1], train)
         x_maps = Decoder(self.width, policy, name="decoder")(bridge, s, train)
 
         def heads(

@@ -99,6 +99,24 @@ class ConvNorm(nn.Module):
         return nn.relu(x) if self.relu else x
 
 
+class DoubleConv(nn.Module):
+    """Two 3×3 ConvNorm with ReLU: X5 on S5 in ResUNet, and what U-Net does at each resolution.
+
+    Attributes:
+      features: output channels.
+      policy: types and normalisation.
+    """
+
+    features: int
+    policy: Policy = Policy()
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Maps (B, H, W, C) to (B, H, W, features)."""
+        x = ConvNorm(self.features, policy=self.policy, name="conv1")(x, train)
+        return ConvNorm(self.features, policy=self.policy, name="conv2")(x, train)
+
+
 class ResidualBlock(nn.Module):
     """The basic block of ResNet-34: two 3×3 convolutions and a shortcut, ReLU after the sum.
 

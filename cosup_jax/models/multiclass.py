@@ -50,15 +50,8 @@ class FCN8s(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
-    @property
-    def edge_stages(self) -> tuple[str, ...]:
-        """None."""
-        return ()
-
-    @property
-    def mask_stages(self) -> tuple[str, ...]:
-        """None."""
-        return ()
+    edge_stages: ClassVar[tuple[str, ...]] = ()
+    mask_stages: ClassVar[tuple[str, ...]] = ()
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> SegOutput:
@@ -145,15 +138,8 @@ class MultiClassUNet(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
-    @property
-    def edge_stages(self) -> tuple[str, ...]:
-        """None."""
-        return ()
-
-    @property
-    def mask_stages(self) -> tuple[str, ...]:
-        """None."""
-        return ()
+    edge_stages: ClassVar[tuple[str, ...]] = ()
+    mask_stages: ClassVar[tuple[str, ...]] = ()
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> SegOutput:

@@ -81,24 +81,6 @@ class Encoder(nn.Module):
         return tuple(maps)
 
 
-class Bridge(nn.Module):
-    """X5, the bottom of the network: two 3×3 ConvNorm with ReLU on S5.
-
-    Attributes:
-      features: output channels.
-      policy: types and normalisation.
-    """
-
-    features: int
-    policy: Policy = Policy()
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Maps (B, H, W, C) to (B, H, W, features)."""
-        x = ConvNorm(self.features, policy=self.policy, name="conv1")(x, train)
-        return ConvNorm(self.features, policy=self.policy, name="conv2")(x, train)
-
-
 class UpBlock(nn.Module):
     """2×2 transposed convolution, concatenation with the skip, two 3×3 ConvNorm.
 

@@ -9,8 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cosup_jax.models.layers import ConvNorm, Policy, resize
-from cosup_jax.models.zoo.unet import DoubleConv, UNet
+from cosup_jax.models.layers import ConvNorm, DoubleConv, Policy, resize
+from cosup_jax.models.zoo.unet import UNet
 
 
 class AttentionGate(nn.Module):

@@ -11,29 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from cosup_jax.models.fusion import TopProjection
-from cosup_jax.models.layers import ConvNorm, Policy, check_image
+from cosup_jax.models.layers import DoubleConv, Policy, check_image
 from cosup_jax.models.output import SegOutput
 from cosup_jax.models.resunet import UpBlock
 
 DOWNSAMPLING = 16
-
-
-class DoubleConv(nn.Module):
-    """Two 3×3 ConvNorm with ReLU, what U-Net does at each resolution.
-
-    Attributes:
-      features: output channels.
-      policy: types and normalisation.
-    """
-
-    features: int
-    policy: Policy = Policy()
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Maps (B, H, W, C) to (B, H, W, features)."""
-        x = ConvNorm(self.features, policy=self.policy, name="conv1")(x, train)
-        return ConvNorm(self.features, policy=self.policy, name="conv2")(x, train)
 
 
 class Encoder(nn.Module):

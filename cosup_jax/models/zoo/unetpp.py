@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 
 from cosup_jax.models.fusion import TopProjection
-from cosup_jax.models.layers import Policy, check_image, resize
+from cosup_jax.models.layers import DoubleConv, Policy, check_image, resize
 from cosup_jax.models.output import SegOutput
 from cosup_jax.models.supervision import SupervisionHeads
-from cosup_jax.models.zoo.unet import DOWNSAMPLING, DoubleConv, Encoder
+from cosup_jax.models.zoo.unet import DOWNSAMPLING, Encoder
 
 
 class UNetPP(nn.Module):
