@@ -20,8 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cosup_jax.models.layers import DoublingConv, ResidualBlock, light, resize
-from cosup_jax.models.resunet import max_pool
+from cosup_jax.models.layers import DoublingConv, ResidualBlock, light, max_pool, resize
 
 CLOSE = 1e-3
 Form = tuple[str, Callable]

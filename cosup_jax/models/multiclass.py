@@ -19,6 +19,7 @@ from cosup_jax.models.layers import (
     check_image,
     double_aligned,
     kernel_init,
+    max_pool,
     pointwise,
 )
 from cosup_jax.models.output import SegOutput
@@ -73,7 +74,7 @@ class FCN8s(nn.Module):
         for i, number in enumerate(self.blocks):
             for j in range(number):
                 x = self._conv(self.width << min(i, 3), 3, f"block{i + 1}_conv{j + 1}")(x)
-            x = nn.max_pool(x, (2, 2), (2, 2))
+            x = max_pool(x)
             pools.append(x)
         x = self._conv(64 * self.width, 7, "fc6")(x)
         x = self._conv(64 * self.width, 1, "fc7")(x)
@@ -162,7 +163,7 @@ class MultiClassUNet(nn.Module):
         maps: list[jax.Array] = []
         for i, factor in enumerate((1, 2, 4, 8, 8)):
             features = factor * self.width
-            x = nn.max_pool(x, (2, 2), (2, 2)) if i else x
+            x = max_pool(x) if i else x
             x = _DoubleConv(features, features, policy, name=f"down{i + 1}")(x, train)
             maps.append(x)
         for level, factor in ((4, 4), (3, 2), (2, 1), (1, 1)):

@@ -8,26 +8,19 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cosup_jax.models.layers import ConvNorm, DoublingConv, Policy, ResidualBlock, light
+from cosup_jax.models.layers import (
+    ConvNorm,
+    DoublingConv,
+    Policy,
+    ResidualBlock,
+    light,
+    max_pool,
+)
 
 Maps = tuple[jax.Array, ...]
 
 DOWNSAMPLING = 16
 _CHANNELS = (1, 1, 2, 4, 8)  # of S1..S5 in multiples of the width
-
-
-def max_pool(x: jax.Array) -> jax.Array:
-    """Maps (B, H, W, C) to the maxima of its 2×2 patches, (B, H / 2, W / 2, C).
-
-    The same as `nn.max_pool`, whose gradient is slower (select-and-scatter). Where pixels share the
-    maximum they share the gradient too; after a ReLU they are zeros, which have none.
-    """
-    b, h, w, c = x.shape
-    patches = x.reshape(b, h // 2, 2, w // 2, 2, c)
-    # Not jnp.max over both axes: its gradient divides by the number of places that equal the
-    # maximum, and in a compiled step that number has come out 0, hence NaN.
-    top, bottom = (jnp.maximum(patches[:, :, i, :, 0], patches[:, :, i, :, 1]) for i in (0, 1))
-    return jnp.maximum(top, bottom)
 
 
 class Stage(nn.Module):

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from cosup_jax.models.fusion import TopProjection
-from cosup_jax.models.layers import DoubleConv, Policy, check_image
+from cosup_jax.models.layers import DoubleConv, Policy, check_image, max_pool
 from cosup_jax.models.output import SegOutput
 from cosup_jax.models.resunet import UpBlock
 
@@ -34,7 +34,7 @@ class Encoder(nn.Module):
         """Maps (B, H, W, C) to S1..S5 at 1, 1/2, 1/4, 1/8 and 1/16 of the resolution."""
         maps: list[jax.Array] = []
         for i in range(5):
-            x = nn.max_pool(x, (2, 2), (2, 2)) if i else x
+            x = max_pool(x) if i else x
             x = DoubleConv(self.width << i, self.policy, name=f"stage{i + 1}")(x, train)
             maps.append(x)
         return tuple(maps)
