@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from flax.training.early_stopping import EarlyStopping
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from cosup_jax.training import checkpoints, logs, loop, parallel, pseudo, report
@@ -67,7 +69,22 @@ def label_all(
         for piece in pool.slices[: done * size]:
             examples.append(pseudo.read_label(piece, labels, pool.settings))
         log = logs.RunLog(setup.workdir, done)
-        bar = tqdm(total=count, initial=done, unit="round", dynamic_ncols=True)
+        # A round takes as long as the slices that have a label by then.
+        lengths = [
+            round_steps(setup.config, len(labelled) + min(n * size, len(pool.slices)))
+            for n in range(1, count + 1)
+        ]
+        print(
+            f"{len(pool.slices)} unlabelled slices, {size} a round: {count} rounds, "
+            f"{sum(lengths)} steps"
+        )
+        bar = tqdm(
+            total=sum(lengths),
+            initial=sum(lengths[:done]),
+            unit="step",
+            mininterval=1.0 if sys.stderr.isatty() else 30.0,
+            dynamic_ncols=True,
+        )
         for number in range(done + 1, count + 1):
             started = time.perf_counter()
             chosen = pool.slices[(number - 1) * size : number * size]
@@ -83,8 +100,12 @@ def label_all(
             figures |= {"validation/dice": scored.dice, "slices": len(examples), "steps": steps}
             figures["confidence"] = float(np.mean([row["confidence"] for row in new]))
             log.epoch({"epoch": number, **figures, "seconds": time.perf_counter() - started})
-            bar.set_postfix(loss=f"{loss:.3f}", validation_dice=f"{scored.dice:.3f}", refresh=False)
-            bar.update()
+            bar.update(steps)
+            bar.write(
+                f"round {number} of {count}: {len(rows)} slices labelled, confidence "
+                f"{figures['confidence']:.3f}; loss {loss:.4f}; validation loss {scored.loss:.4f}, "
+                f"Dice {scored.dice:.4f}"
+            )
         bar.close()
         log.close()
     return rows
@@ -139,7 +160,7 @@ def tune(
       TrainingDiverged: the loss became NaN.
     """
     config = setup.config
-    steps = max(1, round(config.semi.epochs * len(examples) / config.batch_size))
+    steps = round_steps(config, len(examples))
     stream = batches(examples, config.batch_size, steps, (config.seed, number))
     first, losses = int(jax.device_get(state.step)), []
     for i, batch in enumerate(parallel.prefetch(stream, setup.devices)):
@@ -151,6 +172,11 @@ def tune(
             f"the loss became {loss} in round {number}; a smaller --config.learning_rate may help"
         )
     return state, loss, steps
+
+
+def round_steps(config: ConfigDict, slices: int) -> int:
+    """Returns the steps of a round that trains on so many slices."""
+    return max(1, round(config.semi.epochs * slices / config.batch_size))
 
 
 def batches(
