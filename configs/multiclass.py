@@ -7,29 +7,30 @@ r"""Ground-glass and consolidation told apart (Fan et al. 2020, Section III-C, T
 
 `net=cosup` is ResUNet_C2F with a softmax over three classes and Dice class by class, which neither
 paper has; it needs no guide. The other two are guided by Inf-Net's infection map, whose weights
-`--config.init` gives, a run or a published file: `net=fcn8s` as in the paper (512×512, SGD of 1e-10
-on a summed loss, momentum 0.99, weight decay 5e-4; its number of epochs is not said, and 100 are
-taken) and `net=unet` as in the authors' release (352×352, six input channels, SGD of 0.01, momentum
-0.7, 200 epochs of batch 16). The paper names 64.6 Dice for ground-glass and 23.8 for consolidation
-(Semi-Inf-Net with FCN8s, its own protocol), and 47.1 and 22.1 for FCN8s without a guide.
+`--config.init` gives, a run or a published file; with `guide=none` they see the slice alone.
+`net=fcn8s` is as in the paper (512×512, SGD of 1e-10 on a summed loss, momentum 0.99, weight decay
+5e-4; its number of epochs is not said, and 100 are taken) and `net=unet` as in the authors' release
+(352×352, six input channels, SGD of 0.01, momentum 0.7, 200 epochs of batch 16). The paper names
+64.6 Dice for ground-glass and 23.8 for consolidation (Semi-Inf-Net with FCN8s, its own protocol),
+and 47.1 and 22.1 for FCN8s without a guide.
 
+`python -m cosup_jax experiment infnet-table3` runs and scores all of them, guides included.
 `python -m cosup_jax evaluate` scores all infection together, and with `--by_class` each class for
-itself. Labels with more classes, as the phantoms' effusion, need `--config.model.classes=4`
-or `--config.model.labeller.classes=4`. Full size wants a GPU.
+itself. Labels with more classes, as the phantoms' effusion, need `--config.model.classes=4` or, of
+a guided network, `--config.model.labeller.classes=4`. Full size wants a GPU.
 """
 
 from configs import base, infnet
 
 
 def get_config(argument: str = ""):
-    arguments = base.arguments(argument, net=("cosup", "fcn8s", "unet"))
+    arguments = base.arguments(argument, net=("cosup", "fcn8s", "unet"), guide=("infnet", "none"))
     config = base.get_config(arguments["data"])
     if arguments["net"] == "cosup":
         config.model.classes = 3
         config.loss.name = "multiclass_joint"
         return config
-    guide = infnet.get_config().model.to_dict()
-    dtype = guide.pop("dtype")
+    dtype = config.model.dtype
     config.data.scaling = "unit"
     config.optimizer.name = "sgd"
     config.plateau.patience = 1000
@@ -51,6 +52,11 @@ def get_config(argument: str = ""):
         config.optimizer.momentum = 0.7
         config.batch_size = 16
         config.epochs = 200
+    if arguments["guide"] == "none":
+        config.model = {**labeller, "dtype": dtype}
+        return config
+    guide = infnet.get_config().model.to_dict()
+    del guide["dtype"]  # that of the whole network
     config.model = {
         "name": "guided",
         "guide": guide,

@@ -8,6 +8,7 @@ from cosup_jax.evaluation import PROTOCOLS, comparison
 from cosup_jax.experiments import published
 from cosup_jax.experiments.plan import Request
 from cosup_jax.experiments.results import Difference, RowResult, differences
+from cosup_jax.experiments.tables import Row
 
 FULL_SEEDS = 3
 PAPERS = {"cosup": "Hu et al.", "infnet": "Fan et al."}
@@ -25,7 +26,7 @@ NAMES = {
 # Slices without infection flatter the mean over slices, so these always stand beside it.
 BESIDE = ("dice_positive", "pooled_dice")
 # Settings that make a run less than the paper's, and one that does not.
-_EXTENT, _NO_EXTENT = ("model.", "data."), ("model.dtype",)
+_EXTENT, _NO_EXTENT = ("model.", "data.", "semi."), ("model.dtype",)
 HERE, PAPER = "here", "paper"
 NOTHING = "–"
 
@@ -62,7 +63,7 @@ def document(request: Request, results: Sequence[RowResult]) -> Document:
     table = request.definition
     measures = (*table.measures, *BESIDE)
     found = differences(results, table.reference)
-    reference = next((r.row.label for r in results if r.row.name == table.reference), "")
+    reference = next((r.row for r in results if r.row.name == table.reference), None)
     return Document(
         name=file_name(request),
         title=title(request),
@@ -70,7 +71,7 @@ def document(request: Request, results: Sequence[RowResult]) -> Document:
         caption=tuple(caption(request, results)),
         header=("Method", "", *(NAMES[m] for m in measures), "Parameters", "Note"),
         lines=tuple(lines(request, results, measures)),
-        difference_title=_difference_title(found, reference),
+        difference_title=_difference_title(found, reference) if found and reference else "",
         difference_header=("Method", "Difference", "Interval", "p", "p over seeds", "Reading"),
         difference_lines=tuple(map(_difference_line, found)),
     )
@@ -103,11 +104,12 @@ def head(request: Request, results: Sequence[RowResult]) -> str:
     stopped = sum(run.stopped for run in runs)
     full = request.seeds >= FULL_SEEDS and not smaller and stopped == len(runs)
     sizes = sorted({f"{c.data.size[0]}×{c.data.size[1]}" for c in configs})
-    widths = sorted({str(c.model.width) for c in configs})
-    blocks = sorted({str(tuple(c.model.blocks)) for c in configs if c.model.get("blocks")})
+    networks = [c.model.get("labeller", c.model) for c in configs]
+    widths = sorted({network.width for network in networks})
+    blocks = sorted({str(tuple(n.blocks)) for n in networks if n.get("blocks")})
     extent = [
         " and ".join(sizes),
-        f"width {' and '.join(widths)}",
+        f"width {' and '.join(map(str, widths))}",
         *([f"blocks {' and '.join(blocks)}"] if smaller and blocks else []),
         f"{_range([run.epochs for run in runs])} epochs",
         f"{request.seeds} seed{'s' * (request.seeds != 1)}",
@@ -143,6 +145,12 @@ def caption(request: Request, results: Sequence[RowResult]) -> list[str]:
         )
     if table.note:
         sentences.append(table.note)
+    guides = sorted({run.guide for run in runs if run.guide})
+    if guides:
+        sentences.append(f"Guides: {'; '.join(guides)}.")
+    for result in results:
+        words = sorted({run.rounds for run in result.runs if run.rounds})
+        sentences += [f"{result.row.label}: {'; or '.join(words)}."] if words else []
     settings = _settings(request, [result for result in results if result.runs])
     if settings:
         sentences.append(f"Set for this table: {settings}.")
@@ -177,7 +185,7 @@ def lines(
         note = f"failed: {result.failed}" if result.failed else result.pending
         note = "; ".join(filter(None, [note, row.note]))
         ours = [value(result.spread(measure)) for measure in measures]
-        found.append((row.label, HERE, *ours, _parameters(result), note))
+        found.append((row.method, HERE, *ours, _parameters(result), note))
         if row.published:
             found.append(("", PAPER, *_printed(printed[row.published].values, measures), "", ""))
     for other in published.rows(table.paper, table.number):
@@ -215,29 +223,35 @@ def _range(numbers: Sequence[int]) -> str:
 
 
 def _settings(request: Request, scored: Sequence[RowResult]) -> str:
-    """Fields set on the command line; rows are named where a field is not one of all rows."""
-    rows_of: dict[str, list[str]] = {}
+    """Fields set on the command line; runs are named where a field is not one of all runs."""
+    rows_of: dict[str, dict[str, None]] = {}
     for result in scored:
         for name, text in request.changes(result.row).items():
-            rows_of.setdefault(f"{name}={text}", []).append(result.row.name)
+            rows_of.setdefault(f"{name}={text}", {})[result.row.run] = None
+    every = {result.row.run for result in scored}
     return "; ".join(
-        setting if len(names) == len(scored) else f"{setting} (of {', '.join(names)})"
+        setting if len(names) == len(every) else f"{setting} (of {', '.join(names)})"
         for setting, names in rows_of.items()
     )
 
 
-def _difference_title(found: Sequence[Difference], reference: str) -> str:
-    if not found:
-        return ""
+def _difference_title(found: Sequence[Difference], reference: Row) -> str:
+    label = f"{reference.label} in the same class" if reference.infection else reference.label
     pairs, unit = found[0].found.n, found[0].unit
     return (
-        f"Dice less that of {reference}, in percentage points, paired by {unit} ({pairs}, each the "
+        f"Dice less that of {label}, in percentage points, paired by {unit} ({pairs}, each the "
         f"mean over seeds): mean, its {comparison.CONFIDENCE:.0%} bootstrap interval and p of "
         "Wilcoxon's signed-rank test, which say what other slices would have given these networks; "
         "and p of Welch's test on the means of the seeds, which says what other seeds would have "
         "given. Better or worse is said where both leave chance out (the interval zero, p over "
         f"seeds below {1 - comparison.CONFIDENCE:.2f}); none is corrected for several comparisons"
     )
+
+
+def _compared(difference: Difference) -> str:
+    """The row, and what it is compared with where that is not the table's reference."""
+    row, base = difference.row, difference.base
+    return f"{row.method}, less {base.label}" if base.name == row.base else row.method
 
 
 def _difference_line(difference: Difference) -> tuple[str, ...]:
@@ -251,4 +265,4 @@ def _difference_line(difference: Difference) -> tuple[str, ...]:
     if found.n > 1:
         paired = (f"{100 * found.low:+.2f} to {100 * found.high:+.2f}", f"{found.p:.2g}")
     over_seeds = NOTHING if p_seeds is None else f"{p_seeds:.2g}"
-    return (difference.row.label, f"{100 * found.mean:+.2f}", *paired, over_seeds, reading)
+    return (_compared(difference), f"{100 * found.mean:+.2f}", *paired, over_seeds, reading)

@@ -109,7 +109,7 @@ def csv_records(request: Request, results: Sequence[RowResult]) -> list[dict[str
         theirs = printed[row.published].values if row.published else {}
         about = {
             "row": row.name,
-            "method": row.label,
+            "method": row.method,
             "configuration": row.config,
             "seeds": len(result.runs),
             "parameters": result.runs[0].parameters if result.runs else "",

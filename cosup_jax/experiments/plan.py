@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
 from cosup_jax.experiments.tables import TABLES, Row, Table
+from cosup_jax.training import runs
 
 SAME = "same"
 # Where data lie, which seed it is and what it runs on say nothing about what is computed.
@@ -24,7 +25,7 @@ _PLACES = (
     "data.cache_gib",
     "log.image_epochs",
 )
-_MODEL = "model."
+_MODEL, _GUIDE, _SEMI = "model.", "model.guide", "semi."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Request:
       seeds: how many runs of each row, with seeds 0, 1, …
       out: the folder for runs and tables.
       selected: names of the rows to run.
-      overrides: `--config.name=value` each, for all rows.
+      overrides: `--config.name=value` each, for all rows, or `--config.name@row,row=value` for the
+        runs of those named, which wins over the first.
       configs: the folder with the configuration files.
       solo: train the seeds of a row one after another, which takes less memory.
     """
@@ -69,7 +71,7 @@ class Request:
 
     def folder(self, row: Row, seed: int) -> Path:
         """The folder of a run."""
-        name = (row.runs_of or row.name).replace("*", "-star")
+        name = row.run.replace("*", "-star")
         if self.transfers:
             name += f"-from-{self.train_on}"
         return self.out / "runs" / name / str(seed)
@@ -77,14 +79,32 @@ class Request:
     def config(self, row: Row, seed: int = 0) -> ConfigDict:
         """Returns the configuration of a run, with those overrides that its network knows.
 
+        A guided network's guide is that of the run it starts from: as its folder has it, or where
+        there is none yet, as it will be trained.
+
         Raises:
           ConfigError: no such configuration, or a wrong override.
         """
         config = self.file_config(row)
-        configuration.override(config, [o for o in self.overrides if _is_known(o, config)])
+        overrides = [o for o in self.overrides if _is_for(o, row) and _is_known(o, config)]
+        configuration.override(config, list(map(_plain, sorted(overrides, key=_is_special))))
         config.data.source = self.train_source if self.transfers else self.source
         config.seed = seed
+        if row.guide is not None:
+            folder = Path(config.init or self.folder(row.guide, seed)).expanduser().absolute()
+            kept = folder / runs.CONFIG
+            if kept.is_file():
+                _set_guide(config, configuration.from_json(kept.read_text()))
+            elif not config.init:
+                _set_guide(config, self.config(row.guide, seed))
+            config.init = str(folder)
         return config
+
+    def trains_guide(self, row: Row) -> bool:
+        """Whether the guide of a row is one of this table's runs, not one given by the user."""
+        return row.guide is not None and not any(
+            _field_of(o) == "init" and _is_for(o, row) for o in self.overrides
+        )
 
     def file_config(self, row: Row) -> ConfigDict:
         """Returns the configuration of a row as its file has it.
@@ -105,14 +125,16 @@ class Request:
         return [f"--config.data.{name}={value}" for name, value in fields.items()]
 
     def not_applying(self, row: Row) -> list[str]:
-        """Returns the overrides that a row's network does not have."""
+        """Returns the overrides for all rows that a row's network does not have."""
         config = self.file_config(row)
-        return [o for o in self.overrides if not _is_known(o, config)]
+        return [o for o in self.overrides if not _is_special(o) and not _is_known(o, config)]
 
     def changes(self, row: Row) -> dict[str, str]:
         """Returns the fields that differ from the row's file, with their values as text."""
         mine, theirs = (configuration.to_json(c) for c in (self.config(row), self.file_config(row)))
         names = configuration.differences(mine, theirs, _PLACES)
+        if row.guide is not None:  # another sentence tells of it
+            names = [n for n in names if n != "init" and not n.startswith(_GUIDE)]
         fields = configuration.from_json(mine)
         return {name: str(_field(fields, name)) for name in names}
 
@@ -150,33 +172,73 @@ def select(table: str, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_overrides(request: Request) -> None:
-    """Refuses an override that no selected row can take, and any wrong value.
+    """Refuses an override that no selected row or guide can take, and any wrong value.
 
     Raises:
       ConfigError: naming it.
     """
-    configs = []
+    rows: dict[str, Row] = {}
+    for row in request.definition.rows:
+        rows |= {r.run: r for r in (row.guide, row) if r is not None}
+    configs: dict[str, ConfigDict] = {}
     for row in request.definition.rows:
         # A row without its configuration is told of in its own place.
         with contextlib.suppress(configuration.ConfigError):
             if row.name in request.selected:
-                configs.append(request.file_config(row))
+                configs |= {r.run: request.file_config(r) for r in (row.guide, row) if r}
     for override in request.overrides:
-        taking = [
-            config for config in configs if _field_of(override) in configuration.field_names(config)
-        ]
-        for config in taking or configs[:1]:
-            configuration.override(config, [override])
+        for name in _rows_of(override):
+            if name not in rows:
+                raise configuration.ConfigError(
+                    f"{override}: {request.table} has no runs {name!r}, only {', '.join(rows)}"
+                )
+        addressed = [c for name, c in configs.items() if _is_for(override, rows[name])]
+        taking = [c for c in addressed if _field_of(override) in configuration.field_names(c)]
+        for config in taking or addressed[:1]:
+            configuration.override(config, [_plain(override)])
 
 
 def _is_known(override: str, config: ConfigDict) -> bool:
-    """Whether a row can take an override; only a network's own settings differ between rows."""
+    """Whether a row can take an override.
+
+    Rows differ in their networks' own settings, and no setting makes one semi-supervised.
+    """
     name = _field_of(override)
+    if name.startswith(_SEMI):
+        return config.semi.per_round > 0
     return not name.startswith(_MODEL) or name in configuration.field_names(config)
 
 
+def _set_guide(config: ConfigDict, guide: ConfigDict) -> None:
+    """Makes the guide of a guided network the network of another configuration."""
+    model = config.model.to_dict()
+    model["guide"] = {n: value for n, value in guide.model.to_dict().items() if n != "dtype"}
+    config.model = {**model, "guide_size": tuple(guide.data.size)}
+
+
+def _is_for(override: str, row: Row) -> bool:
+    """Whether an override is for a row, or for all."""
+    return not _is_special(override) or row.run in _rows_of(override)
+
+
+def _is_special(override: str) -> bool:
+    return bool(_rows_of(override))
+
+
+def _rows_of(override: str) -> list[str]:
+    """The names behind the @ of an override."""
+    names = override.partition("=")[0].partition("@")[2]
+    return names.split(",") if names else []
+
+
+def _plain(override: str) -> str:
+    """An override without the rows it is for."""
+    name, _, value = override.partition("=")
+    return f"{name.partition('@')[0]}={value}"
+
+
 def _field_of(override: str) -> str:
-    return override.lstrip("-").removeprefix("config.").partition("=")[0].partition("[")[0]
+    return _plain(override).lstrip("-").removeprefix("config.").partition("=")[0].partition("[")[0]
 
 
 def _field(config: ConfigDict, name: str):

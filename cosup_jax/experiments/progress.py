@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
 from cosup_jax.experiments.plan import Request
@@ -80,9 +81,45 @@ def best_epoch(folder: Path) -> int | None:
     return int(json.loads(path.read_text())["epoch"]) if path.is_file() else None
 
 
+def missing_guides(request: Request, row: Row, seeds: Sequence[int]) -> list[int]:
+    """Returns the seeds whose guide is still to be trained; a finished one counts as it is."""
+    if row.guide is None or not request.trains_guide(row):
+        return []
+    return [seed for seed in seeds if best_epoch(request.folder(row.guide, seed)) is None]
+
+
+def guide_words(config: ConfigDict) -> str:
+    """Says what guides a guided run: network, size and epochs of the run it starts from."""
+    folder = Path(config.init)
+    if not (folder / runs.CONFIG).is_file():
+        return folder.name
+    guide = configuration.from_json((folder / runs.CONFIG).read_text())
+    height, width = guide.data.size
+    epochs = logs.read_metrics(folder)[-1]["epoch"]
+    return f"{guide.model.name} of {height}×{width} after {epochs} epochs"
+
+
+def rounds_words(config: ConfigDict, folder: Path) -> str:
+    """Says what went before the last step of a semi-supervised run; empty for others."""
+    log = logs.read_metrics(folder / semi.ROUNDS)
+    if not (config.semi.per_round and log):
+        return ""
+    labelled, pretrained = (
+        logs.read_metrics(folder / name)[-1]["epoch"] for name in (semi.LABELLED, semi.PRETRAIN)
+    )
+    path = folder / semi.PSEUDO / "train_index.csv"
+    labels = len(path.read_text().splitlines()) - 1
+    return (
+        f"{labelled} epochs on labelled slices, then {labels} pseudo labels in {len(log)} rounds "
+        f"({sum(row['steps'] for row in log)} steps), {pretrained} epochs on these alone, and the "
+        "epochs of the head on labelled slices"
+    )
+
+
 def overview(request: Request) -> str:
     """Returns what would be trained: the rows, their runs, and an estimate of the time."""
-    lines, left, rates = [], [], []
+    lines = []
+    left: dict[str, tuple[int, float | None]] = {}  # by name of the runs, which rows may share
     for row in request.definition.rows:
         if row.name not in request.selected:
             lines.append(f"{row.name}: not selected")
@@ -91,17 +128,32 @@ def overview(request: Request) -> str:
             found = [progress(request, row, seed) for seed in range(request.seeds)]
             limit = request.config(row).epochs
             unknown = request.not_applying(row)
+            guides = missing_guides(request, row, range(request.seeds))
         except configuration.ConfigError as error:
             lines.append(f"{row.name}: cannot be run: {error}")
             continue
         lines.append(f"{row.name}: {request.configs / row.config}, at most {limit} epochs")
-        lines += [f"  {o} does not apply: this network has no such setting" for o in unknown]
+        lines += [f"  {o} does not apply: this row has no such setting" for o in unknown]
         lines += [f"  {text}" for text in _states(found)]
-        own = [p.seconds / p.epochs for p in found if p.epochs]
-        rates += own
-        open_epochs = sum(max(limit - p.epochs, 0) for p in found if not p.finished)
-        left.append((open_epochs, float(np.mean(own)) if own else None))
-    return "\n".join([*lines, _estimate(left, rates)])
+        if request.config(row).semi.per_round:
+            lines.append("  and before them the other steps of semi-supervised training")
+        left[row.run] = _left(found, limit)
+        if row.guide is not None and guides:
+            limit = request.config(row.guide).epochs
+            first = [progress(request, row.guide, seed) for seed in guides]
+            left[row.guide.run] = _left(first, limit)
+            seeds = ", ".join(map(str, guides))
+            lines.append(f"  before it {row.guide.run}, seed {seeds}, at most {limit} epochs")
+        elif row.guide is not None:
+            lines.append(f"  guided by {request.config(row).init}")
+    return "\n".join([*lines, _estimate(list(left.values()))])
+
+
+def _left(found: Sequence[Progress], limit: int) -> tuple[int, float | None]:
+    """How many epochs are left at most, and how many seconds one took so far."""
+    own = [p.seconds / p.epochs for p in found if p.epochs]
+    epochs = sum(max(limit - p.epochs, 0) for p in found if not p.finished)
+    return epochs, float(np.mean(own)) if own else None
 
 
 def _states(found: Sequence[Progress]) -> list[str]:
@@ -115,8 +167,8 @@ def _states(found: Sequence[Progress]) -> list[str]:
     return [f"seed {', '.join(seeds)}: {text}" for text, seeds in alike.items()]
 
 
-def _estimate(left: Sequence[tuple[int, float | None]], rates: Sequence[float]) -> str:
-    epochs = sum(count for count, _ in left)
+def _estimate(left: Sequence[tuple[int, float | None]]) -> str:
+    epochs, rates = sum(count for count, _ in left), [rate for _, rate in left if rate]
     if not epochs:
         return "nothing is left to train"
     if not rates:

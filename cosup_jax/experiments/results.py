@@ -25,6 +25,8 @@ class RunResult:
       stopped: whether it ended by its own rule.
       seconds: what its epochs took.
       devices: what it was trained on, such as `1 cpu`.
+      guide: what guides it, such as `infnet of 352×352 after 100 epochs`; empty where nothing does.
+      rounds: what of a semi-supervised run went before its last step; empty for others.
     """
 
     seed: int
@@ -35,6 +37,8 @@ class RunResult:
     stopped: bool
     seconds: float
     devices: str
+    guide: str = ""
+    rounds: str = ""
 
     def value(self, measure: str) -> float | None:
         """Returns the headline value of a measure; None where the split does not have it."""
@@ -70,16 +74,18 @@ class RowResult:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """A row's Dice less that of the reference row.
+    """A row's Dice less that of another, the base.
 
     Attributes:
       row: the row.
+      base: the reference row of the table, or the row of which this one is a variant.
       found: by patient, or by slice where patients are unknown, each the mean over seeds.
       unit: `patient` or `slice`.
       p_seeds: p of Welch's test over seeds, on their means over slices; None for a single seed.
     """
 
     row: Row
+    base: Row
     found: comparison.Difference
     unit: str
     p_seeds: float | None
@@ -95,19 +101,21 @@ def spread(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def differences(results: Sequence[RowResult], reference: str) -> list[Difference]:
-    """Compares the Dice of every scored row with that of the reference row.
+    """Compares the Dice of every scored row with that of the reference row of its class.
 
     Returns:
-      One difference per row; nothing where the reference has no scores.
+      One difference per row, and one more for each that is a variant of another; nothing where
+      the reference has no scores.
 
     Raises:
       ComparisonError: two rows were not scored alike on the same slices.
     """
     scored = [result for result in results if result.runs]
-    base = next((result for result in scored if result.row.name == reference), None)
-    if base is None:
-        return []
-    return [_difference(base, result) for result in scored if result is not base]
+    bases = {r.row.infection: r for r in scored if reference and r.row.run == reference}
+    pairs = [(base, r) for r in scored if (base := bases.get(r.row.infection)) is not None]
+    named = {r.row.name: r for r in scored if bases}
+    variants = [(named[r.row.base], r) for r in scored if r.row.base in named]
+    return [_difference(base, r) for base, r in (*pairs, *variants) if r is not base]
 
 
 def _difference(base: RowResult, result: RowResult) -> Difference:
@@ -116,6 +124,7 @@ def _difference(base: RowResult, result: RowResult) -> Difference:
     (unit, first), (_, other) = (comparison.over_seeds(seeds, "dice") for seeds in runs)
     return Difference(
         row=result.row,
+        base=base.row,
         found=comparison.difference(first, other),
         unit=unit,
         p_seeds=welch(*([run.summary["dice"]["mean"] for run in seeds] for seeds in runs)),

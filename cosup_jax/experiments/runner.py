@@ -70,6 +70,10 @@ def run_row(request: Request, row: Row) -> RowResult:
     try:
         left = [s for s in seeds if not progress.progress(request, row, s).finished]
         print(f"\n{request.table}, {row.name}: {len(left)} of {len(seeds)} runs to train")
+        guides = progress.missing_guides(request, row, left)
+        if row.guide is not None and guides:
+            print(f"before it {row.guide.run}, which guides it: {len(guides)} runs to train")
+            train(request, row.guide, guides)
         train(request, row, left)
         found = tuple(score(request, row, seed) for seed in seeds)
     # Whatever goes wrong in one row, memory included, must not lose the others.
@@ -87,7 +91,8 @@ def train(request: Request, row: Row, seeds: Sequence[int]) -> None:
     """Trains seeds of a row, each to a folder of its own: together, or one after another."""
     configs = [request.config(row, seed) for seed in seeds]
     folders = [request.folder(row, seed) for seed in seeds]
-    if seeds and not request.solo and not configs[0].semi.per_round:
+    # Each seed has a guide of its own, so guided networks are not trained together.
+    if seeds and not (request.solo or configs[0].semi.per_round or row.guide):
         loop.train_seeds(configs[0], seeds, folders)
         return
     for config, folder in zip(configs, folders, strict=True):
@@ -120,6 +125,8 @@ def score(request: Request, row: Row, seed: int) -> RunResult:
         epochs=found.epochs,
         stopped=found.stopped,
         seconds=found.seconds,
+        guide=progress.guide_words(request.config(row, seed)) if row.guide else "",
+        rounds=progress.rounds_words(request.config(row, seed), folder),
         devices=json.loads((folder / "versions.json").read_text())["devices"],
     )
 

@@ -15,13 +15,16 @@ class Row:
     Attributes:
       name: what it is called on the command line and in the folder of its runs. Rows of different
         tables with the same name are the same experiment, and share their runs.
-      label: what it is called in the table.
+      label: what it is called in the table, before its class of infection.
       config: file of configs/ with its argument, such as `ablation.py:row=esm`.
       published: its name among the published rows; empty where the paper has no such row.
       note: what a reader must know.
       runs_of: the row whose runs it scores in its own way, where these are not its own.
       tta: whether predictions are averaged over flips.
       infection: the class scored, `ground-glass` or `consolidation`; empty for all together.
+      guide: the row whose run of the same seed guides this one; it is trained first where it is
+        missing, and otherwise taken as it is.
+      base: the row it is a variant of, with which it is compared beside the reference.
     """
 
     name: str
@@ -32,6 +35,18 @@ class Row:
     runs_of: str = ""
     tta: bool = False
     infection: str = ""
+    guide: "Row | None" = None
+    base: str = ""
+
+    @property
+    def run(self) -> str:
+        """The name of its runs."""
+        return self.runs_of or self.name
+
+    @property
+    def method(self) -> str:
+        """The label, and of which class of infection."""
+        return f"{self.label}, {self.infection}" if self.infection else self.label
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +61,8 @@ class Table:
       measures: its columns.
       data: the dataset of the paper.
       rows: its rows.
-      reference: the row with which all others are compared; empty where none are.
+      reference: the row with which all others are compared, each class of infection for itself;
+        empty where none are.
       unclaimed: why the paper's other rows are not run here.
       other_training: whether the paper leaves open what was trained on.
       note: what a reader must know.
@@ -67,13 +83,15 @@ class Table:
 
 _UNET = Row("unet", "U-Net", "baseline.py:net=unet", "U-Net")
 _UNETPP = Row("unetpp", "U-Net++", "baseline.py:net=unetpp", "UNet++")
+_INFNET = Row("infnet", "Inf-Net", "infnet.py:row=ppd+ra+ea", "Inf-Net")
 _COMPARATORS = (
     _UNET,
     _UNETPP,
     Row("attention_unet", "Attention U-Net", "baseline.py:net=attention_unet", "Attention U-Net"),
-    Row("infnet", "Inf-Net", "infnet.py:row=ppd+ra+ea", "Inf-Net"),
+    _INFNET,
 )
 _C2F = Row("c2f", "ResUNet_C2F", "c2f.py", "ResUNet_C2F")
+_GUIDED = "Semi-Inf-Net+FCN8s"  # its published name
 _BASELINE = Row("baseline", "ResUNet (baseline)", "ablation.py:row=baseline", "baseline")
 
 
@@ -84,6 +102,26 @@ def _ablation(subset: str, published: str = "", note: str = "") -> Row:
 
 def _unnamed(*subsets: str) -> list[Row]:
     return [_ablation(s, note="not in the paper's table, or not identified in it") for s in subsets]
+
+
+def _of_classes(infection: str) -> list[Row]:
+    """The rows of a class of infection; all classes are of the same runs."""
+    ending = "" if infection == "ground-glass" else f"-{infection}"
+
+    def row(name: str, label: str, net: str, method: str = "", base: str = "", **others) -> Row:
+        published = f"{method}, {infection}" if method else ""
+        others |= {"runs_of": ending and name, "base": base and base + ending}
+        config = f"multiclass.py:net={net}"
+        return Row(name + ending, label, config, published, infection=infection, **others)
+
+    unet, guide, note = "U-Net of the release", _INFNET, "the paper's guide is Semi-Inf-Net"
+    return [
+        row("fcn8s", "FCN8s", "fcn8s,guide=none", "FCN8s"),
+        row("guided_fcn8s", "Inf-Net + FCN8s", "fcn8s", _GUIDED, guide=guide, note=note),
+        row("multiclass_unet", unet, "unet,guide=none"),
+        row("guided_unet", f"Inf-Net + {unet}", "unet", base="multiclass_unet", guide=guide),
+        row("multiclass_c2f", "ResUNet_C2F with classes", "cosup"),
+    ]
 
 
 def _other_dataset(number: str, name: str, data: str) -> Table:
@@ -178,12 +216,14 @@ TABLES: dict[str, Table] = {
         rows=(
             _UNET,
             dataclasses.replace(_UNETPP, published="U-Net++"),
-            Row("infnet", "Inf-Net", "infnet.py:row=ppd+ra+ea", "Inf-Net"),
-            Row("semi_infnet", "Semi-Inf-Net", "semi_infnet.py", "Semi-Inf-Net"),
+            _INFNET,
+            Row("semi_infnet", "Semi-Inf-Net", "semi_infnet.py", "Semi-Inf-Net", base="infnet"),
+            dataclasses.replace(_C2F, published=""),
+            Row("semi_c2f", "ResUNet_C2F, semi-supervised", "semi_c2f.py", base="c2f"),
         ),
         reference="unet",
         note="The paper's networks start from ImageNet weights; a configuration does so only with "
-        "`--config.init`.",
+        "`--config.init`. ResUNet_C2F is not in the paper's table.",
     ),
     "infnet-table3": Table(
         title="ground-glass opacities and consolidation",
@@ -192,26 +232,9 @@ TABLES: dict[str, Table] = {
         protocol="semiseg",
         measures=_SEMISEG,
         data="covid_semiseg",
-        rows=(
-            Row(
-                "multiclass_c2f",
-                "ResUNet_C2F with classes, ground-glass",
-                "multiclass.py:net=cosup",
-                infection="ground-glass",
-            ),
-            Row(
-                "multiclass_c2f-consolidation",
-                "ResUNet_C2F with classes, consolidation",
-                "multiclass.py:net=cosup",
-                runs_of="multiclass_c2f",
-                infection="consolidation",
-            ),
-        ),
-        reference="",
-        unclaimed="not run by this command: networks that a trained Inf-Net guides, and those they "
-        "are compared with",
-        note="configs/multiclass.py has the guided networks; they are trained with the weights of "
-        "a finished run, and scored with `evaluate --by_class`.",
+        rows=(*_of_classes("ground-glass"), *_of_classes("consolidation")),
+        reference="fcn8s",
+        note="A guided network takes the map of the Inf-Net of its seed beside the slice.",
     ),
     "infnet-table4": Table(
         title="parts of Inf-Net",
@@ -259,7 +282,6 @@ TABLES: dict[str, Table] = {
                 runs_of="c2f_augmented",
                 tta=True,
             ),
-            Row("semi_c2f", "ResUNet_C2F, semi-supervised", "semi_c2f.py"),
         ),
         reference="baseline",
         unclaimed="published value, not run in this table",

@@ -104,13 +104,14 @@ def replace_training(monkeypatch, train):
     monkeypatch.setattr(semi, "train_semi", train_semi)
 
 
-def write_run(folder, config, *, epochs, losses=None, evaluated=True):
+def write_run(folder, config, *, epochs, losses=None, evaluated=True, **figures):
     """Writes what a run leaves in its folder, but for the checkpoints."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(configuration.to_json(config))
     losses = losses or np.linspace(1, 0.5, epochs)
     rows = [
-        {"epoch": i + 1, "validation/loss": loss, "seconds": 6.0} for i, loss in enumerate(losses)
+        {"epoch": i + 1, "validation/loss": loss, "seconds": 6.0, **figures}
+        for i, loss in enumerate(losses)
     ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "versions.json").write_text('{"devices": "1 cpu"}')

@@ -7,9 +7,10 @@ import re
 
 import pytest
 
-from cosup_jax import cli, evaluation
+from cosup_jax import cli
 from cosup_jax.experiments import caption, progress, runner
-from tests.experiments.conftest import write_run, write_scores
+from cosup_jax.training import semi
+from tests.experiments.conftest import write_run
 from tests.phantoms import CONFIGS
 
 
@@ -105,27 +106,34 @@ def test_runs_are_scored_in_another_way_without_training_them_again(make_request
     assert scores == pytest.approx([60.0, 65.0])
 
 
-def test_classes_are_scored_apart_from_one_run(make_request, invented, monkeypatch):
-    def evaluate_classes(run, *, protocol, out):
-        dice = {"ground-glass": 0.6, "consolidation": 0.2}
-        return {c: write_scores(out / c, {"p": [d]}, protocol) for c, d in dice.items()}
-
-    monkeypatch.setattr(evaluation, "evaluate_classes", evaluate_classes)
-    request = make_request("infnet-table3", seeds=1, overrides=("--config.epochs=2",))
-    *_, results = runner.run_rows(request)
-    assert [result.spread("dice") for result in results] == [
-        (pytest.approx(60.0), None),
-        (pytest.approx(20.0), None),
-    ]
-    assert len({run.folder for result in results for run in result.runs}) == 2
-
-
 def test_a_semi_supervised_run_is_finished_with_its_last_step(make_request, invented):
-    request = make_request("semiseg", selected=("semi_c2f",), seeds=2)
+    request = make_request("infnet-table2", selected=("semi_c2f",), seeds=2)
     request = dataclasses.replace(request, overrides=("--config.epochs=2",))
     (row,) = (row for row in request.definition.rows if row.name == "semi_c2f")
     assert len(runner.run_row(request, row).runs) == 2
     assert progress.progress(request, row, 1).finished
+    assert "and before them the other steps" in progress.overview(request)
+
+
+def test_the_rounds_of_a_semi_supervised_run_are_told_below_the_table(make_request, invented):
+    overrides = ("--config.epochs=2", "--config.semi.per_round=3")
+    request = make_request(
+        "infnet-table2", selected=("c2f", "semi_c2f"), seeds=1, overrides=overrides
+    )
+    rows = {row.name: row for row in request.definition.rows}
+    folder, config = request.folder(rows["semi_c2f"], 0), request.config(rows["semi_c2f"])
+    write_run(folder / semi.LABELLED, config, epochs=4)
+    write_run(folder / semi.PRETRAIN, config, epochs=5)
+    write_run(folder / semi.ROUNDS, config, epochs=2, steps=7)
+    (folder / semi.PSEUDO).mkdir()
+    (folder / semi.PSEUDO / "train_index.csv").write_text("file\n" + "a.png\n" * 6)
+    *_, results = runner.run_rows(request)
+    text = " ".join(caption.caption(request, results))
+    assert (
+        "ResUNet_C2F, semi-supervised: 4 epochs on labelled slices, then 6 pseudo labels in 2 "
+        "rounds (14 steps), 5 epochs on these alone" in text
+    )
+    assert "semi.per_round=3 (of semi_c2f)" in text
 
 
 def test_scores_are_made_anew_for_another_best_epoch(make_request, invented):

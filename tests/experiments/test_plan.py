@@ -84,6 +84,16 @@ def test_an_override_that_a_network_does_not_have_is_left_out_and_said(make_requ
     plan.check_overrides(request)
 
 
+def test_no_setting_makes_a_row_semi_supervised(make_request):
+    override = "--config.semi.per_round=100"
+    request = make_request("infnet-table2", overrides=(override,))
+    rows = {row.name: row for row in request.definition.rows}
+    assert request.config(rows["semi_c2f"]).semi.per_round == 100
+    assert request.config(rows["c2f"]).semi.per_round == 0
+    assert request.not_applying(rows["c2f"]) == [override]
+    plan.check_overrides(request)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [("model.widht=3", r"nearest is --config\.model\.width"), ("epoch=3", r"--config\.epochs")],

@@ -1,5 +1,7 @@
 """Seeds taken together, and rows compared."""
 
+import dataclasses
+
 import pytest
 from scipy import stats
 
@@ -61,6 +63,20 @@ def test_seeds_are_compared_by_their_spread(scored):
     (difference,) = differences([base, wide], "base")
     expected = stats.ttest_ind([0.50, 0.60, 0.70], [0.50, 0.52, 0.53], equal_var=False).pvalue
     assert difference.p_seeds == pytest.approx(expected)
+
+
+def test_a_variant_is_compared_with_its_base_too(scored):
+    base, other = scored("base", {"p": [0.5]}), scored("other", {"p": [0.6]})
+    variant = scored("variant", {"p": [0.9]})
+    variant = dataclasses.replace(variant, row=dataclasses.replace(variant.row, base="other"))
+    found = differences([base, other, variant], "base")
+    assert [(d.row.name, d.base.name) for d in found] == [
+        ("other", "base"),
+        ("variant", "base"),
+        ("variant", "other"),
+    ]
+    assert [d.found.mean for d in found] == pytest.approx([0.1, 0.4, 0.3])
+    assert len(differences([base, variant], "base")) == 1
 
 
 def test_nothing_is_compared_without_the_reference_or_on_other_slices(scored):

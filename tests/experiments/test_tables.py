@@ -56,7 +56,7 @@ def test_names_agree_with_the_paper_and_with_each_other(name):
     names = [row.name for row in table.rows]
     assert len(set(names)) == len(names)
     assert table.reference in {*names, ""}
-    assert {row.runs_of for row in table.rows} <= {*names, ""}
+    assert {of for row in table.rows for of in (row.runs_of, row.base)} <= {*names, ""}
     assert datasets.make_builder(table.data).name == table.data
 
 
