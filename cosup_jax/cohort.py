@@ -21,6 +21,7 @@ from absl import logging
 from tqdm import tqdm
 
 from cosup_jax import __version__, findings, report, weights
+from cosup_jax.data import schema
 from cosup_jax.data.scans import Scan, Source
 from cosup_jax.inference import THRESHOLD, Segmenter
 
@@ -95,8 +96,20 @@ def process(
                 # The only place where the two names stand together.
                 bar.write(f"{source.path} is {row['scan']}")
             rows.append(row)
-            write_table(out / TABLE, rows)
+            write_table(out / TABLE, rows, columns(network))
     return rows
+
+
+def classes(network: weights.Pretrained) -> tuple[str, ...]:
+    """Returns the classes of infection that a network tells apart; nothing where it has one."""
+    return schema.CLASSES[: getattr(network.model, "classes", 1) - 1]
+
+
+def columns(network: weights.Pretrained) -> tuple[str, ...]:
+    """Returns `COLUMNS`, with those of the classes behind the other findings."""
+    place = COLUMNS.index(findings.FIELDS[-1]) + 1
+    fields = [field for name in classes(network) for field in findings.class_fields(name)]
+    return (*COLUMNS[:place], *fields, *COLUMNS[place:])
 
 
 def _process_one(
@@ -181,17 +194,24 @@ def _results(
     count = len(scan.slices)
     kept: list[np.ndarray] = []
     masks: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
     values = (scan.values(i) for i in range(count))
-    found = segmenter(values, scan.intensity, count)
-    for probability in tqdm(found, total=count, desc=row["scan"], unit="slice", leave=False):
+    found = segmenter.labelled(values, scan.intensity, count)
+    bar = tqdm(found, total=count, desc=row["scan"], unit="slice", leave=False)
+    for probability, likeliest in bar:
         masks.append(probability > settings.threshold)
+        labels.append(likeliest * masks[-1])
         if settings.probability or settings.report:
             kept.append(np.rint(probability * 255).astype(np.uint8))
     scan.save(folder, "mask", [mask.astype(np.uint8) for mask in masks])
+    if classes(network):
+        scan.save(folder, "classes", labels)
     if settings.probability:
         scan.save(folder, "probability", kept)
     true = [scan.slices[i] if _is_true(scan) else scan.values(i) for i in range(count)]
     result = findings.describe(true, masks, intensity=scan.intensity, spacing=scan.spacing)
+    if classes(network):
+        findings.add_classes(result, labels, classes(network), scan.spacing)
     if settings.report:
         _write_page(folder / "report.html", scan, true, masks, kept, result, network, settings, row)
     whys: dict[str, list[str]] = {}
@@ -254,14 +274,16 @@ def _stack(slices: Sequence[np.ndarray]) -> np.ndarray:
     return stacked
 
 
-def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes the rows as CSV with the columns `COLUMNS`; the file is replaced as a whole.
+def write_table(
+    path: Path, rows: Sequence[Mapping[str, Any]], names: Sequence[str] = COLUMNS
+) -> None:
+    """Writes the rows as CSV with the columns `names`; the file is replaced as a whole.
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
     unfinished = path.with_suffix(".unfinished")
     with unfinished.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="")
+        writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
         writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
     unfinished.replace(path)

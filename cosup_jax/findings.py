@@ -26,6 +26,7 @@ _NEIGHBOURS = np.ones((3, 3, 3), bool)
 _SIDES = {"right": lungs.RIGHT, "left": lungs.LEFT}
 _NO_SPACING = "the size of the voxels is unknown"
 _NO_HU = "grey values without Hounsfield units"
+_NO_LESION = "there is no lesion"
 _NO_STACK = "slices of different sizes are no volume"
 
 
@@ -91,6 +92,47 @@ def describe(
     return found
 
 
+def add_classes(
+    found: Findings,
+    labels: Sequence[np.ndarray],
+    names: Sequence[str],
+    spacing: tuple[float, float, float] | None,
+) -> None:
+    """Adds the volume of each class, and its share of the infection: see `class_fields`.
+
+    Args:
+      found: what `describe` returned of the mask of all infection.
+      labels: (H, W) whole numbers: 0 outside the mask, the class inside.
+      names: of the classes from 1 on.
+      spacing: voxel spacing (z, y, x) in mm, or None.
+    """
+    each = [np.bincount(label.ravel(), minlength=len(names) + 1) for label in labels]
+    counts = np.sum(each, axis=0)[1:]
+    for name, count in zip(names, counts, strict=True):
+        volume, share = class_fields(name)
+        if len({label.shape for label in labels}) > 1:
+            found.unknown(_NO_STACK, volume, share)
+            continue
+        if spacing is None:
+            found.unknown(_NO_SPACING, volume)
+        else:
+            found.values[volume] = int(count) * float(np.prod(spacing)) / 1000
+        if counts.sum():
+            found.values[share] = 100 * int(count) / int(counts.sum())
+        else:
+            found.unknown(_NO_LESION, share)
+
+
+def class_fields(name: str) -> tuple[str, str]:
+    """Returns the fields of a class of infection.
+
+    >>> class_fields("ground-glass")
+    ('ground_glass_ml', 'ground_glass_percent')
+    """
+    stem = name.replace("-", "_")
+    return f"{stem}_ml", f"{stem}_percent"
+
+
 def drop_small(mask: np.ndarray, least_ml: float, spacing: Sequence[float]) -> np.ndarray:
     """Returns a (Z, H, W) bool mask without its lesions of less than `least_ml` mL."""
     parts, _ = ndimage.label(mask, _NEIGHBOURS)
@@ -119,7 +161,7 @@ def _density(
 ) -> None:
     count = sum(int(np.count_nonzero(mask)) for mask in masks)
     if intensity != "hu" or not count:
-        found.unknown(_NO_HU if intensity != "hu" else "there is no lesion", "lesion_mean_hu")
+        found.unknown(_NO_HU if intensity != "hu" else _NO_LESION, "lesion_mean_hu")
         return
     total = sum(
         float(pixels[mask].sum(dtype=np.float64))

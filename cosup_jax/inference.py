@@ -29,16 +29,22 @@ class Predictor:
     """A function from slices to the probability of infection, compiled once for each shape.
 
     Called with (B, H, W, 1) float32 slices, prepared as the network was trained, it returns
-    (B, H, W) float32 probabilities σ(S_p).
+    (B, H, W) float32 probabilities σ(S_p), or the softmax (B, H, W, C) of all classes.
 
     Args:
       model: a network of `cosup_jax.models`.
       variables: `{"params": …, "batch_stats": …}`.
       tta: average the probabilities of each slice and its mirror image (test-time augmentation).
+      by_class: return those of each class, of a network with several.
     """
 
     def __init__(
-        self, model: nn.Module, variables: Mapping[str, Any], *, tta: bool = False
+        self,
+        model: nn.Module,
+        variables: Mapping[str, Any],
+        *,
+        tta: bool = False,
+        by_class: bool = False,
     ) -> None:
         self._variables = jax.device_put(dict(variables))
         self._compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}
@@ -47,15 +53,17 @@ class Predictor:
             def predict(axes: tuple[int, ...]) -> jax.Array:
                 flipped = jnp.flip(image, axes)
                 output: SegOutput = model.apply(variables, flipped, train=False)  # type: ignore[assignment]
-                return jnp.flip(jax.nn.sigmoid(output.infection), axes)
+                if by_class:
+                    return jnp.flip(jax.nn.softmax(output.logits), axes)
+                return jnp.flip(jax.nn.sigmoid(output.infection)[..., 0], axes)
 
             flips = _FLIPS if tta else _FLIPS[:1]
-            return sum(map(predict, flips), jnp.zeros((), jnp.float32))[..., 0] / len(flips)
+            return sum(map(predict, flips), jnp.zeros((), jnp.float32)) / len(flips)
 
         self._function = jax.jit(probabilities)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Returns (B, H, W) probabilities of a batch."""
+        """Returns the probabilities of a batch."""
         return np.asarray(self._for(image.shape)(self._variables, image))
 
     def memory(self, shape: tuple[int, ...]) -> int:
@@ -86,13 +94,29 @@ class Segmenter:
     """
 
     def __init__(self, network: weights.Pretrained, *, tta: bool = False) -> None:
-        self._predictor = Predictor(network.model, network.variables, tta=tta)
+        self._several = getattr(network.model, "classes", 1) > 1
+        self._predictor = Predictor(
+            network.model, network.variables, tta=tta, by_class=self._several
+        )
         self._settings = network.preprocessing
 
     def __call__(
         self, slices: Iterable[np.ndarray], intensity: str, count: int
     ) -> Iterator[np.ndarray]:
-        """Yields the probability of each slice, at the slice's own size.
+        """Yields the probability of infection in each slice, (H, W), at the slice's own size.
+
+        Args:
+          slices: as for `labelled`.
+          intensity: as for `labelled`.
+          count: as for `labelled`.
+        """
+        for probability, _ in self.labelled(slices, intensity, count):
+            yield probability
+
+    def labelled(
+        self, slices: Iterable[np.ndarray], intensity: str, count: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields the probability of infection in each slice, and its likeliest class.
 
         Args:
           slices: (H, W) float32 in the true unit; sizes may differ.
@@ -100,7 +124,8 @@ class Segmenter:
           count: how many slices there are, which decides the size of a batch.
 
         Yields:
-          (H, W) float32 probabilities.
+          (H, W) float32 probabilities; (H, W) uint8, the class that infection has where it is: from
+          1 on, and 1 everywhere of a network with one class.
         """
         size, rest = self._batch_size(count), iter(slices)
         while part := list(itertools.islice(rest, size)):
@@ -109,7 +134,16 @@ class Segmenter:
             images += images[:1] * (size - len(part))
             found = self._predictor(np.stack(images))
             for values, probability in zip(part, found, strict=False):
-                yield np.clip(resize_image(probability, values.shape), 0.0, 1.0)
+                yield self._at_size(probability, values.shape)
+
+    def _at_size(
+        self, probability: np.ndarray, shape: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if not self._several:
+            return np.clip(resize_image(probability, shape), 0.0, 1.0), np.ones(shape, np.uint8)
+        each = [resize_image(probability[..., c], shape) for c in range(probability.shape[-1])]
+        classes = 1 + np.argmax(each[1:], axis=0)
+        return np.clip(1 - each[0], 0.0, 1.0), classes.astype(np.uint8)
 
     def _batch_size(self, count: int) -> int:
         """Returns a power of two that the slices fill and the memory holds."""

@@ -80,13 +80,17 @@ def _saved(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _classes(arguments: argparse.Namespace) -> int:
-    for name in ("predictions", "truth", "tta", "save_predictions", "tune_threshold"):
+    for name in ("predictions", "truth", "save_predictions", "tune_threshold"):
         if getattr(arguments, name):
             raise ValueError(f"--{name} does not go with --by_class")
     opened = runs.open_run(arguments.workdir, arguments.overrides)
     out = Path(arguments.out) if arguments.out else _default_folder(opened, arguments)
     summaries = evaluation.evaluate_classes(
-        opened, protocol=arguments.protocol, split=arguments.split, out=out
+        opened,
+        protocol=arguments.protocol,
+        split=arguments.split,
+        tta=arguments.tta is not None,
+        out=out,
     )
     for name, summary in summaries.items():
         print(f"{name}: {evaluation.table(summary)}")

@@ -10,15 +10,18 @@ from pydicom import config, uid
 from pydicom.sr.codedict import codes
 
 from cosup_jax import __version__
+from cosup_jax.data import schema
 from cosup_jax.data.dicom import Series
 from cosup_jax.data.volumes import VolumeError
 
 _MAKER = "cosup-jax"
 _TYPES = {
     "mask": hd.seg.SegmentationTypeValues.BINARY,
+    "classes": hd.seg.SegmentationTypeValues.BINARY,
     "probability": hd.seg.SegmentationTypeValues.FRACTIONAL,
 }
-_SERIES_NUMBERS = {"mask": 9101, "probability": 9102}
+_SERIES_NUMBERS = {"mask": 9101, "probability": 9102, "classes": 9103}
+_INFECTION = "Lung infection"
 
 
 def write(path: Path, frames: np.ndarray, series: Series, result: str) -> None:
@@ -30,9 +33,9 @@ def write(path: Path, frames: np.ndarray, series: Series, result: str) -> None:
     Args:
       path: the file to write.
       frames: (slices, rows, columns) uint8 in the order of `series.headers`; 0 and 1 of a mask, 0
-        to 255 of a probability.
+        to 255 of a probability, the classes of infection from 1 on, each a segment.
       series: what `dicom.read_series` returned.
-      result: `mask` or `probability`.
+      result: `mask`, `probability` or `classes`.
 
     Raises:
       VolumeError: the headers do not have what a Segmentation needs.
@@ -52,14 +55,15 @@ def write(path: Path, frames: np.ndarray, series: Series, result: str) -> None:
 
 
 def _segmentation(frames: np.ndarray, series: Series, result: str) -> hd.seg.Segmentation:
-    values = frames.astype(bool) if result == "mask" else frames / np.float32(255)
+    values = frames / np.float32(255) if result == "probability" else frames
+    labels = schema.CLASSES[: frames.max(initial=1)] if result == "classes" else (_INFECTION,)
     source = [str(header.SOPInstanceUID) for header in series.headers]
     named = [__version__, result, hashlib.sha256(frames.tobytes()).hexdigest(), *source]
     return hd.seg.Segmentation(
         source_images=list(series.headers),
         pixel_array=values,
         segmentation_type=_TYPES[result],
-        segment_descriptions=[_description()],
+        segment_descriptions=[_description(i, label) for i, label in enumerate(labels, 1)],
         series_instance_uid=uid.generate_uid(entropy_srcs=["series", *named]),
         series_number=_SERIES_NUMBERS[result],
         sop_instance_uid=uid.generate_uid(entropy_srcs=["instance", *named]),
@@ -74,10 +78,10 @@ def _segmentation(frames: np.ndarray, series: Series, result: str) -> hd.seg.Seg
     )
 
 
-def _description() -> hd.seg.SegmentDescription:
+def _description(number: int, label: str) -> hd.seg.SegmentDescription:
     return hd.seg.SegmentDescription(
-        segment_number=1,
-        segment_label="Lung infection",
+        segment_number=number,
+        segment_label=label.capitalize(),
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
         segmented_property_type=codes.SCT.Lesion,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,

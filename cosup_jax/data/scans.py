@@ -20,6 +20,8 @@ from cosup_jax.data import dicom_files, images, schema, slice_files, volume_file
 
 _CHUNK = 1 << 20
 _LONGEST_NAME = 80
+# Red, green and blue of the background and of the classes 1, 2, 3, as in the figures.
+_COLOURS = (0, 0, 0, 230, 64, 64, 64, 204, 89, 77, 140, 242)
 
 
 class ScanError(ValueError):
@@ -34,8 +36,9 @@ class Scan:
       slices: (H, W) int16, uint8 or uint16 in the axial view (from the feet to the head, where
         that is known); the true value is `stored * slope + intercept`.
       intensity: one of `schema.INTENSITIES`.
-      save: writes a result, called with a folder, `mask` or `probability`, and (H, W) uint8 for
-        each slice: 0 and 1 in a mask, 0 to 255 in a probability.
+      save: writes a result, called with a folder, `mask`, `probability` or `classes`, and (H, W)
+        uint8 for each slice: 0 and 1 in a mask, 0 to 255 in a probability, classes of infection
+        from 1 on.
       slope: see `slices`.
       intercept: see `slices`.
       spacing: (z, y, x) in mm, or None if unknown.
@@ -223,7 +226,7 @@ def _read_nifti(path: Path) -> Scan:
     volume = volumes.read_volume(path)
 
     def save(folder: Path, result: str, slices: Sequence[np.ndarray]) -> None:
-        step = 1.0 if result == "mask" else 1 / 255
+        step = 1 / 255 if result == "probability" else 1.0
         volumes.write_labels(folder / f"{result}.nii.gz", np.stack(slices), path, step=step)
 
     return Scan(
@@ -262,8 +265,10 @@ def _save_slices(
 ) -> None:
     (folder / result).mkdir()
     for stem, pixels in zip(stems, slices, strict=True):
-        grey = pixels * np.uint8(255) if result == "mask" else pixels
-        Image.fromarray(grey).save(folder / result / f"{stem}.png")
+        picture = Image.fromarray(pixels * np.uint8(255) if result == "mask" else pixels)
+        if result == "classes":
+            picture.putpalette(_COLOURS)
+        picture.save(folder / result / f"{stem}.png")
 
 
 def _read_dicom(source: Source, series: int | None) -> Scan:

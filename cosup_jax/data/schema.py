@@ -22,7 +22,8 @@ import tensorflow_datasets as tfds
 
 INTENSITIES = ("hu", "grey8", "grey16", "unknown")
 UNKNOWN_PATIENT = ""
-MAX_CLASS = 3
+CLASSES = ("ground-glass", "consolidation", "effusion")  # from 1 on
+MAX_CLASS = len(CLASSES)
 MAX_LUNG = 2
 UINT16_OFFSET = 32768
 _AIR = -500  # air is -1000 HU, and no chest volume in HU is without some

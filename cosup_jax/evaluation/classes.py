@@ -5,19 +5,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import tensorflow_datasets as tfds
 
-from cosup_jax import figures
-from cosup_jax.data import datasets, pipeline
+from cosup_jax import figures, inference
+from cosup_jax.data import datasets, pipeline, schema
 from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_labels
 from cosup_jax.evaluation import scoring, tables
 from cosup_jax.evaluation.protocols import protocol_named
-from cosup_jax.models.output import SegOutput
 from cosup_jax.training.runs import Run
 
-NAMES = {1: "ground-glass", 2: "consolidation", 3: "effusion"}
 _SHOWN = 4  # slices in the picture
 
 
@@ -26,6 +23,7 @@ def evaluate_classes(
     *,
     protocol: str = "semiseg",
     split: str | None = None,
+    tta: bool = False,
     out: str | Path | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Scores each class of infection: its probability against the places of that class.
@@ -34,6 +32,7 @@ def evaluate_classes(
       run: from `runs.open_run`, of a network with several classes.
       protocol: `cosup` or `semiseg`, see `protocols`.
       split: TFDS slicing allowed; None for the test split, or validation where there is none.
+      tta: average over each slice and its mirror image.
       out: a folder for each class is written into it, as `evaluate_run` writes one, and a picture
         of some slices; None writes nothing.
 
@@ -52,9 +51,9 @@ def evaluate_classes(
         builder, run.config.data.test, run.config.data.validation
     )
     note = "; ".join(scoring.notes(run, builder, chosen, asked=split is not None))
-    predict = _make_predictor(run)
+    predict = inference.Predictor(run.model, run.variables, tta=tta, by_class=True)
     summaries, infected = {}, np.zeros(0, np.int64)
-    for label in range(1, count):
+    for label, name in enumerate(schema.CLASSES[: count - 1], 1):
         prepare = partial(_of_class, label=label)
         dataset = pipeline.open_split(
             builder, chosen, run.preprocessing, cache_gib=0.0, prepare=prepare
@@ -64,28 +63,17 @@ def evaluate_classes(
             dataset, partial(_probability, predict, label), rules, batch_size=size
         )
         about = {"dataset": builder.info.full_name, "split": chosen, "note": note}
-        about |= {"epoch": run.epoch, "tta": False, "class": NAMES[label]}
+        about |= {"epoch": run.epoch, "tta": tta, "class": name}
         rows = list(volumes.rows())
         pixels = np.array([row["tp"] + row["fn"] for row in scores.slices])
         infected = infected + pixels if len(infected) else pixels
-        summaries[NAMES[label]] = scores.summary(about, rows)
+        summaries[name] = scores.summary(about, rows)
         if out is not None:
-            folder = Path(out).expanduser() / NAMES[label]
-            tables.write(scores, rows, summaries[NAMES[label]], folder)
+            folder = Path(out).expanduser() / name
+            tables.write(scores, rows, summaries[name], folder)
     if out is not None:
         _save_picture(run, builder, chosen, predict, infected, Path(out).expanduser())
     return summaries
-
-
-def _make_predictor(run: Run) -> Callable[[np.ndarray], np.ndarray]:
-    variables = jax.device_put(dict(run.variables))
-
-    @jax.jit
-    def probabilities(variables: Mapping[str, Any], image: jax.Array) -> jax.Array:
-        output: SegOutput = run.model.apply(variables, image, train=False)  # type: ignore[assignment]
-        return jax.nn.softmax(output.logits, axis=-1)
-
-    return lambda image: np.asarray(probabilities(variables, image))
 
 
 def _probability(
@@ -119,7 +107,7 @@ def _save_picture(
     examples = [dataset[int(i)] for i in places]
     image, truth = (np.stack([e[name] for e in examples]) for name in ("image", "mask"))
     found = predict(image).argmax(axis=-1)
-    names = [NAMES[c] for c in range(1, run.model.classes)]
+    names = schema.CLASSES[: run.model.classes - 1]
     rows = [f"{e['case_id']}, {e['slice_index']}" for e in examples]
     panel = figures.classes(image[..., 0], found, truth[..., 0], rows=rows, names=names)
     figures.save(panel, folder / "classes")

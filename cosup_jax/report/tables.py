@@ -19,6 +19,12 @@ _NAMES = {
     "left_lung_percent": "Infected share, left lung",
     "lesion_mean_hu": "Mean density of the lesions",
     "infected_slices": "Slices with infection",
+    "ground_glass_ml": "Volume of ground-glass",
+    "ground_glass_percent": "Ground-glass, share of the infection",
+    "consolidation_ml": "Volume of consolidation",
+    "consolidation_percent": "Consolidation, share of the infection",
+    "effusion_ml": "Volume of effusion",
+    "effusion_percent": "Effusion, share of the infection",
 }
 # A label may end in its unit, as the columns of a table do: `lesion_ml`.
 _UNITS = {
