@@ -49,6 +49,8 @@ def score(setup: Setup, state: TrainState, dataset: grain.MapDataset) -> Validat
 def final_evaluation(setup: Setup) -> dict[str, Any]:
     """Scores the best epoch on the test split, opened here for the first time.
 
+    A network that tells classes apart is also scored class by class, in folders of their names.
+
     Returns:
       The summary, also written to evaluation/summary.json beside the tables and pictures.
     """
@@ -57,7 +59,12 @@ def final_evaluation(setup: Setup) -> dict[str, Any]:
     run = runs.Run(setup.workdir, setup.config, model, variables, epoch)
     folder = setup.workdir / FOLDER
     summary = evaluation.evaluate_run(run, protocol="cosup", out=folder)
-    print(f"best epoch {epoch}\n{evaluation.table(summary)}\nwritten to {folder}")
+    print(f"best epoch {epoch}\n{evaluation.table(summary)}")
+    if getattr(model, "classes", 1) > 1:
+        by_class = evaluation.evaluate_classes(run, protocol="cosup", out=folder)
+        for name, found in by_class.items():
+            print(f"{name}: {evaluation.table(found)}")
+    print(f"written to {folder}")
     return summary
 
 

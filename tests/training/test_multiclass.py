@@ -60,6 +60,9 @@ def test_a_guided_network_is_trained_beside_its_guide(tiny_run, tfds, tmp_path):
     config = guided_config(tiny_run, tfds, init=str(tiny_run))
     summary = loop.train_and_evaluate(config, tmp_path)
     assert summary["dice"]["n"] == 8
+    for name in ("ground-glass", "consolidation", "effusion"):
+        found = json.loads((tmp_path / "evaluation" / name / "summary.json").read_text())
+        assert (found["class"], found["dice"]["n"]) == (name, 8)
     guide, _ = checkpoints.read_best(tiny_run)
     run = runs.open_run(tmp_path)
     for name in ("params", "batch_stats"):
