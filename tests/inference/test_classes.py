@@ -8,10 +8,13 @@ import pytest
 from flax import linen as nn
 from PIL import Image
 
-from cosup_jax import findings, inference, weights
+from cosup_jax import config as configuration
+from cosup_jax import findings, inference, models, weights
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.models import SegOutput
+from cosup_jax.training import runs
 from tests.inference.test_cohort import dicom_folder, process, scan_file, slice_folder, table
+from tests.phantoms import CONFIGS
 
 FIELDS = ("ground_glass_ml", "ground_glass_percent", "consolidation_ml", "consolidation_percent")
 
@@ -111,3 +114,17 @@ def test_volumes_by_hand():
     assert set(empty.values.values()) == {None}
     assert empty.reasons["consolidation_percent"] == "there is no lesion"
     assert "voxels" in empty.reasons["consolidation_ml"]
+
+
+def test_the_file_of_a_guided_network_holds_its_guide(tmp_path):
+    config = configuration.load(f"{CONFIGS / 'multiclass.py'}:net=fcn8s")
+    small = ("guide.width=8", "labeller.width=4", "labeller.blocks=(1, 1, 1, 1, 1)")
+    configuration.override(config, [f"--config.model.{setting}" for setting in small])
+    config.data.size = (32, 32)
+    model = runs.build_model(config)
+    variables = models.initialise(model, (32, 32, 1), 0)
+    run = runs.Run(tmp_path, config, model, variables, 1)
+    weights.save(tmp_path / "guided.safetensors", run, {})
+    loaded = weights.load(tmp_path / "guided.safetensors")
+    assert loaded.model == model
+    assert loaded.variables["params"].keys() == {"guide", "labeller"}
