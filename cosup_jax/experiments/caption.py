@@ -237,6 +237,8 @@ def _settings(request: Request, scored: Sequence[RowResult]) -> str:
 
 def _difference_title(found: Sequence[Difference], reference: Row) -> str:
     label = f"{reference.label} in the same class" if reference.infection else reference.label
+    if any(d.base.name == d.row.base for d in found):
+        label += ", or of the row that is named"
     pairs, unit = found[0].found.n, found[0].unit
     return (
         f"Dice less that of {label}, in percentage points, paired by {unit} ({pairs}, each the "
