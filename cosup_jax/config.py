@@ -16,6 +16,42 @@ from typing import Any
 
 import ml_collections
 
+# Fields that were born after the first runs, each with the value, as JSON has it, at which a run
+# does what it did without the field. A run that was made before is read as if it had them.
+_LATER: Mapping[str, Any] = {
+    "augment.blur": 0.0,
+    "augment.brightness": 0.0,
+    "augment.contrast": 0.0,
+    "augment.curve": 0.0,
+    "augment.elastic": 0.0,
+    "augment.flip_horizontal": 0.0,
+    "augment.flip_vertical": 0.0,
+    "augment.gamma": 0.0,
+    "augment.noise": 0.0,
+    "augment.probability": 1.0,
+    "augment.rotation": 0.0,
+    "augment.scale": 0.0,
+    "augment.shift": 0.0,
+    "averaging.decay": 0.0,
+    "clip": 0.0,
+    "data.scales": [1.0],
+    "data.scaling": "z_score",
+    "loss.name": "joint",
+    "optimizer.momentum": 0.0,
+    "optimizer.name": "adam",
+    "optimizer.weight_decay": 0.0,
+    "semi.epochs": 1.0,
+    "semi.exclude_patients": [],
+    "semi.per_round": 0,
+    "semi.pretrain_batch_size": 24,
+    "semi.pretrain_epochs": 100,
+    "semi.unlabelled": "unlabelled",
+    "step_decay.epochs": 0,
+    "step_decay.factor": 0.1,
+}
+# Likewise, of the section `model` of one network.
+_LATER_OF_NETWORK: Mapping[str, Mapping[str, Any]] = {"cosup": {"model.classes": 1}}
+
 
 class ConfigError(ValueError):
     """A configuration argument or override that means nothing; the message lists what would."""
@@ -125,16 +161,36 @@ def override(config: ml_collections.ConfigDict, arguments: Sequence[str]) -> Non
 def from_json(text: str) -> ml_collections.ConfigDict:
     """Returns the configuration of a run from its config.json; lists become the tuples they were.
 
+    Fields that were born after the run was made take the value that leaves it as it was.
+
     Raises:
-      ConfigError: not a JSON object.
+      ConfigError: not a JSON object, or a group of fields is none.
     """
+    return ml_collections.ConfigDict(_with_tuples(_read(text)))
+
+
+def _read(text: str) -> dict[str, Any]:
+    """Returns the fields of a config.json, with those that were born later."""
     try:
         fields = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"not the configuration of a run: {error}") from error
     if not isinstance(fields, dict):
         raise ConfigError("not the configuration of a run: expected a JSON object")
-    return ml_collections.ConfigDict(_with_tuples(fields))
+    network = _group(fields, "model").get("name")
+    for name, value in {**_LATER, **_LATER_OF_NETWORK.get(str(network), {})}.items():
+        group, _, field = name.rpartition(".")
+        _group(fields, group).setdefault(field, value)
+    return fields
+
+
+def _group(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    group = fields.setdefault(name, {}) if name else fields
+    if not isinstance(group, dict):
+        raise ConfigError(
+            f"not the configuration of a run: {name} is {group!r}, expected a group of fields"
+        )
+    return group
 
 
 def _with_tuples(value: Any) -> Any:
@@ -149,8 +205,14 @@ def to_json(config: ml_collections.ConfigDict) -> str:
 
 
 def differences(first: str, second: str, ignoring: Sequence[str] = ()) -> list[str]:
-    """Returns the dotted names in which two JSON configurations differ, some fields left out."""
-    flat_first, flat_second = _flatten(json.loads(first)), _flatten(json.loads(second))
+    """Returns the dotted names in which two JSON configurations differ, some fields left out.
+
+    One that is older than a field counts as having it at the value that leaves a run as it was.
+
+    Raises:
+      ConfigError: one of them is not a JSON object, or a group of fields is none.
+    """
+    flat_first, flat_second = _flatten(_read(first)), _flatten(_read(second))
     return sorted(
         name
         for name in flat_first.keys() | flat_second.keys()

@@ -1,5 +1,6 @@
 """The argument grammar, the check of overrides, and every file in configs/."""
 
+import json
 from pathlib import Path
 
 import jax
@@ -12,11 +13,36 @@ from cosup_jax.data.augment import Augmentation
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = sorted(p.name for p in CONFIGS.glob("*.py") if p.name not in ("__init__.py", "base.py"))
+# All fields of the first runs there were. One that is added to configs/base.py is not added here:
+# it gets a value in cosup_jax/config.py at which these runs do what they did.
+OF_THE_FIRST_RUNS = {
+    *("seed", "epochs", "batch_size", "devices", "init", "learning_rate", "log.image_epochs"),
+    *("data.name", "data.config", "data.source", "data.data_dir", "data.mask_values"),
+    *("data.train", "data.validation", "data.test", "data.size", "data.window", "data.cache_gib"),
+    *("model.name", "model.width", "model.blocks", "model.edge_levels", "model.mask_levels"),
+    *("model.decoder_edge_levels", "model.decoder_mask_levels", "model.fusion", "model.dtype"),
+    *("loss.theta", "loss.beta", "loss.zeta", "loss.omega", "loss.reduction", "loss.eps"),
+    *("plateau.factor", "plateau.patience", "early_stopping.patience"),
+}
 VALID = {"row": ("baseline", "esm", "esm+assm"), "data": ("lung_phantom", "slice_folder")}
 
 
 def load(name):
     return configuration.load(str(CONFIGS / name))
+
+
+def as_of_the_first_runs(config):
+    """The JSON of a configuration without the fields that were born later."""
+
+    def kept(fields, prefix=""):
+        return {
+            name: kept(value, f"{name}.") if isinstance(value, dict) else value
+            for name, value in fields.items()
+            if isinstance(value, dict) or prefix + name in OF_THE_FIRST_RUNS
+        }
+
+    fields = kept(json.loads(configuration.to_json(config)))
+    return json.dumps({name: value for name, value in fields.items() if value != {}})
 
 
 def test_arguments_take_their_defaults_and_what_is_given():
@@ -68,6 +94,35 @@ def test_differences_name_the_fields():
         configuration.to_json(first), configuration.to_json(second), ignoring=("epochs",)
     )
     assert found == ["model.edge_levels", "model.mask_levels"]
+
+
+def test_a_run_made_before_a_field_was_born_has_it_at_the_value_that_changes_nothing():
+    today = load("c2f.py")
+    old = as_of_the_first_runs(today)
+    assert configuration.differences(old, configuration.to_json(today)) == []
+    read = configuration.from_json(old)
+    assert set(configuration.field_names(read)) == set(configuration.field_names(today)), (
+        "a field of configs/base.py is in no run made before it: give the value at which such a "
+        "run does what it did, in cosup_jax/config.py"
+    )
+    assert read.to_dict() == today.to_dict()
+    other = configuration.to_json(load("c2f_augmented.py"))
+    changed = configuration.differences(old, other)
+    assert "augment.rotation" in changed
+    assert {name.partition(".")[0] for name in changed} == {"augment", "averaging"}
+
+
+def test_a_network_gets_no_field_that_it_never_had():
+    unet = load("baseline.py:net=unet")
+    assert configuration.from_json(as_of_the_first_runs(unet)).model == unet.model
+
+
+def test_what_a_configuration_has_stays_and_a_group_that_is_none_is_named():
+    kept = configuration.from_json('{"data": {"scaling": "unit"}, "clip": 0.5}')
+    assert (kept.data.scaling, kept.data.scales, kept.clip) == ("unit", (1.0,), 0.5)
+    for text in ('{"data": 5}', '{"model": ["cosup"]}'):
+        with pytest.raises(configuration.ConfigError, match="expected a group of fields"):
+            configuration.from_json(text)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -85,7 +85,8 @@ def restore(
     """Reads a checkpoint into host arrays shaped like `state` and `plateau`.
 
     Raises:
-      CheckpointError: it was written for another network or optimizer.
+      CheckpointError: it was written for another network or optimizer, or by a version that kept
+        other things.
     """
     target = jax.tree.map(
         lambda leaf: np.zeros(leaf.shape, leaf.dtype), {"train": state, "plateau": plateau}
@@ -99,8 +100,9 @@ def restore(
         )
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"the checkpoint of epoch {epoch} in {manager.directory} does not fit this network: "
-            f"{str(error).splitlines()[0]}"
+            f"the checkpoint of epoch {epoch} in {manager.directory} does not fit this network and "
+            f"this version: {str(error).splitlines()[0]}. A run that an earlier version has left "
+            "so can be evaluated, and be started from with --config.init in another --workdir"
         ) from error
     progress = found.progress
     stopping = EarlyStopping(**progress.pop("stopping"))

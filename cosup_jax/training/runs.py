@@ -16,6 +16,22 @@ from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.training import checkpoints
 
 CONFIG = "config.json"
+# Without which a run cannot be used. Every version has them.
+_NEEDED = (
+    "batch_size",
+    "data.config",
+    "data.data_dir",
+    "data.mask_values",
+    "data.name",
+    "data.size",
+    "data.source",
+    "data.test",
+    "data.train",
+    "data.validation",
+    "data.window",
+    "model.dtype",
+    "model.name",
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,7 +59,7 @@ class Run:
 
 
 def open_run(workdir: str | Path, overrides: Sequence[str] = ()) -> Run:
-    """Opens a run's folder.
+    """Opens a run's folder; one of an earlier version does what it did then.
 
     Args:
       workdir: the folder.
@@ -51,16 +67,30 @@ def open_run(workdir: str | Path, overrides: Sequence[str] = ()) -> Run:
 
     Raises:
       CheckpointError: no complete checkpoint there.
-      ConfigError: no configuration there, or a wrong override.
+      ConfigError: no configuration there, one without a field that is needed, or a wrong override.
     """
     folder = Path(workdir).expanduser()
     path = folder / CONFIG
     if not path.is_file():
         raise configuration.ConfigError(f"no {CONFIG} in {folder}; give the folder of a run")
-    config = configuration.from_json(path.read_text())
+    config = _read_config(path)
     configuration.override(config, overrides)
     variables, epoch = checkpoints.read_best(folder)
     return Run(folder, config, build_model(config), jax.device_get(variables), epoch)
+
+
+def _read_config(path: Path) -> ConfigDict:
+    try:
+        config = configuration.from_json(path.read_text())
+    except (configuration.ConfigError, UnicodeDecodeError) as error:
+        raise configuration.ConfigError(f"{path}: {error}") from error
+    known = configuration.field_names(config)
+    if missing := [name for name in _NEEDED if name not in known]:
+        raise configuration.ConfigError(
+            f"{path}: has no field {', '.join(missing)}, which every version of this package "
+            "writes; put the file back as the run left it"
+        )
+    return config
 
 
 def build_model(config: ConfigDict, axis_name: str | None = None) -> nn.Module:

@@ -1,12 +1,31 @@
 """A finished run opened again."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from cosup_jax import config as configuration
 from cosup_jax.training import checkpoints, runs
+from cosup_jax.training.setup import RunMismatch, keep_description, make_setup
+from tests.phantoms import tiny_config
+
+LATER = ("augment", "averaging", "clip", "optimizer", "semi", "step_decay")
+
+
+@pytest.fixture
+def old_run(tiny_run, tmp_path):
+    """A copy of the run as it would be had it been made before some fields were born."""
+    folder = tmp_path / "old"
+    shutil.copytree(tiny_run, folder)
+    fields = json.loads((folder / "config.json").read_text())
+    for name in LATER:
+        del fields[name]
+    del fields["data"]["scaling"], fields["data"]["scales"]
+    del fields["model"]["classes"], fields["loss"]["name"]
+    (folder / "config.json").write_text(json.dumps(fields))
+    return folder
 
 
 def test_a_run_is_opened_with_its_network_and_the_weights_of_its_best_epoch(tiny_run):
@@ -38,3 +57,29 @@ def test_what_is_no_run_is_named(tiny_run, tmp_path):
     (tmp_path / "config.json").write_text((tiny_run / "config.json").read_text())
     with pytest.raises(checkpoints.CheckpointError, match="give the folder of a finished run"):
         runs.open_run(tmp_path)
+
+
+def test_a_run_of_an_earlier_version_is_opened_as_it_was(tiny_run, old_run):
+    now, old = runs.open_run(tiny_run), runs.open_run(old_run, ["--config.data.scaling=z_score"])
+    assert (old.model, old.preprocessing) == (now.model, now.preprocessing)
+    assert old.config.to_dict() == now.config.to_dict()
+
+
+def test_a_run_of_an_earlier_version_goes_on_with_the_same_settings_only(tiny_run, old_run):
+    data = tiny_run.parent / "tfds"
+    keep_description(make_setup(tiny_config(data), old_run))
+    today = json.loads((tiny_run / "config.json").read_text())
+    assert json.loads((old_run / "config.json").read_text()) == today
+    with pytest.raises(RunMismatch, match=r"differing in clip, data\.scaling\)"):
+        keep_description(make_setup(tiny_config(data, clip=1.0, data__scaling="unit"), old_run))
+
+
+@pytest.mark.parametrize("name", ["batch_size", "data.size", "model.name"])
+def test_a_field_that_every_version_has_is_missed_by_name(old_run, name):
+    path = old_run / "config.json"
+    fields = json.loads(path.read_text())
+    group, _, field = name.rpartition(".")
+    del (fields[group] if group else fields)[field]
+    path.write_text(json.dumps(fields))
+    with pytest.raises(configuration.ConfigError, match=rf"config\.json: has no field {name}, "):
+        runs.open_run(old_run)
