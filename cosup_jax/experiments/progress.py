@@ -124,6 +124,9 @@ def overview(request: Request) -> str:
         if row.name not in request.selected:
             lines.append(f"{row.name}: not selected")
             continue
+        if row.run in left:
+            lines.append(f"{row.name}: the runs of {row.run}, scored in another way")
+            continue
         try:
             found = [progress(request, row, seed) for seed in range(request.seeds)]
             limit = request.config(row).epochs

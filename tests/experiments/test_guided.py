@@ -107,6 +107,14 @@ def test_classes_are_compared_each_for_itself(make_request, invented, scored):
     assert setting == "Set for this table: data.size=(32, 32); epochs=2."
 
 
+def test_runs_that_rows_share_are_counted_once(make_request):
+    names = ("fcn8s", "fcn8s-consolidation")
+    request = make_request("infnet-table3", selected=names, seeds=1, overrides=SHORT)
+    said = progress.overview(request)
+    assert "fcn8s-consolidation: the runs of fcn8s, scored in another way" in said
+    assert "2 epochs at most" in said
+
+
 def test_an_override_can_be_for_some_rows_only(make_request):
     overrides = (
         "--config.learning_rate@fcn8s,guided_fcn8s=1e-7",
