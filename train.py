@@ -89,7 +89,8 @@ def main(argv: Sequence[str]) -> None:
     workdir = _WORKDIR.value or default_workdir(find_config(sys.argv) or "")
     try:
         if _DRY_RUN.value:
-            print(setup.dry_run(_CONFIG.value))
+            told = semi.dry_run if _CONFIG.value.semi.per_round else setup.dry_run
+            print(told(_CONFIG.value))
         elif _CONFIG.value.semi.per_round:
             if _SEEDS.value:
                 raise configuration.ConfigError(

@@ -95,12 +95,7 @@ def open_pool(
     Raises:
       PoolError: no such split, a patient to exclude who is not in it, or nothing is left.
     """
-    name = split.partition("[")[0]
-    if name not in builder.info.splits:
-        raise PoolError(
-            f"{builder.info.full_name} has no split {name!r} to take unlabelled slices from; it "
-            f"has {', '.join(builder.info.splits)}. Give one with --config.semi.unlabelled"
-        )
+    check_split(builder, split)
     source = builder.as_data_source(split=split)
     reader = tqdm(source, desc=f"reading {split}", unit="slice", delay=2.0)
     found = [_slice(i, example, settings) for i, example in enumerate(reader)]
@@ -115,6 +110,20 @@ def open_pool(
         raise PoolError(f"the split {split!r} of {builder.info.full_name} has no slice left")
     order = splits.ranked(kept, f"semi:{seed}")
     return Pool(source, [kept[file] for file in order], settings)
+
+
+def check_split(builder: tfds.core.DatasetBuilder, split: str) -> None:
+    """Refuses a split that a built dataset does not have.
+
+    Raises:
+      PoolError: naming those it has.
+    """
+    name = split.partition("[")[0]
+    if name not in builder.info.splits:
+        raise PoolError(
+            f"{builder.info.full_name} has no split {name!r} to take unlabelled slices from; it "
+            f"has {', '.join(builder.info.splits)}. Give one with --config.semi.unlabelled"
+        )
 
 
 def _slice(place: int, example: Mapping[str, Any], settings: Preprocessing) -> Slice:

@@ -56,7 +56,8 @@ def label_all(
       TrainingDiverged: the loss became NaN.
     """
     size = setup.config.semi.per_round
-    count = -(-len(pool.slices) // size)
+    lengths = round_lengths(setup.config, len(labelled), len(pool.slices))
+    count = len(lengths)
     with checkpoints.open_checkpoints(setup.workdir) as manager:
         state, done = begin(setup, manager, init)
         rows = read_selection(setup.workdir, done)
@@ -69,15 +70,7 @@ def label_all(
         for piece in pool.slices[: done * size]:
             examples.append(pseudo.read_label(piece, labels, pool.settings))
         log = logs.RunLog(setup.workdir, done)
-        # A round takes as long as the slices that have a label by then.
-        lengths = [
-            round_steps(setup.config, len(labelled) + min(n * size, len(pool.slices)))
-            for n in range(1, count + 1)
-        ]
-        print(
-            f"{len(pool.slices)} unlabelled slices, {size} a round: {count} rounds, "
-            f"{sum(lengths)} steps"
-        )
+        print(describe(setup.config, len(labelled), len(pool.slices)))
         bar = tqdm(
             total=sum(lengths),
             initial=sum(lengths[:done]),
@@ -92,7 +85,8 @@ def label_all(
             write_selection(setup.workdir, new)
             rows += new
             examples += [pseudo.read_label(piece, labels, pool.settings) for piece in chosen]
-            state, loss, steps = tune(setup, state, examples, number)
+            steps = lengths[number - 1]
+            state, loss = tune(setup, state, examples, number, steps)
             scored = report.score(setup, state, validation)
             progress = checkpoints.Progress(number, None, EarlyStopping())
             checkpoints.save(manager, state, {}, progress, scored.dice)
@@ -149,18 +143,17 @@ def label(
 
 
 def tune(
-    setup: Setup, state: TrainState, examples: Sequence[Example], number: int
-) -> tuple[TrainState, float, int]:
+    setup: Setup, state: TrainState, examples: Sequence[Example], number: int, steps: int
+) -> tuple[TrainState, float]:
     """Trains on all slices that have a label by now (line 7).
 
     Returns:
-      The state, the mean loss and the number of steps.
+      The state and the mean loss.
 
     Raises:
       TrainingDiverged: the loss became NaN.
     """
     config = setup.config
-    steps = round_steps(config, len(examples))
     stream = batches(examples, config.batch_size, steps, (config.seed, number))
     first, losses = int(jax.device_get(state.step)), []
     for i, batch in enumerate(parallel.prefetch(stream, setup.devices)):
@@ -171,12 +164,30 @@ def tune(
         raise loop.TrainingDiverged(
             f"the loss became {loss} in round {number}; a smaller --config.learning_rate may help"
         )
-    return state, loss, steps
+    return state, loss
 
 
-def round_steps(config: ConfigDict, slices: int) -> int:
-    """Returns the steps of a round that trains on so many slices."""
-    return max(1, round(config.semi.epochs * slices / config.batch_size))
+def round_lengths(config: ConfigDict, labelled: int, unlabelled: int) -> list[int]:
+    """Returns the steps of each round, which grow with the slices that have a label by then.
+
+    Args:
+      config: its section `semi` says how many slices a round labels, and how long it trains.
+      labelled: slices with an expert's mask.
+      unlabelled: slices to be labelled.
+    """
+    size = config.semi.per_round
+    counts = [min(n, unlabelled) for n in range(size, unlabelled + size, size)]
+    epoch = config.semi.epochs / config.batch_size
+    return [max(1, round(epoch * (labelled + count))) for count in counts]
+
+
+def describe(config: ConfigDict, labelled: int, unlabelled: int) -> str:
+    """Says how many rounds and steps there are; see `round_lengths`."""
+    lengths = round_lengths(config, labelled, unlabelled)
+    return (
+        f"{unlabelled} unlabelled slices, {config.semi.per_round} a round: {len(lengths)} rounds, "
+        f"{sum(lengths)} steps"
+    )
 
 
 def batches(

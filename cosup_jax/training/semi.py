@@ -23,7 +23,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax.training import loop, pseudo, rounds, runs
+from cosup_jax.training import loop, pseudo, rounds, runs, setup
 from cosup_jax.training.setup import keep_description, make_setup
 
 LABELLED, ROUNDS, PSEUDO, PRETRAIN = "labelled", "rounds", "pseudo", "pretrain"
@@ -52,6 +52,32 @@ def train_semi(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     loop.train_and_evaluate(pretrain_config(config, folder), folder / PRETRAIN)
     print(f"step 4 of 4: fine-tuning on the labelled slices, in {folder}")
     return loop.train_and_evaluate(finetune_config(config, folder), folder)
+
+
+def dry_run(config: ConfigDict) -> str:
+    """Returns what `setup.dry_run` says, and what the four steps are.
+
+    Raises:
+      ValueError: as `train_semi`.
+    """
+    check(config)
+    semi, builder = config.semi, make_setup(config, Path()).builder
+    pseudo.check_split(builder, semi.unlabelled)
+    labelled, unlabelled = (
+        builder.info.splits[name].num_examples for name in (config.data.train, semi.unlabelled)
+    )
+    exclude = f", less those of {', '.join(semi.exclude_patients)}" * bool(semi.exclude_patients)
+    return "\n".join(
+        [
+            setup.dry_run(labelled_config(config)),
+            "semi-supervised training, in four steps:",
+            f"  1. {labelled} labelled slices, at most {config.epochs} epochs",
+            f"  2. {rounds.describe(config, labelled, unlabelled)}{exclude}",
+            f"  3. their pseudo labels alone, at most {semi.pretrain_epochs} epochs of batch "
+            f"{semi.pretrain_batch_size}",
+            f"  4. {labelled} labelled slices, at most {config.epochs} epochs",
+        ]
+    )
 
 
 def check(config: ConfigDict) -> None:
@@ -127,10 +153,10 @@ def label_all(config: ConfigDict, workdir: Path) -> None:
       config: of the whole procedure.
       workdir: its folder, with step 1 in `labelled`.
     """
-    setup = make_setup(rounds_config(config), workdir / ROUNDS)
-    keep_description(setup)
+    ready = make_setup(rounds_config(config), workdir / ROUNDS)
+    keep_description(ready)
     pool = pseudo.open_pool(
-        setup.builder,
+        ready.builder,
         config.semi.unlabelled,
         runs.preprocessing(config),
         exclude=config.semi.exclude_patients,
@@ -138,12 +164,12 @@ def label_all(config: ConfigDict, workdir: Path) -> None:
     )
     folder = workdir / PSEUDO
     rows = rounds.label_all(
-        setup,
+        ready,
         pool,
-        setup.open(config.data.train),
-        setup.open(config.data.validation),
+        ready.open(config.data.train),
+        ready.open(config.data.validation),
         init=workdir / LABELLED,
         labels=folder / "train",
     )
-    pseudo.write_validation(setup.builder, config.data.validation, folder, pool.settings)
+    pseudo.write_validation(ready.builder, config.data.validation, folder, pool.settings)
     pseudo.write_index(folder / "train_index.csv", rows)

@@ -34,10 +34,10 @@ from tests.training.test_semi import semi_config
 
 tfds, workdir = sys.argv[1:]
 tune = rounds.tune
-def die(setup, state, examples, number):
+def die(setup, state, examples, number, steps):
     if number == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-    return tune(setup, state, examples, number)
+    return tune(setup, state, examples, number, steps)
 rounds.tune = die
 semi.label_all(semi_config(tfds), Path(workdir))
 """
@@ -285,6 +285,23 @@ def test_the_four_steps(tfds, monkeypatch, tmp_path):
     assert (fourth.epochs, fourth.init) == (7, str(tmp_path / "pretrain"))
     assert fourth.data.to_dict() == config.data.to_dict()
     assert first.semi.per_round == third.semi.per_round == 0
+
+
+def test_a_dry_run_tells_the_four_steps(tfds, monkeypatch):
+    monkeypatch.setattr(semi.setup, "dry_run", lambda config: f"K = {config.semi.per_round}")
+    config = semi_config(tfds, semi__exclude_patients=("phantom_7",), semi__epochs=0.5)
+    assert semi.dry_run(config).splitlines() == [
+        "K = 0",
+        "semi-supervised training, in four steps:",
+        f"  1. 5 labelled slices, at most {config.epochs} epochs",
+        # Half of 8, 11 and 12 slices in batches of 4: 1, 1 and 2 steps.
+        "  2. 7 unlabelled slices, 3 a round: 3 rounds, 4 steps, less those of phantom_7",
+        "  3. their pseudo labels alone, at most 100 epochs of batch 4",
+        f"  4. 5 labelled slices, at most {config.epochs} epochs",
+    ]
+    config.semi.unlabelled = "unlabelled"
+    with pytest.raises(pseudo.PoolError, match="no split 'unlabelled' .*has train, validation"):
+        semi.dry_run(config)
 
 
 @pytest.mark.parametrize(
