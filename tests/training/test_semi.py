@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from cosup_jax import config as configuration
-from cosup_jax.data import datasets, pipeline, preprocess, schema
+from cosup_jax.data import datasets, pipeline
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.training import logs, loop, pseudo, rounds, semi
 from cosup_jax.training.setup import keep_description, make_setup
@@ -190,56 +189,6 @@ def test_patients_trained_on_without_labels_count_as_trained_on(whole, builder):
     keep_description(later)
     later.config.init = None
     assert f'"{patient}"' in (folder / "later" / "data.json").read_text()
-
-
-def test_the_order_depends_on_the_seed_alone(builder):
-    def order(**options):
-        pool = pseudo.open_pool(builder, "train", SETTINGS, **options)
-        return [piece.file for piece in pool.slices]
-
-    assert order(seed=1) == order(seed=1)
-    assert sorted(order(seed=1)) == sorted(order(seed=2))
-    assert order(seed=1) != order(seed=2)
-    patients = sorted(builder.info.metadata["patients"]["train"])
-    kept = order(seed=1, exclude=patients[:1])
-    gone = [file for file in order(seed=1) if file not in kept]
-    assert kept == [file for file in order(seed=1) if file in kept]
-    assert gone
-    assert all(patients[0].replace("_", "-") in file for file in gone)
-    with pytest.raises(pseudo.PoolError, match=rf"nobody.*patients are {patients[0]}"):
-        order(exclude=["nobody"])
-    with pytest.raises(pseudo.PoolError, match="no slice left"):
-        order(exclude=patients)
-    with pytest.raises(pseudo.PoolError, match="no split 'unlabelled' .*has train, validation"):
-        pseudo.open_pool(builder, "unlabelled", SETTINGS)
-
-
-@pytest.mark.parametrize("intensity", ["grey8", "grey16", "unknown", "hu"])
-@pytest.mark.parametrize("scaling", ["z_score", "unit"])
-def test_a_written_slice_looks_the_same_to_the_network(intensity, scaling, tmp_path):
-    random = np.random.default_rng(0)
-    dtype = {"grey8": np.uint8, "grey16": np.uint16}.get(intensity, np.int16)
-    low, high = {"grey8": (0, 256), "grey16": (0, 65536)}.get(intensity, (-1200, 400))
-    image = random.integers(low, high, (40, 50)).astype(dtype)
-    example = schema.make_example(image, intensity=intensity, case_id="a/b")
-    example["intensity"] = schema.INTENSITIES.index(intensity)
-    settings = Preprocessing((32, 32), scaling=scaling)
-    mask = random.random((40, 50)) > 0.5
-    pseudo.write_slice(example, mask, tmp_path, "a.png", settings)
-    written = np.asarray(Image.open(tmp_path / "image" / "a.png"))
-    kind = "grey8" if written.dtype == np.uint8 else "grey16"
-    found = preprocess.prepare_image(written.astype(np.float32), kind, settings)
-    wanted = preprocess.prepare_image(schema.true_values(example)[..., 0], intensity, settings)
-    np.testing.assert_allclose(found, wanted, atol=1e-4)
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "mask" / "a.png")) > 0, mask)
-    assert [path.name for path in (tmp_path / "image").iterdir()] == ["a.png"]
-
-
-def test_confidence_by_hand():
-    p = np.array([[0.9, 0.2], [0.7, 0.1]])
-    assert pseudo.confidence(p, p > 0.5) == pytest.approx((2 * 1.6 + 1) / (1.9 + 2 + 1))
-    assert pseudo.confidence(np.zeros((2, 2)), np.zeros((2, 2), bool)) == 1
-    assert pseudo.confidence(np.ones((2, 2)), np.ones((2, 2), bool)) == 1
 
 
 @given(st.integers(1, 9), st.integers(1, 6), st.integers(1, 12), st.integers(0, 99))
