@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tqdm import tqdm
 
-from cosup_jax.data import images, preprocess, schema, splits
+from cosup_jax.data import datasets, images, preprocess, schema, splits
 from cosup_jax.data.preprocess import Preprocessing
 
 MASK_VALUES = {0: 0, 255: 1}
@@ -95,16 +95,10 @@ def open_pool(
     Raises:
       PoolError: no such split, a patient to exclude who is not in it, or nothing is left.
     """
-    check_split(builder, split)
+    check_split(builder, split, exclude)
     source = builder.as_data_source(split=split)
     reader = tqdm(source, desc=f"reading {split}", unit="slice", delay=2.0)
     found = [_slice(i, example, settings) for i, example in enumerate(reader)]
-    patients = {s.patient_id for s in found}
-    if strangers := sorted(set(exclude) - patients):
-        raise PoolError(
-            f"--config.semi.exclude_patients names {', '.join(strangers)}, not in the split "
-            f"{split!r}; its patients are {', '.join(sorted(patients))}"
-        )
     kept = {s.file: s for s in found if s.patient_id not in exclude}
     if not kept:
         raise PoolError(f"the split {split!r} of {builder.info.full_name} has no slice left")
@@ -112,8 +106,8 @@ def open_pool(
     return Pool(source, [kept[file] for file in order], settings)
 
 
-def check_split(builder: tfds.core.DatasetBuilder, split: str) -> None:
-    """Refuses a split that a built dataset does not have.
+def check_split(builder: tfds.core.DatasetBuilder, split: str, exclude: Sequence[str] = ()) -> None:
+    """Refuses a split that a built dataset does not have, and patients who are not in it.
 
     Raises:
       PoolError: naming those it has.
@@ -123,6 +117,12 @@ def check_split(builder: tfds.core.DatasetBuilder, split: str) -> None:
         raise PoolError(
             f"{builder.info.full_name} has no split {name!r} to take unlabelled slices from; it "
             f"has {', '.join(builder.info.splits)}. Give one with --config.semi.unlabelled"
+        )
+    patients = datasets.people(builder, split)["patients"]
+    if strangers := sorted(set(exclude) - set(patients)):
+        raise PoolError(
+            f"--config.semi.exclude_patients names {', '.join(strangers)}, not in the split "
+            f"{split!r}; its patients are {', '.join(patients)}"
         )
 
 

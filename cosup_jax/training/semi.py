@@ -20,6 +20,7 @@ start anew in each.
 from pathlib import Path
 from typing import Any
 
+import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
@@ -44,6 +45,7 @@ def train_semi(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     """
     check(config)
     folder = Path(workdir).expanduser()
+    _open_unlabelled(config)
     print(f"step 1 of 4: training on the labelled slices, in {folder / LABELLED}")
     loop.train_and_evaluate(labelled_config(config), folder / LABELLED)
     print(f"step 2 of 4: labelling the split {config.semi.unlabelled}, in {folder / ROUNDS}")
@@ -61,8 +63,7 @@ def dry_run(config: ConfigDict) -> str:
       ValueError: as `train_semi`.
     """
     check(config)
-    semi, builder = config.semi, make_setup(config, Path()).builder
-    pseudo.check_split(builder, semi.unlabelled)
+    semi, builder = config.semi, _open_unlabelled(config)
     labelled, unlabelled = (
         builder.info.splits[name].num_examples for name in (config.data.train, semi.unlabelled)
     )
@@ -106,6 +107,13 @@ def check(config: ConfigDict) -> None:
             raise configuration.ConfigError(
                 f"--config.semi.unlabelled={semi.unlabelled}: that split is used for {use}"
             )
+
+
+def _open_unlabelled(config: ConfigDict) -> tfds.core.DatasetBuilder:
+    """Builds the dataset where needed, so that a fault is told before anything is trained."""
+    builder = make_setup(config, Path()).builder
+    pseudo.check_split(builder, config.semi.unlabelled, config.semi.exclude_patients)
+    return builder
 
 
 def _changed(config: ConfigDict, **fields: Any) -> ConfigDict:
