@@ -34,6 +34,7 @@ TOP_LEVEL = {
 }
 # Where the name of an import is not that of its distribution.
 DISTRIBUTIONS = {
+    "cv2": "opencv-python-headless",
     "py_sod_metrics": "pysodmetrics",
     "PIL": "pillow",
     "gdcm": "python-gdcm",
