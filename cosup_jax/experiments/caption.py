@@ -130,10 +130,11 @@ def caption(request: Request, results: Sequence[RowResult]) -> list[str]:
     if runs:
         summary = runs[0].summary
         note = f" ({summary['note']})" * bool(summary["note"])
+        empty = {r.row.infection: r.runs[0].summary["empty_truths"] for r in results if r.runs}
+        without = [f"{count} of them without {c or 'infection'}" for c, count in empty.items()]
         sentences.append(
             f"Scored on the split {summary['split']} of {request.data}, "
-            f"{summary['dice']['n']} slices, {summary['empty_truths']} of them without "
-            f"infection{note}."
+            f"{summary['dice']['n']} slices, {' and '.join(without)}{note}."
         )
         sentences.append(f"Trained on {', '.join(sorted({run.devices for run in runs}))}.")
     if table.other_training:
