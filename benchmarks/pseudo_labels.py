@@ -17,7 +17,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -33,6 +32,8 @@ from tfds_builders.covid_semiseg import covid_semiseg_dataset_builder as covid_s
 SIZES = ((512, 512), (630, 630), (401, 630))  # (height, width) of the 20 volumes
 BINARY = {0: 0, 255: 1}
 PUBLISHED, OURS = "published labels", "labels of the run"
+
+Group = tuple[str, np.ndarray]  # what to call slices, and their positions
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,22 @@ def main() -> None:
     print(how_found(scored, total))
     print(methods_table(scored))
     if rows:
-        print(groups_table(scored))
+        labelled = [s for s in scored if s.row]
+        if not labelled:
+            raise SystemExit(f"{arguments.pseudo} has a label of none of these crops")
+        print(groups_table(labelled, (*by_run(labelled), *by_patient(labelled)), OURS, PUBLISHED))
+        print(agreement(labelled))
+    else:
+        print(groups_table(scored, by_patient(scored), PUBLISHED))
 
 
 def list_crops(folder: Path) -> dict[str, list[tuple[int, Path, Path]]]:
     """Lists number, picture and published label of the crops of each volume, in their order."""
+    pictures = slice_files.list_slices(folder / "Imgs", folder)
     labels = slice_files.list_slices(folder / "GT", folder, masks=True)
+    slice_files.match(pictures, labels, folder / "GT")
     found = defaultdict(list)
-    for stem, path in slice_files.list_slices(folder / "Imgs", folder).items():
+    for stem, path in pictures.items():
         name = covid_semiseg.volume_name(stem)
         found[name.case_id].append((name.slice_index, path, labels[stem]))
     return {case: sorted(crops) for case, crops in found.items()}
@@ -186,39 +195,50 @@ def methods_table(scored: Sequence[Scored]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def groups_table(scored: Sequence[Scored]) -> str:
-    """Returns rows by round, confidence and patient, of the slices that the run has labelled."""
-    labelled = [s for s in scored if s.row]
-    rounds = np.array([int(s.row["round"]) for s in labelled])
-    sure = np.array([float(s.row["confidence"]) for s in labelled])
-    groups: list[tuple[str, list[Scored]]] = []
-    groups += parts(labelled, rounds, 3, lambda low, high: f"rounds {low} to {high}")
-    groups += parts(labelled, sure, 4, lambda low, high: f"confidence {low:.3f} to {high:.3f}")
-    for patient in sorted({patient_id(s.case) for s in labelled}):
-        groups.append((patient, [s for s in labelled if patient_id(s.case) == patient]))
-    names = (PUBLISHED, OURS)
-    heads = [f"Dice, {name} | all pixels" for name in names]
-    lines = [f"| group | slices | {' | '.join(heads)} |", "| --- " * 6 + "|"]
-    for name, group in groups:
+def by_patient(scored: Sequence[Scored]) -> list[Group]:
+    """Returns the slices of each patient."""
+    patients = np.array([patient_id(s.case) for s in scored])
+    return [(name, np.flatnonzero(patients == name)) for name in np.unique(patients)]
+
+
+def by_run(labelled: Sequence[Scored]) -> list[Group]:
+    """Returns the slices of three parts of the rounds, and of four parts of the confidence."""
+    rounds, sure = numbers(labelled, "round"), numbers(labelled, "confidence")
+    groups = [
+        (f"rounds {third[0]:.0f} to {third[-1]:.0f}", np.flatnonzero(np.isin(rounds, third)))
+        for third in np.array_split(np.unique(rounds), 3)
+        if len(third)
+    ]
+    for quarter in np.array_split(np.argsort(sure, kind="stable"), 4):
+        if len(quarter):
+            low, high = sure[quarter[[0, -1]]]
+            groups.append((f"confidence {low:.3f} to {high:.3f}", quarter))
+    return groups
+
+
+def numbers(labelled: Sequence[Scored], column: str) -> np.ndarray:
+    """Returns a column of the run's index as (slices,) float64."""
+    return np.array([float(s.row[column]) for s in labelled])
+
+
+def groups_table(scored: Sequence[Scored], groups: Iterable[Group], *kinds: str) -> str:
+    """Returns a row for each group of slices, with the Dice of some kinds of label."""
+    heads = [f"Dice, {kind} | all pixels" for kind in kinds]
+    lines = [f"| slices of | number | {' | '.join(heads)} |", "| --- " * (2 + 2 * len(kinds)) + "|"]
+    for name, chosen in groups:
         cells = []
-        for kind in names:
-            counts = [s.counts[kind] for s in group]
+        for kind in kinds:
+            counts = [scored[i].counts[kind] for i in chosen]
             cells += [mean_dice(counts), float(dice(total(counts))[0])]
-        lines.append(f"| {name} | {len(group)} | {' | '.join(f'{100 * c:.1f}' for c in cells)} |")
-    scores = [mean_dice([s.counts[OURS]]) for s in labelled]
-    found = scipy.stats.spearmanr(sure, scores).statistic
-    lines.append(f"\nConfidence and Dice of a slice: Spearman's rank correlation {found:.2f}.")
+        lines.append(f"| {name} | {len(chosen)} | {' | '.join(f'{100 * c:.1f}' for c in cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def parts(scored: Sequence[Scored], values: np.ndarray, count: int, name: Any) -> list[Any]:
-    """Sorts slices by a value and cuts them into `count` groups of about one size, named by it."""
-    pieces = np.array_split(np.argsort(values, kind="stable"), count)
-    return [
-        (name(values[piece].min(), values[piece].max()), [scored[i] for i in piece])
-        for piece in pieces
-        if len(piece)
-    ]
+def agreement(labelled: Sequence[Scored]) -> str:
+    """Says whether the run was surer of the labels that are better."""
+    scores = [mean_dice([s.counts[OURS]]) for s in labelled]
+    found = scipy.stats.spearmanr(numbers(labelled, "confidence"), scores).statistic
+    return f"Rank correlation (Spearman) of a slice's confidence with its Dice: {found:.2f}."
 
 
 def mean_dice(counts: Iterable[Counts]) -> float:
