@@ -1,12 +1,13 @@
 """A network for several classes, each class scored as Table III of Inf-Net's paper scores it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from matplotlib.figure import Figure
 
 from cosup_jax import figures, inference
 from cosup_jax.data import datasets, pipeline, schema
@@ -72,7 +73,8 @@ def evaluate_classes(
             folder = Path(out).expanduser() / name
             tables.write(scores, rows, summaries[name], folder)
     if out is not None:
-        _save_picture(run, builder, chosen, predict, infected, Path(out).expanduser())
+        shown = picture({"prediction": run}, builder, chosen, _from_little_to_much(infected))
+        figures.save(shown, Path(out).expanduser() / "classes")
     return summaries
 
 
@@ -90,24 +92,35 @@ def _of_class(example: Mapping[str, Any], settings: Preprocessing, *, label: int
     return {**prepared, "mask": mask[..., None], "truth": truth, "spacing": example["spacing"]}
 
 
-def _save_picture(
-    run: Run,
-    builder: tfds.core.DatasetBuilder,
-    split: str,
-    predict: Callable[[np.ndarray], np.ndarray],
-    infected: np.ndarray,
-    folder: Path,
-) -> None:
-    """Saves slices spread evenly over those with infection, from little to much."""
-    prepare = partial(prepare_example, classes=run.model.classes)
-    dataset = pipeline.open_split(builder, split, run.preprocessing, cache_gib=0.0, prepare=prepare)
-    order = np.argsort(infected, kind="stable")[np.count_nonzero(infected == 0) :]
-    order = order if len(order) else np.arange(len(dataset))
-    places = order[np.linspace(0, len(order) - 1, min(_SHOWN, len(order))).round().astype(int)]
-    examples = [dataset[int(i)] for i in places]
-    image, truth = (np.stack([e[name] for e in examples]) for name in ("image", "mask"))
-    found = predict(image).argmax(axis=-1)
-    names = schema.CLASSES[: run.model.classes - 1]
+def picture(
+    runs: Mapping[str, Run], builder: tfds.core.DatasetBuilder, split: str, places: Sequence[int]
+) -> Figure:
+    """Draws the classes that networks find in some slices, beside the true ones.
+
+    Args:
+      runs: by name, of networks with several classes and slices of one size.
+      builder: the dataset.
+      split: the split.
+      places: which of its slices.
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, run in runs.items():
+        prepare = partial(prepare_example, classes=run.model.classes)
+        dataset = pipeline.open_split(
+            builder, split, run.preprocessing, cache_gib=0.0, prepare=prepare
+        )
+        examples = [dataset[i] for i in places]
+        image, truth = (np.stack([e[key] for e in examples]) for key in ("image", "mask"))
+        predict = inference.Predictor(run.model, run.variables, by_class=True)
+        found[name] = predict(image).argmax(axis=-1)
     rows = [f"{e['case_id']}, {e['slice_index']}" for e in examples]
-    panel = figures.classes(image[..., 0], found, truth[..., 0], rows=rows, names=names)
-    figures.save(panel, folder / "classes")
+    names = schema.CLASSES[: max(run.model.classes for run in runs.values()) - 1]
+    return figures.classes(image[..., 0], found, truth[..., 0], rows=rows, names=names)
+
+
+def _from_little_to_much(infected: np.ndarray) -> list[int]:
+    """Returns slices spread evenly over those with infection."""
+    order = np.argsort(infected, kind="stable")[np.count_nonzero(infected == 0) :]
+    order = order if len(order) else np.arange(len(infected))
+    places = np.linspace(0, len(order) - 1, min(_SHOWN, len(order))).round().astype(int)
+    return order[places].tolist()

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from cosup_jax import figures, inference
 from cosup_jax.data import datasets
-from cosup_jax.evaluation import pictures, scoring
+from cosup_jax.evaluation import classes, pictures, scoring
 from cosup_jax.evaluation.calibration import calibration
 from cosup_jax.evaluation.protocols import protocol_named
 from cosup_jax.evaluation.tables import Scores
@@ -25,7 +25,8 @@ def draw(
     """Draws all figures, as PNG and PDF.
 
     `figure6` (image, networks side by side, truth), `figure7_<run>` (every supervised stage),
-    `figure8_<run>` (the attention fusion), `learning_curves`, `dice_by_size`, `calibration`. Slices
+    `figure8_<run>` (the attention fusion), `classes` (as Figure 7 of Inf-Net's paper, of the runs
+    that tell classes apart), `learning_curves`, `dice_by_size`, `calibration`. Slices
     are scored by the protocol `cosup`; those shown are spread from the worst to the best by mean
     Dice over the runs.
 
@@ -47,20 +48,23 @@ def draw(
     builder = scoring.open_dataset(first)
     data = first.config.data
     chosen = split or datasets.evaluation_split(builder, data.test, data.validation)
-    dataset = scoring.open_split(builder, chosen, first.preprocessing)
-    scores, predictors = {}, {}
+    scores, predictors, prepared = {}, {}, {}
     for name, run in runs.items():
         scoring.notes(run, builder, chosen, asked=split is not None)
+        prepared[name] = dataset = scoring.open_split(builder, chosen, run.preprocessing)
         predictors[name] = inference.make_predictor(run.model, run.variables)
         scores[name], _ = scoring.score(
             dataset, predictors[name], protocol_named("cosup"), batch_size=run.config.batch_size
         )
-    shown = pictures.Slices(dataset, spread_out(scores, slices))
-    found = {n: shown.predicted(predictors[n], r.config.batch_size) for n, r in runs.items()}
+    places = spread_out(scores, slices)
+    shown = {name: pictures.Slices(dataset, places) for name, dataset in prepared.items()}
+    found = {n: shown[n].predicted(predictors[n], r.config.batch_size) for n, r in runs.items()}
+    several = {n: run for n, run in runs.items() if getattr(run.model, "classes", 1) > 1}
     drawn = {
-        "figure6": pictures.networks(shown, found, scores),
-        **{f"figure7_{n}": pictures.stages(run, shown) for n, run in runs.items()},
-        **{f"figure8_{n}": pictures.fusion(run, shown, found[n]) for n, run in runs.items()},
+        "figure6": pictures.networks(next(iter(shown.values())), found, scores),
+        **{f"figure7_{n}": pictures.stages(run, shown[n]) for n, run in runs.items()},
+        **{f"figure8_{n}": pictures.fusion(run, shown[n], found[n]) for n, run in runs.items()},
+        **({"classes": classes.picture(several, builder, chosen, places)} if several else {}),
         "learning_curves": _learning_curves(runs),
         "dice_by_size": figures.dice_by_size(
             {name: pictures.sizes_and_dice(of_run) for name, of_run in scores.items()}

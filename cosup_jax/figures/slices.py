@@ -64,31 +64,32 @@ def overlays(cases: Sequence[Mapping[str, Any]]) -> Figure:
 
 def classes(
     image: np.ndarray,
-    prediction: np.ndarray,
+    predictions: Mapping[str, np.ndarray],
     truth: np.ndarray,
     *,
     rows: Sequence[str],
     names: Sequence[str],
 ) -> Figure:
-    """Draws Figure 7 of Inf-Net's paper: image, the classes found, the true ones.
+    """Draws Figure 7 of Inf-Net's paper: image, the classes each network found, the true ones.
 
     Args:
       image: (N, H, W) float.
-      prediction: (N, H, W) whole numbers, 0 for the background.
+      predictions: by network, (N, H, W) whole numbers, 0 for the background.
       truth: (N, H, W), the same.
       rows: what to write beside each slice.
       names: of the classes from 1 on.
     """
-    figure, grid = _grid(len(image), 3, bottom=0.3)
+    columns = {**predictions, "truth": truth}
+    figure, grid = _grid(len(image), 1 + len(columns), bottom=0.3)
     for i, row in enumerate(grid):
         _show(row[0], grey(image[i]))
-        for axis, found in ((row[1], prediction[i]), (row[2], truth[i])):
+        for axis, found in zip(row[1:], (labels[i] for labels in columns.values()), strict=True):
             picture = np.repeat(grey(image[i])[..., None], 3, axis=-1)
             for c, colour in enumerate(CLASS_COLOURS[: len(names)], 1):
                 picture[found == c] = 0.5 * picture[found == c] + 0.5 * np.asarray(colour)
             _show(axis, picture)
         _name_row(row[0], rows[i])
-    _name_columns(grid, ("image", "prediction", "truth"))
+    _name_columns(grid, ("image", *columns))
     _legend(figure, tuple(zip(names, CLASS_COLOURS, strict=False)))
     return figure
 

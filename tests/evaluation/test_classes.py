@@ -1,12 +1,14 @@
 """Each class of infection scored for itself."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
 
 from cosup_jax import cli, evaluation, figures, models
 from cosup_jax.data import datasets
+from cosup_jax.evaluation import gallery, pictures
 from cosup_jax.training import runs
 from tests.phantoms import tiny_config
 
@@ -15,17 +17,18 @@ NAMES = ("ground-glass", "consolidation", "effusion")
 
 @pytest.fixture(scope="module")
 def scored(tiny_run, tmp_path_factory):
-    """Summaries of an untrained network for four classes, and the folder written."""
+    """Summaries of an untrained network for four classes, and its run in the folder written."""
     config = tiny_config(tiny_run.parent / "tfds", model__classes=4)
     model = runs.build_model(config)
     variables = models.initialise(model, (32, 32, 1), 0)
     folder = tmp_path_factory.mktemp("classes")
     run = runs.Run(folder, config, model, variables, 1)
-    return evaluation.evaluate_classes(run, protocol="semiseg", out=folder), folder
+    return evaluation.evaluate_classes(run, protocol="semiseg", out=folder), run
 
 
 def test_every_class_is_counted_where_it_is(scored, tiny_run):
-    summaries, folder = scored
+    summaries, run = scored
+    folder = run.workdir
     builder = datasets.make_builder(
         "lung_phantom", config="tiny", data_dir=str(tiny_run.parent / "tfds")
     )
@@ -48,6 +51,24 @@ def test_every_class_is_counted_where_it_is(scored, tiny_run):
     assert (folder / "classes.png").stat().st_size > 1000
 
 
+def test_networks_that_tell_classes_apart_are_drawn_side_by_side(scored, tiny_run, monkeypatch):
+    drawn, scores = {}, []
+    monkeypatch.setattr(figures, "save", lambda figure, path, _: drawn.update({path.name: figure}))
+    monkeypatch.setattr(pictures, "networks", lambda _, found, each: scores.append(each))
+    network = scored[1]
+    unit = network.config.copy_and_resolve_references()
+    unit.data.scaling = "unit"
+    other = dataclasses.replace(network, config=unit)
+    gallery.draw({"a": network, "b": other, "one": runs.open_run(tiny_run)}, "nowhere", slices=2)
+    titles = [axes.get_title() for axes in drawn["classes"].axes]
+    assert titles[:4] == ["image", "a", "b", "truth"]
+    # Each sees the slices as it was trained to, whoever stands beside it.
+    gallery.draw({"b": other}, "nowhere", slices=2)
+    beside, alone = (each["b"].slices for each in scores)
+    assert beside == alone
+    assert beside != scores[0]["a"].slices
+
+
 def test_a_network_of_one_class_is_refused(tiny_run):
     with pytest.raises(ValueError, match="does not tell classes apart"):
         evaluation.evaluate_classes(runs.open_run(tiny_run))
@@ -64,8 +85,10 @@ def test_colours_say_which_class():
     found = np.zeros((1, 8, 8), np.uint8)
     found[0, :4, 4] = 1
     found[0, 4:, 4] = 2
-    figure = figures.classes(image, found, 0 * found, rows=["a"], names=NAMES[:2])
-    prediction, truth = (figure.axes[i].images[0].get_array() for i in (1, 2))
+    each = {"one": found, "other": 0 * found}
+    figure = figures.classes(image, each, 0 * found, rows=["a"], names=NAMES[:2])
+    prediction, other, truth = (figure.axes[i].images[0].get_array() for i in (1, 2, 3))
+    np.testing.assert_array_equal(other, truth)
     differing = np.abs(np.asarray(prediction) - np.asarray(truth)).max(axis=-1) > 0
     np.testing.assert_array_equal(differing, found[0] > 0)
     red, green = np.asarray(prediction)[0, 4], np.asarray(prediction)[7, 4]
