@@ -1,12 +1,14 @@
-"""Pseudo labels of COVID-SemiSeg's unlabelled slices beside experts' masks of the same slices.
+r"""Pseudo labels of COVID-SemiSeg's unlabelled slices beside experts' masks of the same slices.
 
-    python benchmarks/pseudo_labels.py --semiseg FOLDER --slices FOLDER --pseudo RUN/pseudo
+    python benchmarks/pseudo_labels.py --semiseg FOLDER --slices FOLDER --pseudo RUN/pseudo \
+      --network before=RUN/labelled --network after=RUN
 
 Prints Markdown. The unlabelled slices are crops of the 20 volumes; `--slices` is a slice folder of
 whole slices of these volumes with masks and lungs, of which `--split` is used. Which slice a crop
 is of, and where, is found by correlation (registration.py); crops that are not found for sure are
 counted and left out. Scores are on the crops' own pixels. Beside the labels of a semi-supervised
-run, if it is given, stand the published ones (at 0.5) and two simple rules that are told where the
+run, if it is given, stand the published ones (at 0.5), what networks make of the crops, how good
+the experts' own masks would be at the networks' size, and two simple rules that are told where the
 lungs are: all of them, and their brighter part after Otsu. Takes about two minutes.
 """
 
@@ -14,7 +16,7 @@ import argparse
 import csv
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +26,11 @@ import scipy.stats
 from registration import Cut, cut_out, find_cuts, find_size
 from tqdm import tqdm
 
-from cosup_jax.data import images, slice_files
+from cosup_jax import load_pretrained
+from cosup_jax.data import images, preprocess, slice_files
+from cosup_jax.inference import MAX_BATCH, THRESHOLD, Segmenter
 from cosup_jax.metrics import Counts, confusion, dice, precision, sensitivity
+from cosup_jax.weights import Pretrained
 from tfds_builders.covid_ct_seg.covid_ct_seg_dataset_builder import patient_id
 from tfds_builders.covid_semiseg import covid_semiseg_dataset_builder as covid_semiseg
 
@@ -64,7 +69,12 @@ def main() -> None:
     parser.add_argument("--slices", type=Path, required=True, help="whole slices with masks, lungs")
     parser.add_argument("--split", default="train", help="folder of --slices (default: train)")
     parser.add_argument("--pseudo", type=Path, help="folder `pseudo` of a semi-supervised run")
+    parser.add_argument("--network", action="append", default=[], help="NAME=FOLDER of a run")
     arguments = parser.parse_args()
+    networks = {}
+    for text in arguments.network:
+        name, _, folder = text.partition("=")
+        networks[f"network {name}"] = load_pretrained(folder)
     crops = list_crops(arguments.semiseg / covid_semiseg.PSEUDO)
     wholes = list_wholes(arguments.slices / arguments.split)
     rows = read_rows(arguments.pseudo) if arguments.pseudo else {}
@@ -72,7 +82,7 @@ def main() -> None:
     for case, files in tqdm(sorted(wholes.items()), unit="volume"):
         if case in crops:
             total += len(crops[case])
-            scored += score_case(case, crops[case], files, rows, arguments.pseudo)
+            scored += score_case(case, crops[case], files, rows, arguments.pseudo, networks)
     if not scored:
         raise SystemExit(f"no crop of {arguments.semiseg} was found in {arguments.slices}")
     print(how_found(scored, total))
@@ -120,6 +130,7 @@ def score_case(
     wholes: Sequence[Path],
     rows: Mapping[tuple[str, int], Mapping[str, str]],
     pseudo: Path | None,
+    networks: Mapping[str, Pretrained],
 ) -> list[Scored]:
     """Finds the crops of a volume in its slices and counts their pixels, label by label."""
     from_back = case.startswith("coronacases")
@@ -130,8 +141,13 @@ def score_case(
     pictures = [upright(images.read_grey(path)) for _, path, _ in crops]
     slices = [images.read_grey(path) for path in wholes]
     size = find_size(pictures, slices, SIZES)
+    cuts = find_cuts(pictures, slices, size)
+    found = {
+        name: list(Segmenter(network)(floating(pictures, cuts), "grey8", MAX_BATCH))
+        for name, network in networks.items()
+    }
     scored = []
-    for cut in find_cuts(pictures, slices, size):
+    for i, cut in enumerate(cuts):
         picture, whole = pictures[cut.picture], wholes[cut.slice]
         truth, lung = (
             cut_out(read_binary(whole, kind), cut, picture.shape, size) for kind in ("mask", "lung")
@@ -146,9 +162,24 @@ def score_case(
         if pseudo and row:
             path = pseudo / "train" / "mask" / row["file"]
             labels[OURS] = images.read_labels(path, BINARY) > 0
+        labels |= {name: maps[i] > THRESHOLD for name, maps in found.items()}
+        for height, width in {network.preprocessing.size for network in networks.values()}:
+            labels[f"experts' masks at {height}×{width}"] = coarse(truth, (height, width))
         counts = {name: confusion(mask[None], truth[None]) for name, mask in labels.items()}
         scored.append(Scored(case, number, cut, counts, row))
     return scored
+
+
+def floating(pictures: Sequence[np.ndarray], cuts: Iterable[Cut]) -> Iterator[np.ndarray]:
+    """Yields the pictures that were found as a network takes them, (h, w) float32."""
+    for cut in cuts:
+        yield pictures[cut.picture].astype(np.float32)
+
+
+def coarse(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Returns (H, W) bool: what is left of a mask that a network of another size is trained on."""
+    small = preprocess.resize_labels(mask.astype(np.uint8), size).astype(np.float32)
+    return preprocess.resize_image(small, mask.shape) > THRESHOLD
 
 
 def read_binary(whole: Path, kind: str) -> np.ndarray:
