@@ -93,7 +93,8 @@ def title(request: Request) -> str:
 def head(request: Request, results: Sequence[RowResult]) -> str:
     """Returns `Reduced run` with its extent, unless it is as large and as long as the paper's."""
     scored = [result for result in results if result.runs]
-    runs = [run for result in scored for run in result.runs]
+    # Rows may score the same runs in different ways.
+    runs = [*{(r.row.run, run.seed): run for r in scored for run in r.runs}.values()]
     if not runs:
         return "Nothing has been run yet"
     configs = [request.config(result.row) for result in scored]

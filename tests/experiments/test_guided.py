@@ -103,6 +103,7 @@ def test_classes_are_compared_each_for_itself(make_request, invented, scored):
         "Inf-Net + FCN8s, consolidation": "+10.00",
     }
     assert document.difference_title.startswith("Dice less that of FCN8s in the same class")
+    assert "stopping rule reached by 0 of 4 runs" in document.head
     text = " ".join(document.caption)
     assert "Set for this table: data.size=(32, 32); epochs=2." in text
     assert "0 of them without ground-glass and 0 of them without consolidation" in text
