@@ -30,12 +30,12 @@ from cosup_jax import load_pretrained
 from cosup_jax.data import images, preprocess, slice_files
 from cosup_jax.inference import MAX_BATCH, THRESHOLD, Segmenter
 from cosup_jax.metrics import Counts, confusion, dice, precision, sensitivity
+from cosup_jax.training import pseudo
 from cosup_jax.weights import Pretrained
 from tfds_builders.covid_ct_seg.covid_ct_seg_dataset_builder import patient_id
 from tfds_builders.covid_semiseg import covid_semiseg_dataset_builder as covid_semiseg
 
 SIZES = ((512, 512), (630, 630), (401, 630))  # (height, width) of the 20 volumes
-BINARY = {0: 0, 255: 1}
 PUBLISHED, OURS = "published labels", "labels of the run"
 
 Group = tuple[str, np.ndarray]  # what to call slices, and their positions
@@ -120,7 +120,7 @@ def list_wholes(folder: Path) -> dict[str, list[Path]]:
 
 def read_rows(folder: Path) -> dict[tuple[str, int], dict[str, str]]:
     """Reads of each slice that a run has labelled the row of its index, by case and number."""
-    with (folder / "train_index.csv").open(newline="") as file:
+    with (folder / pseudo.INDEX).open(newline="") as file:
         return {(row["case"], int(row["slice"])): row for row in csv.DictReader(file)}
 
 
@@ -129,11 +129,11 @@ def score_case(
     crops: Sequence[tuple[int, Path, Path]],
     wholes: Sequence[Path],
     rows: Mapping[tuple[str, int], Mapping[str, str]],
-    pseudo: Path | None,
+    labelled: Path | None,
     networks: Mapping[str, Pretrained],
 ) -> list[Scored]:
     """Finds the crops of a volume in its slices and counts their pixels, label by label."""
-    from_back = case.startswith("coronacases")
+    from_back = covid_semiseg.is_from_back(case)
 
     def upright(stored: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(covid_semiseg.upright(stored, from_back=from_back))
@@ -159,9 +159,9 @@ def score_case(
             PUBLISHED: upright(images.read_codes(label)) >= covid_semiseg.PSEUDO_THRESHOLD,
         }
         row = rows.get((case, number), {})
-        if pseudo and row:
-            path = pseudo / "train" / "mask" / row["file"]
-            labels[OURS] = images.read_labels(path, BINARY) > 0
+        if labelled and row:
+            path = labelled / "train" / "mask" / row["file"]
+            labels[OURS] = images.read_labels(path, pseudo.MASK_VALUES) > 0
         labels |= {name: maps[i] > THRESHOLD for name, maps in found.items()}
         for height, width in {network.preprocessing.size for network in networks.values()}:
             labels[f"experts' masks at {height}×{width}"] = coarse(truth, (height, width))
@@ -184,7 +184,7 @@ def coarse(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def read_binary(whole: Path, kind: str) -> np.ndarray:
     """Reads the mask or the lungs of a whole slice, (H, W) bool."""
-    return images.read_labels(whole.parents[1] / kind / whole.name, BINARY) > 0
+    return images.read_labels(whole.parents[1] / kind / whole.name, pseudo.MASK_VALUES) > 0
 
 
 def bright(picture: np.ndarray, lung: np.ndarray) -> np.ndarray:

@@ -166,7 +166,7 @@ def from_json(text: str) -> ml_collections.ConfigDict:
     Raises:
       ConfigError: not a JSON object, or a group of fields is none.
     """
-    return ml_collections.ConfigDict(_with_tuples(_read(text)))
+    return ml_collections.ConfigDict(with_tuples(_read(text)))
 
 
 def _read(text: str) -> dict[str, Any]:
@@ -193,10 +193,11 @@ def _group(fields: dict[str, Any], name: str) -> dict[str, Any]:
     return group
 
 
-def _with_tuples(value: Any) -> Any:
+def with_tuples(value: Any) -> Any:
+    """Makes tuples again of what JSON has as lists, at any depth."""
     if isinstance(value, dict):
-        return {name: _with_tuples(entry) for name, entry in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+        return {name: with_tuples(entry) for name, entry in value.items()}
+    return tuple(map(with_tuples, value)) if isinstance(value, list) else value
 
 
 def to_json(config: ml_collections.ConfigDict) -> str:

@@ -92,9 +92,8 @@ class Request:
         config.seed = seed
         if row.guide is not None:
             folder = Path(config.init or self.folder(row.guide, seed)).expanduser().absolute()
-            kept = folder / runs.CONFIG
-            if kept.is_file():
-                _set_guide(config, configuration.from_json(kept.read_text()))
+            if (folder / runs.CONFIG).is_file():
+                _set_guide(config, runs.read_config(folder))
             elif not config.init:
                 _set_guide(config, self.config(row.guide, seed))
             config.init = str(folder)

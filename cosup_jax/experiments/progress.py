@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from cosup_jax import config as configuration
 from cosup_jax.experiments.plan import Request
 from cosup_jax.experiments.tables import Row
-from cosup_jax.training import logs, runs, semi
+from cosup_jax.training import logs, pseudo, runs, semi
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ def guide_words(config: ConfigDict) -> str:
     folder = Path(config.init)
     if not (folder / runs.CONFIG).is_file():
         return folder.name
-    guide = configuration.from_json((folder / runs.CONFIG).read_text())
+    guide = runs.read_config(folder)
     height, width = guide.data.size
     epochs = logs.read_metrics(folder)[-1]["epoch"]
     return f"{guide.model.name} of {height}×{width} after {epochs} epochs"
@@ -107,7 +107,7 @@ def rounds_words(config: ConfigDict, folder: Path) -> str:
     labelled, pretrained = (
         logs.read_metrics(folder / name)[-1]["epoch"] for name in (semi.LABELLED, semi.PRETRAIN)
     )
-    path = folder / semi.PSEUDO / "train_index.csv"
+    path = folder / semi.PSEUDO / pseudo.INDEX
     labels = len(path.read_text().splitlines()) - 1
     return (
         f"{labelled} epochs on labelled slices, then {labels} pseudo labels in {len(log)} rounds "

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from cosup_jax.data import datasets, images, preprocess, schema, splits
 from cosup_jax.data.preprocess import Preprocessing
 
+INDEX = "train_index.csv"
 MASK_VALUES = {0: 0, 255: 1}
 THRESHOLD = 0.5
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")

@@ -70,16 +70,21 @@ def open_run(workdir: str | Path, overrides: Sequence[str] = ()) -> Run:
       ConfigError: no configuration there, one without a field that is needed, or a wrong override.
     """
     folder = Path(workdir).expanduser()
-    path = folder / CONFIG
-    if not path.is_file():
-        raise configuration.ConfigError(f"no {CONFIG} in {folder}; give the folder of a run")
-    config = _read_config(path)
+    config = read_config(folder)
     configuration.override(config, overrides)
     variables, epoch = checkpoints.read_best(folder)
     return Run(folder, config, build_model(config), jax.device_get(variables), epoch)
 
 
-def _read_config(path: Path) -> ConfigDict:
+def read_config(folder: Path) -> ConfigDict:
+    """Reads the configuration of a run.
+
+    Raises:
+      ConfigError: there is none, or one without a field that is needed.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise configuration.ConfigError(f"no {CONFIG} in {folder}; give the folder of a run")
     try:
         config = configuration.from_json(path.read_text())
     except (configuration.ConfigError, UnicodeDecodeError) as error:

@@ -180,4 +180,4 @@ def label_all(config: ConfigDict, workdir: Path) -> None:
         labels=folder / "train",
     )
     pseudo.write_validation(ready.builder, config.data.validation, folder, pool.settings)
-    pseudo.write_index(folder / "train_index.csv", rows)
+    pseudo.write_index(folder / pseudo.INDEX, rows)

@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from cosup_jax import __version__, models
+from cosup_jax import config as configuration
 from cosup_jax.data.images import MAX_SIDE
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.training import runs
@@ -150,7 +151,7 @@ def _build(about: Mapping[str, Any]) -> tuple[nn.Module, Preprocessing]:
             f"written in format {about['format']} by version {about.get('version')}; this is "
             f"version {__version__}, which reads format {_FORMAT}"
         )
-    network = _with_tuples(about["network"])
+    network = configuration.with_tuples(about["network"])
     model = models.build(**network | {"dtype": jnp.dtype(network["dtype"])})
     fields = about["preprocessing"]
     (height, width), (centre, span) = fields["size"], fields["window"]
@@ -158,13 +159,6 @@ def _build(about: Mapping[str, Any]) -> tuple[nn.Module, Preprocessing]:
     if not 0 < min(size) <= max(size) <= MAX_SIDE:
         raise WeightsError(f"for slices of {size} pixels; expected 1 to {MAX_SIDE} a side")
     return model, Preprocessing(**{**fields, "size": size, "window": window})
-
-
-def _with_tuples(value: Any) -> Any:
-    """Makes tuples again of what JSON has as lists, in the settings of parts of a network too."""
-    if isinstance(value, dict):
-        return {name: _with_tuples(entry) for name, entry in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def _check(tensors: Mapping[str, np.ndarray], model: nn.Module, settings: Preprocessing) -> None:

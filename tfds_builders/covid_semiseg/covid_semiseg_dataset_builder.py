@@ -175,7 +175,7 @@ class Builder(CtSliceBuilder):
             if not name.case_known:
                 logging.warning("covid_semiseg: %s: the name does not tell the patient", path)
             patients[name.case_id] = name.patient_id
-            from_back = name.case_id.startswith("coronacases")
+            from_back = is_from_back(name.case_id)
             piece = _Slice(name.slice_index, path, from_back, pseudo=labels.get(stem))
             grouped.setdefault(name.case_id, []).append(piece)
         return [
@@ -204,6 +204,11 @@ def volume_name(stem: str) -> slice_files.SliceName:
     if (found := _SLICE_OF_VOLUME.fullmatch(stem)) and (case := covid_ct_seg.case_name(found[1])):
         return slice_files.SliceName(case, covid_ct_seg.patient_id(case), int(found[2]))
     return slice_files.SliceName(stem, schema.UNKNOWN_PATIENT, 0, case_known=False)
+
+
+def is_from_back(case: str) -> bool:
+    """Whether the columns of a volume's slices run from back to front."""
+    return case.startswith("coronacases")
 
 
 def upright(stored: np.ndarray, *, from_back: bool) -> np.ndarray:
