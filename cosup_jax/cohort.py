@@ -20,7 +20,7 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from cosup_jax import __version__, findings, report, weights
+from cosup_jax import __version__, findings, models, report, weights
 from cosup_jax.data import schema
 from cosup_jax.data.scans import Scan, Source
 from cosup_jax.inference import THRESHOLD, Segmenter
@@ -102,7 +102,7 @@ def process(
 
 def classes(network: weights.Pretrained) -> tuple[str, ...]:
     """Returns the classes of infection that a network tells apart; nothing where it has one."""
-    return schema.CLASSES[: getattr(network.model, "classes", 1) - 1]
+    return schema.CLASSES[: models.count_classes(network.model) - 1]
 
 
 def columns(network: weights.Pretrained) -> tuple[str, ...]:
@@ -194,24 +194,26 @@ def _results(
     count = len(scan.slices)
     kept: list[np.ndarray] = []
     masks: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
+    labels: list[np.ndarray] = []  # of a network that tells classes apart
+    names = classes(network)
     values = (scan.values(i) for i in range(count))
     found = segmenter.labelled(values, scan.intensity, count)
     bar = tqdm(found, total=count, desc=row["scan"], unit="slice", leave=False)
     for probability, likeliest in bar:
         masks.append(probability > settings.threshold)
-        labels.append(likeliest * masks[-1])
+        if names:
+            labels.append(likeliest * masks[-1])
         if settings.probability or settings.report:
             kept.append(np.rint(probability * 255).astype(np.uint8))
     scan.save(folder, "mask", [mask.astype(np.uint8) for mask in masks])
-    if classes(network):
+    if names:
         scan.save(folder, "classes", labels)
     if settings.probability:
         scan.save(folder, "probability", kept)
     true = [scan.slices[i] if _is_true(scan) else scan.values(i) for i in range(count)]
     result = findings.describe(true, masks, intensity=scan.intensity, spacing=scan.spacing)
-    if classes(network):
-        findings.add_classes(result, labels, classes(network), scan.spacing)
+    if names:
+        findings.add_classes(result, labels, names, scan.spacing)
     if settings.report:
         _write_page(folder / "report.html", scan, true, masks, kept, result, network, settings, row)
     whys: dict[str, list[str]] = {}

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from cosup_jax import findings, weights
+from cosup_jax import findings, models, weights
 from cosup_jax.data import schema
 from cosup_jax.data.geometry import Grid
 from cosup_jax.data.preprocess import prepare_image, resize_image
@@ -94,7 +94,7 @@ class Segmenter:
     """
 
     def __init__(self, network: weights.Pretrained, *, tta: bool = False) -> None:
-        self._several = getattr(network.model, "classes", 1) > 1
+        self._several = models.count_classes(network.model) > 1
         self._predictor = Predictor(
             network.model, network.variables, tta=tta, by_class=self._several
         )
@@ -140,7 +140,9 @@ class Segmenter:
         self, probability: np.ndarray, shape: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray]:
         if not self._several:
-            return np.clip(resize_image(probability, shape), 0.0, 1.0), np.ones(shape, np.uint8)
+            return np.clip(resize_image(probability, shape), 0.0, 1.0), np.broadcast_to(
+                np.uint8(1), shape
+            )
         each = [resize_image(probability[..., c], shape) for c in range(probability.shape[-1])]
         classes = 1 + np.argmax(each[1:], axis=0)
         return np.clip(1 - each[0], 0.0, 1.0), classes.astype(np.uint8)

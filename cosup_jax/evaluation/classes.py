@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from matplotlib.figure import Figure
 
-from cosup_jax import figures, inference
+from cosup_jax import figures, inference, models
 from cosup_jax.data import datasets, pipeline, schema
 from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_labels
 from cosup_jax.evaluation import scoring, tables
@@ -44,7 +44,7 @@ def evaluate_classes(
       PatientOverlapError: the split is of patients of another dataset that the run was trained on.
       ValueError: the network has one class, or the protocol or split is unknown.
     """
-    rules, count = protocol_named(protocol), getattr(run.model, "classes", 1)
+    rules, count = protocol_named(protocol), models.count_classes(run.model)
     if count == 1:
         raise ValueError(f"{run.workdir}: its network does not tell classes apart")
     builder = scoring.open_dataset(run)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from cosup_jax import figures, inference
+from cosup_jax import figures, inference, models
 from cosup_jax.data import datasets
 from cosup_jax.evaluation import classes, pictures, scoring
 from cosup_jax.evaluation.calibration import calibration
@@ -59,7 +59,7 @@ def draw(
     places = spread_out(scores, slices)
     shown = {name: pictures.Slices(dataset, places) for name, dataset in prepared.items()}
     found = {n: shown[n].predicted(predictors[n], r.config.batch_size) for n, r in runs.items()}
-    several = {n: run for n, run in runs.items() if getattr(run.model, "classes", 1) > 1}
+    several = {n: run for n, run in runs.items() if models.count_classes(run.model) > 1}
     drawn = {
         "figure6": pictures.networks(next(iter(shown.values())), found, scores),
         **{f"figure7_{n}": pictures.stages(run, shown[n]) for n, run in runs.items()},

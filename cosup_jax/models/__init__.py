@@ -15,7 +15,15 @@ from cosup_jax.models.multiclass import FCN8s, MultiClassUNet
 from cosup_jax.models.output import SegOutput
 from cosup_jax.models.zoo import AttentionUNet, UNet, UNetPP
 
-__all__ = ["CoSupNet", "SegOutput", "available", "build", "confidence_maps", "initialise"]
+__all__ = [
+    "CoSupNet",
+    "SegOutput",
+    "available",
+    "build",
+    "confidence_maps",
+    "count_classes",
+    "initialise",
+]
 
 _NETWORKS: dict[str, type[nn.Module]] = {
     "attention_unet": AttentionUNet,
@@ -32,6 +40,11 @@ _NETWORKS: dict[str, type[nn.Module]] = {
 def available() -> tuple[str, ...]:
     """Returns the names `build` knows, in alphabetical order."""
     return tuple(sorted(_NETWORKS))
+
+
+def count_classes(model: nn.Module) -> int:
+    """Returns the logits of a pixel: 1 for infection or not, else one a class and background."""
+    return getattr(model, "classes", 1)
 
 
 def build(name: str, **settings: Any) -> nn.Module:

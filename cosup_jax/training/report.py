@@ -7,7 +7,7 @@ import grain
 import jax
 import numpy as np
 
-from cosup_jax import evaluation, figures
+from cosup_jax import evaluation, figures, models
 from cosup_jax.data import pipeline
 from cosup_jax.metrics import Counts, dice
 from cosup_jax.training import checkpoints, logs, parallel, runs
@@ -60,7 +60,7 @@ def final_evaluation(setup: Setup) -> dict[str, Any]:
     folder = setup.workdir / FOLDER
     summary = evaluation.evaluate_run(run, protocol="cosup", out=folder)
     print(f"best epoch {epoch}\n{evaluation.table(summary)}")
-    if getattr(model, "classes", 1) > 1:
+    if models.count_classes(model) > 1:
         by_class = evaluation.evaluate_classes(run, protocol="cosup", out=folder)
         for name, found in by_class.items():
             print(f"{name}: {evaluation.table(found)}")

@@ -16,7 +16,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax import losses
+from cosup_jax import losses, models
 from cosup_jax.data import augment, datasets, pipeline
 from cosup_jax.data.preprocess import prepare_example
 from cosup_jax.training import checkpoints, logs, parallel, runs
@@ -61,7 +61,7 @@ class Setup:
 
     def open(self, split: str) -> grain.MapDataset:
         """Opens a split prepared for the network."""
-        classes = getattr(self.model, "classes", 1)
+        classes = models.count_classes(self.model)
         return pipeline.open_split(
             self.builder,
             split,
