@@ -20,11 +20,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cosup_jax.models import convolution
 from cosup_jax.models.layers import DoublingConv, ResidualBlock, light, max_pool, resize
 
 CLOSE = 1e-3
 Form = tuple[str, Callable]
 NHWC = ("NHWC", "HWIO", "NHWC")
+SAME = ((1, 1), (1, 1))
 
 
 def main() -> None:
@@ -132,7 +134,7 @@ def pairs(a: argparse.Namespace):
     yield (
         "gradient by a 3×3 kernel",
         ("convolution", kernel_gradient),
-        ("one matrix product, four rows at a time", kernel_gradient_by_rows),
+        ("some rows at a time", lambda x, y: convolution.kernel_gradient(x, y, (3, 3), SAME)),
         (x, y),
     )
     wide = draw(3, 3, 2 * c, c)
@@ -234,22 +236,6 @@ def kernel_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
 def kernel_gradient_in_parts(x: jax.Array, y: jax.Array, parts: int) -> jax.Array:
     """Returns the same as the sum over parts of the batch, which do not depend on each other."""
     return sum(map(kernel_gradient, jnp.split(x, parts), jnp.split(y, parts)))
-
-
-def kernel_gradient_by_rows(x: jax.Array, y: jax.Array, rows: int = 4) -> jax.Array:
-    """Returns the same as a product of all nine taps and `rows` rows of a slice after the other."""
-    b, h, w, c = x.shape
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-
-    def add(i: jax.Array, total: jax.Array) -> jax.Array:
-        at = (i // (h // rows), i % (h // rows) * rows, 0, 0)
-        part = jax.lax.dynamic_slice(padded, at, (1, rows + 2, w + 2, c))
-        taps = [part[0, i : i + rows, j : j + w] for i in range(3) for j in range(3)]
-        change = jax.lax.dynamic_slice(y, at, (1, rows, *y.shape[2:]))[0]
-        return total + jnp.einsum("hwk,hwf->kf", jnp.concatenate(taps, -1), change)
-
-    total = jax.lax.fori_loop(0, b * h // rows, add, jnp.zeros((9 * c, y.shape[-1])))
-    return total.reshape(3, 3, c, -1)
 
 
 def kernel_gradient_by_products(x: jax.Array, y: jax.Array) -> jax.Array:

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
+from cosup_jax.models.convolution import convolve
+
 # What every convolution of `ConvNorm` returns, for `light`.
 CONVOLVED = "convolved"
 
@@ -107,6 +109,7 @@ class ConvNorm(nn.Module):
             use_bias=False,
             dtype=self.policy.dtype,
             kernel_init=kernel_init,
+            conv_general_dilated=convolve,
             name="conv",
         )(x)
         x = self.policy.norm(train, "norm")(checkpoint_name(x, CONVOLVED))
