@@ -243,7 +243,13 @@ def _write_png(path: Path, grey: np.ndarray) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all, and to the disk."""
+    """Writes a file whole or not at all, and to the disk.
+
+    A file that holds this already keeps its time of change: `slice_folder` takes a folder for
+    another dataset when a file in it was written again, and a run would not go on with that.
+    """
+    if path.is_file() and path.read_bytes() == content:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     with part.open("wb") as file:

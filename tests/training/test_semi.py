@@ -153,13 +153,20 @@ def test_a_kill_changes_neither_order_nor_labels(whole, tiny_run, tfds, tmp_path
     assert figures(folder) == figures(expected)
 
 
-def test_a_finished_labelling_is_only_read(whole, tfds, monkeypatch):
+def test_a_finished_labelling_is_only_read(whole, tfds, monkeypatch, tmp_path):
+    """And stays the same dataset, or a run that was pre-trained on it could not go on."""
     folder, setup = whole
-    before = labels(folder)
+
+    def dataset():
+        source = str(folder / semi.PSEUDO)
+        return datasets.make_builder("slice_folder", source=source, data_dir=str(tmp_path)).info
+
+    before, name = labels(folder), dataset().full_name
     monkeypatch.setattr(semi, "make_setup", lambda config, workdir: setup)
     monkeypatch.setattr(rounds, "label", None)
     semi.label_all(semi_config(tfds), folder)
     assert labels(folder) == before
+    assert dataset().full_name == name
 
 
 def test_a_label_that_has_gone_is_named(whole, builder, tmp_path):
