@@ -45,13 +45,10 @@ class ProgressBar:
             # The first step holds the compilation; the second one is what all others cost.
             self._estimate(now - self._started)
         self._started = now if self.taken < 2 else self._started
-        rate = self._slices * (self._bar.format_dict["rate"] or 0.0)
-        self._bar.set_postfix(
-            loss=f"{metrics['loss']:.3f}",
-            dice=f"{metrics['dice']:.3f}",
-            slices_per_s=f"{rate:.1f}",
-            refresh=False,
-        )
+        shown = {"loss": f"{metrics['loss']:.3f}", "dice": f"{metrics['dice']:.3f}"}
+        if rate := self._bar.format_dict["rate"]:
+            shown["slices_per_s"] = f"{self._slices * rate:.1f}"
+        self._bar.set_postfix(shown, refresh=False)
         self._bar.update()
 
     def _estimate(self, seconds_per_step: float) -> None:
@@ -77,4 +74,6 @@ class ProgressBar:
 
 def _duration(seconds: float) -> str:
     minutes = seconds / 60
+    if minutes < 1:
+        return f"{seconds:.0f} s"
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
