@@ -140,9 +140,8 @@ class Segmenter:
         self, probability: np.ndarray, shape: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray]:
         if not self._several:
-            return np.clip(resize_image(probability, shape), 0.0, 1.0), np.broadcast_to(
-                np.uint8(1), shape
-            )
+            infection = np.clip(resize_image(probability, shape), 0.0, 1.0)
+            return infection, np.broadcast_to(np.uint8(1), shape)
         each = [resize_image(probability[..., c], shape) for c in range(probability.shape[-1])]
         classes = 1 + np.argmax(each[1:], axis=0)
         return np.clip(1 - each[0], 0.0, 1.0), classes.astype(np.uint8)

@@ -22,8 +22,8 @@ def convolve(
     The result is that function's, and so is the gradient but for rounding. XLA takes the gradient
     by the kernel as one convolution over the batch whose window is the whole map; on a CPU it runs
     on one core and out of its cache. Where maps are large (float32, stride 1), a CPU takes it by
-    `kernel_gradient` instead, about three times as fast and in half the memory; other devices do as
-    XLA does. Such a convolution has no forward-mode derivative (`jax.jvp`).
+    `kernel_gradient` instead, about three times as fast; other devices do as XLA does. Such a
+    convolution has no forward-mode derivative (`jax.jvp`).
 
     Args:
       x: (B, H, W, C).
