@@ -66,7 +66,7 @@ def _open_part(path: Path) -> tuple[Path, int]:
         descriptor = os.open(part, flags, 0o666)
         locked = try_lock(descriptor)
         # It may have become the final file between the two calls.
-        if locked and _is(part, descriptor):
+        if locked and is_at(part, descriptor):
             os.ftruncate(descriptor, 0)
             return part, descriptor
         os.close(descriptor)
@@ -75,7 +75,8 @@ def _open_part(path: Path) -> tuple[Path, int]:
             return own, os.open(own, flags | os.O_TRUNC, 0o666)
 
 
-def _is(path: Path, descriptor: int) -> bool:
+def is_at(path: Path, descriptor: int) -> bool:
+    """Whether an open file is the one that stands at `path` now."""
     try:
         return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(descriptor))
     except FileNotFoundError:

@@ -24,6 +24,7 @@ SIGN_S = 10.0  # seconds between two signs of life
 PATIENCE = 3  # so many of them must be missing
 _POLL_S = 0.5
 _RECORD = 4096  # bytes that are read of a sign
+_OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 _held: dict[tuple[int, int], Path] = {}
 
 
@@ -32,27 +33,31 @@ class LockedError(files.FileError):
 
 
 @contextlib.contextmanager
-def lock(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
+def lock(path: Path, what: str, *, wait: bool = False, remove: bool = False) -> Iterator[None]:
     """Holds a lock while the block runs. A process may take one that it holds already.
 
     Args:
       path: the lock's file, made where it is missing, with its folder.
       what: what is locked, for messages: `the run in runs/c2f`.
       wait: wait for another holder to end, with a word, rather than refuse.
+      remove: the file is taken away at the end, where it would stand among a user's results.
 
     Raises:
       LockedError: another process holds it, and `wait` is not set.
       OSError: the file cannot be made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(path, _OPEN, 0o666)
     try:
-        found = os.fstat(descriptor)
-        key = (found.st_dev, found.st_ino)
-        if key in _held:
+        if _key(descriptor) in _held:
             yield
             return
         _acquire(descriptor, path, what, wait)
+        while not files.is_at(path, descriptor):  # the holder before has taken it away
+            os.close(descriptor)
+            descriptor = os.open(path, _OPEN, 0o666)
+            _acquire(descriptor, path, what, wait)
+        key = _key(descriptor)
         over = threading.Event()
         _sign(descriptor)
         living = threading.Thread(target=_live, args=(descriptor, over), daemon=True)
@@ -66,8 +71,15 @@ def lock(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
             living.join()
             with contextlib.suppress(OSError):  # a full disk does not keep a lock
                 os.ftruncate(descriptor, 0)
+                if remove:
+                    path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
+
+
+def _key(descriptor: int) -> tuple[int, int]:
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino
 
 
 def _acquire(descriptor: int, path: Path, what: str, wait: bool) -> None:
@@ -127,8 +139,11 @@ def _sign(descriptor: int) -> None:
 
 def _read(path: Path) -> bytes:
     """Opens the file anew, as a shared file system shows another machine's writing only so."""
-    with path.open("rb") as file:
-        return file.read(_RECORD)
+    try:
+        with path.open("rb") as file:
+            return file.read(_RECORD)
+    except FileNotFoundError:  # taken away meanwhile
+        return b""
 
 
 def _fields(sign: bytes) -> dict[str, object]:

@@ -116,3 +116,22 @@ def test_a_damaged_sign_of_life_is_watched_too(tmp_path, sleeps):
     path.write_bytes(b"\xff{")
     with locks.lock(path, "it"):
         pass
+
+
+def test_a_lock_among_results_leaves_nothing_and_has_one_holder_all_the_same(tmp_path, sleeps):
+    """One that waits for a file which its holder takes away must not hold what nobody sees."""
+    path = tmp_path / ".scan.lock"
+    with contextlib.ExitStack() as other:
+        other.enter_context(held_elsewhere(path))
+
+        def end():
+            path.unlink()
+            other.close()
+
+        sleeps += [lambda: None, end]
+        with locks.lock(path, "the scan", wait=True, remove=True):
+            assert files.try_lock(os.open(path, os.O_RDWR)) is False
+            with locks.lock(path, "the scan", remove=True):  # its own
+                pass
+            assert path.exists()
+    assert list(tmp_path.iterdir()) == []
