@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cosup_jax import losses, losses_infnet
+from cosup_jax import losses
+from cosup_jax.losses import infnet
 from cosup_jax.models.output import SegOutput
 
 SURE = 30.0  # a logit whose sigmoid is 1 in float32
@@ -233,7 +234,7 @@ def test_losses_are_built_by_name_with_their_options():
     assert total == expected
     total, parts = losses.build("infnet", weighted_bce=False)(output(), MASK, EDGE)
     assert set(parts) == {"edge", "semantic", "prediction", "total"}
-    assert total == losses_infnet.infnet_loss(output(), MASK, EDGE, weighted_bce=False)[0]
+    assert total == infnet.infnet_loss(output(), MASK, EDGE, weighted_bce=False)[0]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cosup_jax import losses
-from cosup_jax import losses_multiclass as multiclass
+from cosup_jax.losses import multiclass
 from cosup_jax.models import SegOutput
 
 CLASSES = np.array([[0, 1], [2, 2]], np.uint8).reshape(1, 2, 2, 1)

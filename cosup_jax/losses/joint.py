@@ -8,16 +8,12 @@ it by a constant. And ε is added to numerator and denominator, which they leave
 empty slice.
 """
 
-import difflib
-import functools
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from cosup_jax.losses_infnet import infnet_loss
 
 if TYPE_CHECKING:
     from cosup_jax.models.output import SegOutput
@@ -221,50 +217,3 @@ def joint_loss(
     }
     parts["total"] = theta * parts["edge"] + beta * parts["semantic"] + parts["fusion"]
     return parts["total"], parts
-
-
-# name → function of (output, mask, edge) and the options a configuration may give it
-_LOSSES: dict[str, tuple[Callable, tuple[str, ...]]] = {
-    "joint": (joint_loss, ("theta", "beta", "zeta", "omega", "reduction", "eps")),
-    "infnet": (infnet_loss, ("weighted_bce",)),
-}
-
-
-def build(name: str, **options: Any) -> Callable:
-    """Returns a loss by name, with its options set.
-
-    Args:
-      name: `joint` or `infnet`, or for several classes `multiclass_joint`, `cross_entropy` or
-        `one_hot`.
-      **options: arguments of `joint_loss`, `losses_infnet.infnet_loss`, or of the function in
-        `losses_multiclass`.
-
-    Returns:
-      A function of a `SegOutput`, mask and edge that returns the loss and its parts.
-
-    Raises:
-      ValueError: no such loss, or it has no such option; the message lists those there are.
-
-    Example:
-      >>> build("infnet", theta=0.8)
-      Traceback (most recent call last):
-      ValueError: loss 'infnet' has no option 'theta'; it has weighted_bce
-    """
-    from cosup_jax import losses_multiclass as multiclass  # which is built of the losses here
-
-    known_losses = _LOSSES | {
-        "multiclass_joint": (multiclass.multiclass_joint_loss, _LOSSES["joint"][1]),
-        "cross_entropy": (multiclass.cross_entropy_loss, ("summed",)),
-        "one_hot": (multiclass.one_hot_loss, ()),
-    }
-    if name not in known_losses:
-        raise ValueError(f"there is no loss {name!r}; the losses are {', '.join(known_losses)}")
-    function, known = known_losses[name]
-    for option in options:
-        if option not in known:
-            near = difflib.get_close_matches(option, known, 1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise ValueError(
-                f"loss {name!r} has no option {option!r}{hint}; it has {', '.join(known)}"
-            )
-    return functools.partial(function, **options)

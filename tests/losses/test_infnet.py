@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from cosup_jax import losses_infnet
-from cosup_jax.losses_infnet import border_weights
+from cosup_jax.losses import infnet
+from cosup_jax.losses.infnet import border_weights
 from cosup_jax.models.output import SegOutput
 
 # Compiled as a whole they are quicker than operation by operation.
 structure_loss, infnet_loss = (
     jax.jit(loss, static_argnames=("weighted_bce", "axis_name"))
-    for loss in (losses_infnet.structure_loss, losses_infnet.infnet_loss)
+    for loss in (infnet.structure_loss, infnet.infnet_loss)
 )
-edge_bce = jax.jit(losses_infnet.edge_bce)
+edge_bce = jax.jit(infnet.edge_bce)
 
 # Of `example(1)`, by the NumPy forms below.
 GOLDEN = {"weighted": 2.0498796, "plain": 2.0440979, "edge": 1.3820435}

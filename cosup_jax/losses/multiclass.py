@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from cosup_jax import losses, losses_infnet
-from cosup_jax.losses import DiceOptions, Weights
-from cosup_jax.losses_infnet import MeanOptions
+from cosup_jax.losses import infnet, joint
+from cosup_jax.losses.infnet import MeanOptions
+from cosup_jax.losses.joint import DiceOptions, Weights
 
 if TYPE_CHECKING:
     from cosup_jax.models.output import SegOutput
@@ -45,7 +45,7 @@ def class_dice(logits: jax.Array, classes: jax.Array, **options: Unpack[DiceOpti
     Args:
       logits: (B, H, W, C) floating.
       classes: (B, H, W, 1) whole numbers 0..C−1.
-      **options: see `losses.soft_dice`.
+      **options: see `joint.soft_dice`.
 
     Returns:
       A float32 scalar in 0..1.
@@ -56,7 +56,7 @@ def class_dice(logits: jax.Array, classes: jax.Array, **options: Unpack[DiceOpti
     _check(logits, classes)
     against = one_against_rest(logits)
     each = [
-        losses.soft_dice(against[..., c : c + 1], classes == c, **options)
+        joint.soft_dice(against[..., c : c + 1], classes == c, **options)
         for c in range(1, logits.shape[-1])
     ]
     return jnp.mean(jnp.stack(each))
@@ -85,18 +85,18 @@ def multiclass_joint_loss(
       beta: β, weight of the semantic loss.
       zeta: ζ_i, one number for all edge stages or one for each.
       omega: ω_i, one number for all mask stages or one for each.
-      **options: see `losses.soft_dice`.
+      **options: see `joint.soft_dice`.
 
     Returns:
-      As `losses.joint_loss`.
+      As `joint.joint_loss`.
 
     Raises:
       ValueError: shapes, or the number of ζ_i or ω_i, do not fit.
     """
     heads = [1 - class_dice(logits, classes, **options) for logits in output.mask_logits]
     parts = {
-        "edge": losses.edge_loss(output.edge_logits, edge, zeta, **options),
-        "semantic": losses.weighted_sum("omega", omega, heads),
+        "edge": joint.edge_loss(output.edge_logits, edge, zeta, **options),
+        "semantic": joint.weighted_sum("omega", omega, heads),
         "fusion": 1 - class_dice(output.logits, classes, **options),
     }
     parts["total"] = theta * parts["edge"] + beta * parts["semantic"] + parts["fusion"]
@@ -119,7 +119,7 @@ def cross_entropy_loss(
       edge: not used.
       summed: add up the pixels of a slice instead of averaging them. FCN's learning rate of 1e-10
         belongs to a sum over pixels of one slice.
-      **options: `weights` and `axis_name` of `losses_infnet.structure_loss`.
+      **options: `weights` and `axis_name` of `infnet.structure_loss`.
 
     Returns:
       The mean over slices, and it again as `total`.
@@ -143,7 +143,7 @@ def one_hot_loss(
       output: what a network returned; only its `logits` are looked at.
       classes: (B, H, W, 1) whole numbers 0..C−1.
       edge: not used.
-      **options: `weights` and `axis_name` of `losses_infnet.structure_loss`.
+      **options: `weights` and `axis_name` of `infnet.structure_loss`.
 
     Returns:
       The mean over pixels, classes and slices, and it again as `total`.
@@ -160,7 +160,7 @@ def one_hot_loss(
 def _total(
     per_slice: jax.Array, **options: Unpack[MeanOptions]
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    total = losses_infnet.mean_over_slices(per_slice, **options)
+    total = infnet.mean_over_slices(per_slice, **options)
     return total, {"total": total}
 
 
