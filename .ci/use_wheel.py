@@ -17,7 +17,7 @@ from typing import Any
 
 ABSENT = ("tensorflow", "torch")
 # Imported only by those who have the extra `dicom`.
-OF_EXTRAS = ("cosup_jax.data.dicom", "cosup_jax.data.dicom_seg")
+OF_EXTRAS = ("cosup_jax.scans.dicom", "cosup_jax.scans.dicom_seg")
 
 
 class Without:

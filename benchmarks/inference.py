@@ -22,8 +22,9 @@ import nibabel as nib
 import numpy as np
 
 from cosup_jax import inference, models, weights
-from cosup_jax.data import phantom, volumes
+from cosup_jax.data import phantom
 from cosup_jax.data.preprocess import Preprocessing
+from cosup_jax.scans import nifti
 
 
 def main() -> None:
@@ -57,7 +58,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     seconds: dict[str, float] = {}
 
     began = time.perf_counter()
-    volume = volumes.read_volume(scan)
+    volume = nifti.read_volume(scan)
     seconds["read"] = time.perf_counter() - began
 
     slices = (s.astype(np.float32) for s in volume.slices())
@@ -73,7 +74,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     seconds["network"] = time.perf_counter() - began
 
     began = time.perf_counter()
-    volumes.write_labels(folder / "mask.nii.gz", np.stack(masks).astype(np.uint8), scan)
+    nifti.write_labels(folder / "mask.nii.gz", np.stack(masks).astype(np.uint8), scan)
     seconds["write"] = time.perf_counter() - began
     seconds["file to mask"] = seconds["read"] + seconds["network"] + seconds["write"]
     count = {name: arguments.slices for name in seconds} | {"first batch": inference.MAX_BATCH}

@@ -27,9 +27,10 @@ from registration import Cut, cut_out, find_cuts, find_size
 from tqdm import tqdm
 
 from cosup_jax import load_pretrained
-from cosup_jax.data import images, preprocess, slice_files
+from cosup_jax.data import preprocess, slice_files
 from cosup_jax.inference import MAX_BATCH, THRESHOLD, Segmenter
 from cosup_jax.metrics import Counts, confusion, dice, precision, sensitivity
+from cosup_jax.scans import images
 from cosup_jax.training import pseudo
 from cosup_jax.weights import Pretrained
 from tfds_builders.covid_ct_seg.covid_ct_seg_dataset_builder import patient_id

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from cosup_jax.data import images
+from cosup_jax.scans import images
 from tfds_builders.covid_semiseg.covid_semiseg_dataset_builder import DOCTOR, upright
 
 COLUMNS = ("file", "case", "patient", "slice")

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from cosup_jax import load_pretrained
-from cosup_jax.data import images, phantom, preprocess
+from cosup_jax.data import phantom, preprocess
 from cosup_jax.inference import THRESHOLD, Segmenter
 from cosup_jax.metrics import confusion, dice, lesion_volume
+from cosup_jax.scans import images
 from tfds_builders.covid_semiseg.covid_semiseg_dataset_builder import upright
 
 FIRST_SEED = 5000

@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from cosup_jax import __version__, findings, models, report, weights
 from cosup_jax.data import schema
-from cosup_jax.data.scans import Scan, Source
 from cosup_jax.inference import THRESHOLD, Segmenter
+from cosup_jax.scans.find import Scan, Source
 
 TABLE, RECORD = "cohort.csv", "findings.json"
 COLUMNS = ("scan", "input", "status", "reason", *findings.FIELDS, "seconds", "notes", "sha256")

@@ -12,9 +12,9 @@ from flax import linen as nn
 
 from cosup_jax import findings, models, weights
 from cosup_jax.data import schema
-from cosup_jax.data.geometry import Grid
 from cosup_jax.data.preprocess import prepare_image, resize_image
 from cosup_jax.models.output import SegOutput
+from cosup_jax.scans.geometry import Grid
 from cosup_jax.training import parallel
 
 THRESHOLD = 0.5
@@ -170,7 +170,7 @@ def segment(
 
     Args:
       volume: three axes of real numbers. With `affine` in any stored order (what nibabel gives);
-        without, (Z, H, W) in the radiological axial view of `cosup_jax.data.geometry`.
+        without, (Z, H, W) in the radiological axial view of `cosup_jax.scans.geometry`.
       affine: (4, 4), stored index to mm in the RAS frame, or None.
       spacing: voxel spacing (z, y, x) in mm where there is no affine; needed by `min_lesion_ml`.
       intensity: one of `schema.INTENSITIES`, or None to judge by the range of the values.

@@ -64,10 +64,10 @@ DEVICE_NAMES = {
 }
 # `geometry` computes orientations only.
 MEDICAL_FILES = (
-    "cosup_jax/data/volumes.py",
-    "cosup_jax/data/geometry.py",
-    "cosup_jax/data/dicom.py",
-    "cosup_jax/data/dicom_seg.py",
+    "cosup_jax/scans/nifti.py",
+    "cosup_jax/scans/geometry.py",
+    "cosup_jax/scans/dicom.py",
+    "cosup_jax/scans/dicom_seg.py",
 )
 MEDICAL_READERS = {"SimpleITK", "highdicom", "nibabel", "pydicom"}
 

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 # What help and a mistyped path need is imported here, what takes seconds in `run`.
-from cosup_jax.data import scans
+from cosup_jax.scans import find
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Processes all scans; 1 where one of them failed."""
-    sources, others = scans.find(arguments.inputs, arguments.out, identify=arguments.identify)
+    sources, others = find.find_scans(arguments.inputs, arguments.out, identify=arguments.identify)
     if others:
         print(f"{len(others)} files belong to no scan, the first is {others[0]}")
     from cosup_jax import cohort, weights

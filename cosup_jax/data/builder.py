@@ -15,8 +15,8 @@ from tensorflow_datasets.proto import tf_example_pb2
 from tqdm import tqdm
 
 from cosup_jax.data import schema, splits
-from cosup_jax.data.images import ImageError
-from cosup_jax.data.volumes import VolumeError
+from cosup_jax.scans.images import ImageError
+from cosup_jax.scans.nifti import VolumeError
 
 REQUIRED_SPLITS = ("train", "validation")
 NO_DATA_NEEDED = (

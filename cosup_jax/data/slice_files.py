@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cosup_jax.data.builder import DatasetLayoutError
-from cosup_jax.data.images import IMAGE_SUFFIXES, JPEG_MASK, MASK_SUFFIXES
 from cosup_jax.data.schema import UNKNOWN_PATIENT
+from cosup_jax.scans.images import IMAGE_SUFFIXES, JPEG_MASK, MASK_SUFFIXES
 
 _DESKTOP_FILES = ("thumbs.db", "desktop.ini")
 # At most nine digits: the slice index is an int32.

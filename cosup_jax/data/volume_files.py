@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from cosup_jax.data import schema, slice_files, volumes
+from cosup_jax.data import schema, slice_files
 from cosup_jax.data.builder import Case, DatasetLayoutError
+from cosup_jax.scans import nifti
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class LabelFile:
     lung: Mapping[int, int] | None = None
     header_lies: bool = False
 
-    def read(self, values: Mapping[int, int], image: volumes.Volume) -> np.ndarray:
+    def read(self, values: Mapping[int, int], image: nifti.Volume) -> np.ndarray:
         """Returns the labels of an image, (Z, H, W) uint8; see `volumes.read_labels`."""
-        return volumes.read_labels(self.path, values, image, header_lies=self.header_lies)
+        return nifti.read_labels(self.path, values, image, header_lies=self.header_lies)
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def list_volumes(folder: Path, root: Path) -> dict[str, Path]:
         raise DatasetLayoutError(f"{folder}: no such folder; expected one with NIfTI volumes")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not path.name.lower().endswith(volumes.SUFFIXES):
+        if path.name.startswith(".") or not path.name.lower().endswith(nifti.SUFFIXES):
             continue
         slice_files.check_inside(path, root)
         name = volume_name(path)
@@ -129,7 +130,7 @@ def read_case(case: Case) -> Iterator[dict[str, Any]]:
       VolumeError: naming the file and what is wrong with it.
     """
     files: VolumeFiles = case.source
-    image = volumes.read_volume(files.image)
+    image = nifti.read_volume(files.image)
     mask = lung = None
     for labels in files.labels:
         if labels.mask is not None:

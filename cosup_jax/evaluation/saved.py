@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from cosup_jax.data import images, schema, slice_files
+from cosup_jax.data import schema, slice_files
 from cosup_jax.evaluation import tables
 from cosup_jax.evaluation.calibration import calibration
 from cosup_jax.evaluation.protocols import protocol_named
+from cosup_jax.scans import images
 
 PREDICTIONS, TRUTHS = "predictions", "truths"
 ARRAY_SUFFIX = ".npy"

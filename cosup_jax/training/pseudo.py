@@ -19,8 +19,9 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tqdm import tqdm
 
-from cosup_jax.data import datasets, images, preprocess, schema, splits
+from cosup_jax.data import datasets, preprocess, schema, splits
 from cosup_jax.data.preprocess import Preprocessing
+from cosup_jax.scans import images
 
 INDEX = "train_index.csv"
 MASK_VALUES = {0: 0, 255: 1}

@@ -9,7 +9,7 @@ import pytest
 
 from cosup_jax.data.builder import Case, DatasetLayoutError
 from cosup_jax.data.splits import PatientOverlapError, check_patients_apart
-from cosup_jax.data.volumes import VolumeError
+from cosup_jax.scans.nifti import VolumeError
 from tests.data.builder_conformance import build, check_builder, read_all
 from tests.dummy import cosup_covid as dummy
 from tests.dummy import covid_ct_seg, medseg_covid, volumes

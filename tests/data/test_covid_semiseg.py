@@ -12,10 +12,10 @@ import pytest
 import tensorflow_datasets as tfds
 
 from cosup_jax.data.builder import DatasetLayoutError
-from cosup_jax.data.images import ImageError
 from cosup_jax.data.preprocess import Preprocessing, prepare_image
 from cosup_jax.data.schema import true_values
 from cosup_jax.data.splits import PatientOverlapError
+from cosup_jax.scans.images import ImageError
 from tests.data.builder_conformance import build, check_builder, read_all, stored_bytes
 from tests.dummy import covid_semiseg as dummy
 from tests.dummy.covid_semiseg import (

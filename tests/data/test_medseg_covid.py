@@ -10,7 +10,7 @@ import pytest
 
 from cosup_jax.data import schema
 from cosup_jax.data.builder import DatasetLayoutError
-from cosup_jax.data.volumes import VolumeError
+from cosup_jax.scans.nifti import VolumeError
 from tests.data.builder_conformance import build, check_builder, read_all
 from tests.dummy import medseg_covid as dummy
 from tests.dummy import volumes as dummy_volumes

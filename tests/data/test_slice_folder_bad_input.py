@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from cosup_jax.data.builder import DatasetLayoutError
-from cosup_jax.data.images import ImageError
 from cosup_jax.data.splits import PatientOverlapError
+from cosup_jax.scans.images import ImageError
 from tests.data.slice_folders import add, built, draw, picture, save, square, write_index
 from tfds_builders.slice_folder.slice_folder_dataset_builder import folder_config
 

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from cosup_jax.data.builder import DatasetLayoutError
-from cosup_jax.data.images import ImageError
 from cosup_jax.evaluation import saved, tables
+from cosup_jax.scans.images import ImageError
 
 TRUTH = np.zeros((6, 8), np.uint8)
 TRUTH[1:4, 2:5] = 255

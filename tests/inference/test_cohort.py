@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from cosup_jax import cohort
-from cosup_jax.data import images, phantom, scans, volumes
-from tests.data.dicom_series import SECRETS, make_images, save
-from tests.data.nifti_files import affine_of, forge
+from cosup_jax.data import phantom
+from cosup_jax.scans import find, images, nifti
+from tests.scans.dicom_series import SECRETS, make_images, save
+from tests.scans.nifti_files import affine_of, forge
 
 SHAPE = (12, 24, 6)
 
@@ -38,7 +39,7 @@ def dicom_folder(folder, seed=0):
 
 
 def process(inputs, out, network, **settings):
-    sources, _ = scans.find(inputs, out, identify=settings.get("identify", False))
+    sources, _ = find.find_scans(inputs, out, identify=settings.get("identify", False))
     return cohort.process(sources, out, network, cohort.Settings(**settings))
 
 
@@ -84,8 +85,8 @@ def test_every_kind_gets_its_mask_and_its_row(mixed, tmp_path, bright):
 def test_masks_mark_the_right_place(mixed, tmp_path, bright):
     out = tmp_path / "out"
     process([mixed], out, bright)
-    image = volumes.read_volume(mixed / "a.nii.gz")
-    mask = volumes.read_labels(out / "a" / "mask.nii.gz", {0: 0, 1: 1}, image)
+    image = nifti.read_volume(mixed / "a.nii.gz")
+    mask = nifti.read_labels(out / "a" / "mask.nii.gz", {0: 0, 1: 1}, image)
     marked = image.grid.from_axial(mask) > 0
     assert marked[9:, :7, 3:].all()
     assert not marked[:7, :, 3:].any()
@@ -122,7 +123,7 @@ def test_names_are_kept_where_they_are_asked_for(tmp_path, bright):
 def test_a_cohort_goes_on_where_it_was(tmp_path, bright, monkeypatch):
     inputs = [scan_file(tmp_path / f"{name}.nii", seed) for seed, name in enumerate("abc")]
     out = tmp_path / "out"
-    real, calls = scans.Source.read, []
+    real, calls = find.Source.read, []
 
     def read(source, series=None):
         calls.append(source.name)
@@ -130,7 +131,7 @@ def test_a_cohort_goes_on_where_it_was(tmp_path, bright, monkeypatch):
             raise KeyboardInterrupt
         return real(source, series)
 
-    monkeypatch.setattr(scans.Source, "read", read)
+    monkeypatch.setattr(find.Source, "read", read)
     with pytest.raises(KeyboardInterrupt):
         process(inputs, out, bright)
     assert [row["scan"] for row in table(out)] == ["a", "b"]
@@ -167,8 +168,8 @@ def spoil(folder):
 def test_a_scan_is_computed_again_only_if_something_changed(tmp_path, bright, monkeypatch, change):
     alter, times = CHANGES[change]
     path, out = scan_file(tmp_path / "a.nii"), tmp_path / "out"
-    real, calls = scans.Source.read, []
-    monkeypatch.setattr(scans.Source, "read", lambda *a: calls.append(a) or real(*a))
+    real, calls = find.Source.read, []
+    monkeypatch.setattr(find.Source, "read", lambda *a: calls.append(a) or real(*a))
     process([path], out, bright)
     process([path], out, bright, **alter(tmp_path))
     assert len(calls) == times
@@ -231,8 +232,8 @@ def test_the_same_phantom_in_every_format_has_the_same_mask(tmp_path, bright):
         Image.fromarray(pixels).save(tmp_path / "slices" / f"{i}.png")
     out = tmp_path / "out"
     rows = process([tmp_path / "nifti.nii", dicom, tmp_path / "slices"], out, bright)
-    nifti = volumes.read_volume(tmp_path / "nifti.nii")
-    mask = volumes.read_labels(out / "nifti" / "mask.nii.gz", {0: 0, 1: 1}, nifti)
+    volume = nifti.read_volume(tmp_path / "nifti.nii")
+    mask = nifti.read_labels(out / "nifti" / "mask.nii.gz", {0: 0, 1: 1}, volume)
     seg = scans_mask(out / rows[1]["scan"] / "mask.dcm", dicom)
     png = np.stack([images.read_grey(out / "slices" / "mask" / f"{i}.png") for i in range(6)]) > 0
     np.testing.assert_array_equal(seg, mask > 0)

@@ -9,9 +9,9 @@ import pytest
 import cosup_jax
 from cosup_jax import cli, inference, weights
 from cosup_jax.data import phantom
-from cosup_jax.data.geometry import Grid
 from cosup_jax.data.preprocess import prepare_image, resize_image
-from tests.data.nifti_files import ORIENTATIONS, affine_of, forge
+from cosup_jax.scans.geometry import Grid
+from tests.scans.nifti_files import ORIENTATIONS, affine_of, forge
 
 SPACING = (5.0, 2.5, 2.0)  # z, y, x
 

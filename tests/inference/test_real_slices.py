@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cosup_jax import inference, weights
-from cosup_jax.data import images, scans
+from cosup_jax.scans import find, images
 
 REAL = Path(os.environ.get("COSUP_REAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -22,7 +22,7 @@ def folder(*parts):
 
 def test_the_patients_of_a_folder_are_scans_of_their_own(tmp_path):
     source = folder("covid_ct_seg_slices", "val")
-    found, others = scans.find([source / "image"], tmp_path)
+    found, others = find.find_scans([source / "image"], tmp_path)
     with (source.parent / "val_index.csv").open(newline="") as file:
         cases = [row["case"] for row in csv.DictReader(file)]
     assert {scan.name: len(scan.files) for scan in found} == {c: cases.count(c) for c in cases}
@@ -33,7 +33,7 @@ def test_the_patients_of_a_folder_are_scans_of_their_own(tmp_path):
 
 
 def test_slices_of_all_sizes_are_one_scan(tmp_path):
-    (source,), _ = scans.find(
+    (source,), _ = find.find_scans(
         [folder("covid_semiseg", "TestingSet", "LungInfection-Test", "Imgs")], tmp_path
     )
     scan = source.read()

@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from cosup_jax.data import images, schema, slice_files, splits
+from cosup_jax.data import schema, slice_files, splits
 from cosup_jax.data.builder import NO_DATA_NEEDED, Case, CtSliceBuilder
+from cosup_jax.scans import images
 from tfds_builders.covid_ct_seg import covid_ct_seg_dataset_builder as covid_ct_seg
 from tfds_builders.medseg_covid import medseg_covid_dataset_builder as medseg_covid
 

@@ -10,9 +10,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from cosup_jax.data import schema, splits, volume_files, volumes
+from cosup_jax.data import schema, splits, volume_files
 from cosup_jax.data.builder import NO_DATA_NEEDED, Case, CtSliceBuilder, DatasetLayoutError
 from cosup_jax.data.volume_files import LabelFile, VolumeFiles
+from cosup_jax.scans import nifti
 
 LABELLED_SLICES = 100
 UNLABELLED_SLICES = 10
@@ -163,7 +164,7 @@ def read_case(case: Case) -> Iterator[dict[str, Any]]:
     stack, masks = _read_stack(piece.image, piece.mask)
     pixels = list(stack.slices())
     if len(pixels) != piece.count:
-        raise volumes.VolumeError(
+        raise nifti.VolumeError(
             f"{piece.image}: holds {len(pixels)} slices; expected {piece.count}, as published"
         )
     yield schema.make_example(
@@ -178,10 +179,10 @@ def read_case(case: Case) -> Iterator[dict[str, Any]]:
 
 
 @functools.lru_cache(maxsize=1)
-def _read_stack(image: Path, mask: Path | None) -> tuple[volumes.Volume, np.ndarray | None]:
+def _read_stack(image: Path, mask: Path | None) -> tuple[nifti.Volume, np.ndarray | None]:
     """Reads a stack once for all of its slices."""
-    stack = volumes.read_volume(image)
-    return stack, None if mask is None else volumes.read_labels(mask, MASK_VALUES, stack)
+    stack = nifti.read_volume(image)
+    return stack, None if mask is None else nifti.read_labels(mask, MASK_VALUES, stack)
 
 
 def _find_stacks(folder: Path, *names: str) -> list[Path]:

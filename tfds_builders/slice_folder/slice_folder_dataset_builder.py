@@ -11,9 +11,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from cosup_jax.data import images, schema, slice_files
+from cosup_jax.data import schema, slice_files
 from cosup_jax.data.builder import NO_DATA_NEEDED, Case, CtSliceBuilder, DatasetLayoutError
 from cosup_jax.data.splits import PatientOverlapError
+from cosup_jax.scans import images
 
 MASK_VALUES = {0: 0, 255: 1}
 LUNG_VALUES = {0: 0, 1: 1, 2: 2, 255: 1}

@@ -11,8 +11,8 @@ from pydicom.sr.codedict import codes
 
 from cosup_jax import __version__
 from cosup_jax.data import schema
-from cosup_jax.data.dicom import Series
-from cosup_jax.data.volumes import VolumeError
+from cosup_jax.scans.dicom import Series
+from cosup_jax.scans.nifti import VolumeError
 
 _MAKER = "cosup-jax"
 _TYPES = {

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cosup_jax.data import images, scans, volumes
-from tests.data.dicom_series import make_images, save
-from tests.data.nifti_files import ct, forge
+from cosup_jax.scans import find, images, nifti
+from tests.scans.dicom_series import make_images, save
+from tests.scans.nifti_files import ct, forge
 
 
 def picture(path, value=0, size=(6, 5)):
@@ -36,7 +36,7 @@ def test_a_folder_of_everything(tmp_path):
     picture(root / ".hidden" / "x.png")
     picture(root / "out" / "mask" / "x.png")
     (root / "link").symlink_to(root / "slices")
-    found, others = scans.find([root], root / "out")
+    found, others = find.find_scans([root], root / "out")
     assert names(found) == [
         ("nifti", "a"),
         ("nifti", "b"),
@@ -50,7 +50,7 @@ def test_a_folder_of_everything(tmp_path):
 def test_the_index_of_a_disc_is_no_scan(tmp_path):
     save(tmp_path, make_images(ct().transpose(2, 1, 0)[:1]), ["DICOMDIR"])
     save(tmp_path / "DICOM" / "ST1", make_images(ct().transpose(2, 1, 0)))
-    (source,), others = scans.find([tmp_path], tmp_path / "out")
+    (source,), others = find.find_scans([tmp_path], tmp_path / "out")
     assert source.path == tmp_path / "DICOM" / "ST1"
     assert others == [tmp_path / "DICOMDIR"]
 
@@ -67,7 +67,7 @@ def test_a_file_alone_is_a_scan(tmp_path, kind):
         "slices": lambda: picture(tmp_path / "x.png"),
         "dicom": lambda: save(tmp_path, make_images(ct().transpose(2, 1, 0)[:1]), ["x"])[0],
     }[kind]()
-    (source,), others = scans.find([path], tmp_path / "out")
+    (source,), others = find.find_scans([path], tmp_path / "out")
     assert names([source]) == [(kind, "" if kind == "dicom" else "x")]
     assert source.read().slices[0].ndim == 2
     assert others == []
@@ -76,7 +76,7 @@ def test_a_file_alone_is_a_scan(tmp_path, kind):
 def test_cases_in_one_folder_are_scans_of_their_own(tmp_path):
     for name in ("p1_10", "p1_9", "p2_1"):
         picture(tmp_path / f"{name}.png")
-    first, second = scans.find([tmp_path], tmp_path / "out")[0]
+    first, second = find.find_scans([tmp_path], tmp_path / "out")[0]
     assert (first.name, second.name) == ("p1", "p2")
     assert [path.stem for path in first.files] == ["p1_9", "p1_10"]
 
@@ -85,7 +85,7 @@ def test_cases_in_one_folder_are_scans_of_their_own(tmp_path):
 def test_without_several_named_cases_a_folder_is_one_scan(tmp_path, stems):
     for stem in stems:
         picture(tmp_path / "study" / f"{stem}.png")
-    (source,), _ = scans.find([tmp_path / "study"], tmp_path / "out")
+    (source,), _ = find.find_scans([tmp_path / "study"], tmp_path / "out")
     assert source.name == "study"
     assert len(source.files) == len(stems)
 
@@ -93,8 +93,8 @@ def test_without_several_named_cases_a_folder_is_one_scan(tmp_path, stems):
 def test_names_are_never_shared(tmp_path):
     for folder in ("x", "y", "Z"):
         forge(root_of(tmp_path / folder) / ("SCAN.nii" if folder == "Z" else "scan.nii"), ct())
-    found, _ = scans.find([tmp_path], tmp_path / "out")
-    again, _ = scans.find([tmp_path], tmp_path / "out")
+    found, _ = find.find_scans([tmp_path], tmp_path / "out")
+    again, _ = find.find_scans([tmp_path], tmp_path / "out")
     assert len({source.name.casefold() for source in found}) == 3
     assert names(found) == names(again)
 
@@ -102,10 +102,10 @@ def test_names_are_never_shared(tmp_path):
 @settings(max_examples=50, deadline=None)
 @given(st.text())
 def test_names_are_safe_whatever_they_are_made_of(text):
-    name = scans.clean_name(text)
+    name = find.clean_name(text)
     assert re.fullmatch(r"\w[\w.-]*", name)
     assert len(name) <= 80
-    assert scans.clean_name(name) == name
+    assert find.clean_name(name) == name
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,8 @@ def test_names_are_safe_whatever_they_are_made_of(text):
 )
 def test_where_there_is_nothing_it_is_said(tmp_path, make, reason):
     (tmp_path / "notes.txt").write_text("nothing")
-    with pytest.raises(scans.ScanError, match=reason):
-        scans.find([make(tmp_path)], tmp_path / "out")
+    with pytest.raises(find.ScanError, match=reason):
+        find.find_scans([make(tmp_path)], tmp_path / "out")
 
 
 @pytest.mark.parametrize("where", ["folder", "file"])
@@ -133,14 +133,14 @@ def test_what_may_not_be_read_is_named(tmp_path, monkeypatch, where):
     if where == "folder":
         monkeypatch.setattr(os, "scandir", refuse)
     else:
-        monkeypatch.setattr(scans.dicom_files, "looks_like", refuse)
-    with pytest.raises(scans.ScanError, match="secret: Permission denied"):
-        scans.find([tmp_path / "in"], tmp_path / "out")
+        monkeypatch.setattr(find.dicom_files, "looks_like", refuse)
+    with pytest.raises(find.ScanError, match="secret: Permission denied"):
+        find.find_scans([tmp_path / "in"], tmp_path / "out")
 
 
 def test_a_digest_follows_the_content(tmp_path):
     def digest(value, name):
-        (source,), _ = scans.find([picture(tmp_path / "x" / name, value)], tmp_path / "out")
+        (source,), _ = find.find_scans([picture(tmp_path / "x" / name, value)], tmp_path / "out")
         return source.digest()
 
     assert digest(1, "a.png") == digest(1, "a.png") != digest(2, "a.png")
@@ -149,7 +149,7 @@ def test_a_digest_follows_the_content(tmp_path):
 def test_slices_are_read_as_they_are_and_results_get_their_names_and_sizes(tmp_path):
     picture(tmp_path / "in" / "a.png", 7, (6, 5))
     picture(tmp_path / "in" / "b.jpg", 9, (4, 8))
-    (source,), _ = scans.find([tmp_path / "in"], tmp_path)
+    (source,), _ = find.find_scans([tmp_path / "in"], tmp_path)
     scan = source.read()
     assert (scan.intensity, scan.spacing) == ("grey8", None)
     assert [pixels.shape for pixels in scan.slices] == [(6, 5), (4, 8)]
@@ -162,28 +162,28 @@ def test_slices_are_read_as_they_are_and_results_get_their_names_and_sizes(tmp_p
 def test_slices_of_one_name_are_refused(tmp_path):
     picture(tmp_path / "a.png")
     picture(tmp_path / "a.jpg")
-    (source,), _ = scans.find([tmp_path], tmp_path / "out")
-    with pytest.raises(scans.ScanError, match="another slice is called a too"):
+    (source,), _ = find.find_scans([tmp_path], tmp_path / "out")
+    with pytest.raises(find.ScanError, match="another slice is called a too"):
         source.read()
 
 
 def test_volumes_are_read_in_the_axial_view_and_probabilities_keep_their_scale(tmp_path):
     path = forge(tmp_path / "x.nii", ct())
-    (source,), _ = scans.find([path], tmp_path / "out")
+    (source,), _ = find.find_scans([path], tmp_path / "out")
     scan = source.read()
     assert scan.intensity == "hu"
     assert scan.spacing == (5, 0.75, 0.75)
     np.testing.assert_array_equal(np.stack(scan.slices), ct().transpose(2, 1, 0))
     grey = np.arange(120, dtype=np.uint8).reshape(4, 5, 6)
     scan.save(tmp_path, "probability", list(grey))
-    back = volumes.read_volume(tmp_path / "probability.nii.gz")
+    back = nifti.read_volume(tmp_path / "probability.nii.gz")
     values = back.stored.astype(float) * back.slope + back.intercept
     np.testing.assert_allclose(back.grid.to_axial(values), grey / 255, atol=1e-4)
 
 
 def test_a_volume_of_unknown_unit_is_noted(tmp_path):
     path = forge(tmp_path / "x.nii", ct() + 1024)
-    (source,), _ = scans.find([path], tmp_path / "out")
+    (source,), _ = find.find_scans([path], tmp_path / "out")
     scan = source.read()
     assert scan.intensity == "unknown"
     assert scan.notes == ("neither Hounsfield units nor 8-bit grey: taken as grey values",)

@@ -9,8 +9,8 @@ import pydicom
 import pytest
 from pydicom import uid
 
-from cosup_jax.data import dicom, dicom_seg, scans
-from tests.data.dicom_series import make_images, save
+from cosup_jax.scans import dicom, dicom_seg, find
+from tests.scans.dicom_series import make_images, save
 
 HU = np.random.default_rng(0).integers(-1000, 400, (5, 16, 12))
 
@@ -174,8 +174,8 @@ def test_a_zip_is_read_as_its_folder_is(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for path in paths:
             archive.write(path, f"deep/er/{path.name}")
-    (folder,), _ = scans.find([tmp_path / "folder"], tmp_path)
-    (zipped,), _ = scans.find([tmp_path / "a.zip"], tmp_path)
+    (folder,), _ = find.find_scans([tmp_path / "folder"], tmp_path)
+    (zipped,), _ = find.find_scans([tmp_path / "a.zip"], tmp_path)
     assert zipped.digest() == folder.digest()
     np.testing.assert_array_equal(np.stack(zipped.read().slices), HU)
 
@@ -184,7 +184,7 @@ def test_a_zip_is_read_as_its_folder_is(tmp_path):
 def test_results_are_segmentations_of_the_same_images(tmp_path, order):
     turn = {"LPS": {}, "turned": {"directions": ((-1, 0, 0), (0, 1, 0))}}[order]
     paths = save(tmp_path / "in", make_images(HU, **turn))
-    source = scans.Source(tmp_path / "in", "dicom", tuple(paths))
+    source = find.Source(tmp_path / "in", "dicom", tuple(paths))
     scan = source.read()
     grey = [np.clip(pixels // 4 + 250, 0, 255).astype(np.uint8) for pixels in scan.slices]
     scan.save(tmp_path, "mask", [(pixels > 0).astype(np.uint8) for pixels in scan.slices])

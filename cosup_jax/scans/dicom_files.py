@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cosup_jax.data.volumes import VolumeError
+from cosup_jax.scans.nifti import VolumeError
 
 MAX_FILES = 20_000
 MAX_FILE_BYTES = 1 << 26  # a slice of 4096 × 4096 voxels of 16 bits, and as much again

@@ -21,7 +21,7 @@ from absl import logging
 from nibabel.spatialimages import HeaderDataError
 
 from cosup_jax.data import schema
-from cosup_jax.data.geometry import TOLERANCE, Grid
+from cosup_jax.scans.geometry import TOLERANCE, Grid
 
 SUFFIXES = (".nii", ".nii.gz")
 MAX_SIDE = 4096

@@ -5,7 +5,7 @@ A decoder believes the compressed stream, not the DICOM header around it.
 
 import struct
 
-from cosup_jax.data.volumes import VolumeError
+from cosup_jax.scans.nifti import VolumeError
 
 RLE, JPEG, JPEG_2000 = "RLE", "JPEG", "JPEG 2000"
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cosup_jax.data.geometry import Grid
-from cosup_jax.data.volumes import VolumeError
+from cosup_jax.scans.geometry import Grid
+from cosup_jax.scans.nifti import VolumeError
 
 _SAME_DIRECTION = 1e-3
 _SAME_SPACING = 1e-3  # mm

@@ -8,9 +8,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from cosup_jax.data import volume_files, volumes
+from cosup_jax.data import volume_files
 from cosup_jax.data.builder import DatasetLayoutError
-from tests.data.nifti_files import AFFINE, affine_of, ct, forge
+from cosup_jax.scans import nifti
+from tests.scans.nifti_files import AFFINE, affine_of, ct, forge
 
 LABELS = {0: 0, 1: 1}
 MIB = 1 << 20
@@ -147,7 +148,7 @@ def refusal(read, path):
     """The message of the error, and the most memory that was taken meanwhile, in bytes."""
     tracemalloc.start()
     try:
-        with pytest.raises(volumes.VolumeError) as error:
+        with pytest.raises(nifti.VolumeError) as error:
             read()
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -161,7 +162,7 @@ def test_bad_image_is_refused_before_anything_big_is_allocated(tmp_path, row):
     name, damage, reason = BAD_IMAGES[row]
     path = tmp_path / name
     damage(path)
-    message, peak = refusal(lambda: volumes.read_volume(path), path)
+    message, peak = refusal(lambda: nifti.read_volume(path), path)
     assert reason in message
     assert peak < MIB
 
@@ -171,7 +172,7 @@ def test_bad_image_is_refused_before_anything_big_is_allocated(tmp_path, row):
 def test_extensions_are_not_believed(tmp_path, size, offset):
     path = tmp_path / "a.nii"
     extended(size, vox_offset=offset, rest=bytes(16))(path)
-    assert volumes.read_volume(path).grid.shape == (6, 5, 4)
+    assert nifti.read_volume(path).grid.shape == (6, 5, 4)
 
 
 @pytest.mark.parametrize("written", range(10, 260, 3))
@@ -182,8 +183,8 @@ def test_no_flipped_byte_of_packed_data_passes(tmp_path, written):
         damaged = raw.copy()
         damaged[i] ^= 0x10
         path.write_bytes(damaged)
-        with pytest.raises(volumes.VolumeError, match="a.nii.gz: "):
-            volumes.read_volume(path)
+        with pytest.raises(nifti.VolumeError, match="a.nii.gz: "):
+            nifti.read_volume(path)
 
 
 def shifted(voxels_apart):
@@ -225,18 +226,18 @@ BAD_LABELS = {
 @pytest.mark.parametrize("row", BAD_LABELS)
 def test_bad_labels_are_refused(tmp_path, row):
     damage, reason = BAD_LABELS[row]
-    image = volumes.read_volume(forge(tmp_path / "image.nii", ct()))
+    image = nifti.read_volume(forge(tmp_path / "image.nii", ct()))
     path = tmp_path / "mask.nii"
     damage(path)
-    message, _ = refusal(lambda: volumes.read_labels(path, LABELS, image), path)
+    message, _ = refusal(lambda: nifti.read_labels(path, LABELS, image), path)
     assert reason in message
 
 
 def test_labels_within_the_tolerances_pass(tmp_path):
-    image = volumes.read_volume(forge(tmp_path / "image.nii", ct()))
+    image = nifti.read_volume(forge(tmp_path / "image.nii", ct()))
     near = MASK + np.float32(0.0009)
     path = forge(tmp_path / "mask.nii", near, shifted(0.09))
-    labels = volumes.read_labels(path, LABELS, image)
+    labels = nifti.read_labels(path, LABELS, image)
     np.testing.assert_array_equal(labels, image.grid.to_axial(MASK))
 
 
@@ -244,7 +245,7 @@ def test_labels_that_do_not_fit_the_image_are_not_written(tmp_path):
     image = forge(tmp_path / "image.nii", ct())
     path = tmp_path / "labels.nii"
     message, _ = refusal(
-        lambda: volumes.write_labels(path, np.ones((6, 5, 4), np.uint8), image), path
+        lambda: nifti.write_labels(path, np.ones((6, 5, 4), np.uint8), image), path
     )
     assert "labels of axial shape (6, 5, 4) do not fit" in message
     assert not path.exists()

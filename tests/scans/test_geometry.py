@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cosup_jax.data.geometry import Grid
-from tests.data.nifti_files import ORIENTATIONS, affine_of, oblique_affines
+from cosup_jax.scans.geometry import Grid
+from tests.scans.nifti_files import ORIENTATIONS, affine_of, oblique_affines
 
 SHAPES = hnp.array_shapes(min_dims=3, max_dims=3, max_side=5)
 # Of the axial axes: the axis of (right, front, head) along which the body is passed, and which way.

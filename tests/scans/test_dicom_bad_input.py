@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import uid
 from pydicom.encaps import encapsulate
+from tests.scans.test_dicom import HU, transcode
 
-from cosup_jax.data import codestreams, dicom, dicom_files, dicom_seg, scans
-from tests.data.dicom_series import SECRETS, make_images, save
-from tests.data.test_dicom import HU, transcode
+from cosup_jax.scans import codestreams, dicom, dicom_files, dicom_seg, find
+from tests.scans.dicom_series import SECRETS, make_images, save
 
 
 def refused(paths, match, series=None):
@@ -227,7 +227,7 @@ def test_members_of_a_zip_cannot_lead_out_of_it(tmp_path):
             image.save_as(stream, enforce_file_format=True)
             file.writestr(name, stream.getvalue())
     before = sorted(tmp_path.rglob("*"))
-    (source,), _ = scans.find([inner / "a.zip"], tmp_path)
+    (source,), _ = find.find_scans([inner / "a.zip"], tmp_path)
     np.testing.assert_array_equal(np.stack(source.read().slices), HU)
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -19,10 +19,10 @@ from pydicom.filereader import read_dataset
 from pydicom.pixels import get_decoder
 from pydicom.valuerep import DSfloat
 
-from cosup_jax.data import codestreams, dicom_files, series_geometry
-from cosup_jax.data.dicom_files import Part
-from cosup_jax.data.geometry import Grid
-from cosup_jax.data.volumes import MAX_SIDE, MAX_VOXELS, VolumeError
+from cosup_jax.scans import codestreams, dicom_files, series_geometry
+from cosup_jax.scans.dicom_files import Part
+from cosup_jax.scans.geometry import Grid
+from cosup_jax.scans.nifti import MAX_SIDE, MAX_VOXELS, VolumeError
 
 _PREAMBLE, _MAGIC = 128, b"DICM"
 _NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cosup_jax.data import volumes
-from tests.data.nifti_files import AFFINE, ORIENTATIONS, affine_of, ct, forge, oblique_affines
+from cosup_jax.scans import nifti
+from tests.scans.nifti_files import AFFINE, ORIENTATIONS, affine_of, ct, forge, oblique_affines
 
 SUFFIXES = (".nii", ".nii.gz")
 IN_TMP = settings(
@@ -35,8 +35,8 @@ def test_masks_turn_with_their_image_and_return_to_where_they_were(tmp_path, ori
         scan.flat[:2] = (-1000, 0)
         marked.flat[:2] = (1, 0)
         file = forge(tmp_path / f"image{suffix}", scan, affine)
-        image = volumes.read_volume(file)
-        labels = volumes.read_labels(
+        image = nifti.read_volume(file)
+        labels = nifti.read_labels(
             forge(tmp_path / f"mask{suffix}", marked, affine), {0: 0, 1: 1, 2: 2}, image
         )
         np.testing.assert_array_equal(image.stored, scan)
@@ -44,7 +44,7 @@ def test_masks_turn_with_their_image_and_return_to_where_they_were(tmp_path, ori
         np.testing.assert_array_equal(labels > 0, slices < -500)
 
         written = tmp_path / f"written{suffix}"
-        volumes.write_labels(written, labels, file)
+        nifti.write_labels(written, labels, file)
         back = nib.load(written)
         assert back.get_data_dtype() == np.uint8
         np.testing.assert_array_equal(np.asarray(back.dataobj), marked)
@@ -76,9 +76,9 @@ def test_written_labels_have_the_geometry_of_the_image_and_nothing_else_of_it(
         sform_code=4,
         xyzt_units=2,
     )
-    grid = volumes.read_volume(source).grid
+    grid = nifti.read_volume(source).grid
     written = tmp_path / "labels.nii"
-    volumes.write_labels(written, grid.to_axial((scan > 0).astype(np.uint8)), source)
+    nifti.write_labels(written, grid.to_axial((scan > 0).astype(np.uint8)), source)
 
     expected, found = nib.load(source).header, nib.load(written).header
     assert (int(found["qform_code"]), int(found["sform_code"])) == (2, 4)
@@ -96,7 +96,7 @@ def test_the_same_labels_give_the_same_bytes(tmp_path):
     source = forge(tmp_path / "image.nii.gz", ct())
     labels = np.ones((4, 5, 6), np.uint8)
     for name in ("a.nii.gz", "b.nii.gz"):
-        volumes.write_labels(tmp_path / name, labels, source)
+        nifti.write_labels(tmp_path / name, labels, source)
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
 
 
@@ -122,7 +122,7 @@ WHOLE = {
 @pytest.mark.parametrize("name", WHOLE)
 def test_whole_numbers_of_every_type_are_kept_exactly(tmp_path, name, suffix):
     voxels, how = WHOLE[name]
-    image = volumes.read_volume(forge(tmp_path / f"image{suffix}", voxels, **how))
+    image = nifti.read_volume(forge(tmp_path / f"image{suffix}", voxels, **how))
     assert image.stored.dtype == np.int16
     assert image.slope == 1
     np.testing.assert_array_equal(true_values(image), voxels.reshape(6, 5, 4))
@@ -131,7 +131,7 @@ def test_whole_numbers_of_every_type_are_kept_exactly(tmp_path, name, suffix):
 
 def test_whole_numbers_may_be_scaled(tmp_path):
     file = forge(tmp_path / "a.nii", ct() + 1000, scl_slope=2, scl_inter=-1024)
-    image = volumes.read_volume(file)
+    image = nifti.read_volume(file)
     assert (image.slope, image.intercept) == (1, 0)
     np.testing.assert_array_equal(image.stored, (ct().astype(np.int32) + 1000) * 2 - 1024)
 
@@ -147,7 +147,7 @@ def test_fractions_are_kept_to_half_a_step(tmp_path, data, dtype, lowest, span):
     shares = data.draw(hnp.arrays(np.float64, (2, 3, 2), elements=st.floats(0, 1)))
     shares.flat[:3] = (0, 1, 0.4567)
     voxels = (lowest + shares * span).astype(dtype)
-    image = volumes.read_volume(forge(tmp_path / "a.nii", voxels))
+    image = nifti.read_volume(forge(tmp_path / "a.nii", voxels))
     values = voxels.astype(np.float64)
     step = (values.max() - values.min()) / 65_535
     np.testing.assert_allclose(true_values(image), values, rtol=0, atol=0.5001 * step)
@@ -155,7 +155,7 @@ def test_fractions_are_kept_to_half_a_step(tmp_path, data, dtype, lowest, span):
 
 def test_a_small_span_far_from_zero_does_not_wrap_around(tmp_path):
     voxels = np.linspace(10_000, 10_001, 120, dtype=np.float32).reshape(6, 5, 4)
-    image = volumes.read_volume(forge(tmp_path / "a.nii", voxels))
+    image = nifti.read_volume(forge(tmp_path / "a.nii", voxels))
     np.testing.assert_allclose(true_values(image), voxels, rtol=0, atol=1e-5)
 
 
@@ -174,26 +174,26 @@ def test_a_small_span_far_from_zero_does_not_wrap_around(tmp_path):
 def test_the_range_tells_the_unit(tmp_path, lowest, highest, intensity):
     voxels = np.full((3, 3, 3), lowest, np.int16)
     voxels[1, 1, 1] = highest
-    assert volumes.read_volume(forge(tmp_path / "a.nii", voxels)).intensity == intensity
+    assert nifti.read_volume(forge(tmp_path / "a.nii", voxels)).intensity == intensity
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.float32, np.float64])
 @pytest.mark.parametrize("slope", [1, 0.1])
 def test_labels_of_any_type_become_the_declared_classes(tmp_path, dtype, slope):
     drawn = np.random.default_rng(1).integers(0, 3, (6, 5, 4))
-    image = volumes.read_volume(forge(tmp_path / "image.nii", ct()))
+    image = nifti.read_volume(forge(tmp_path / "image.nii", ct()))
     file = forge(tmp_path / "mask.nii", (drawn / slope).round().astype(dtype), scl_slope=slope)
-    labels = volumes.read_labels(file, {0: 0, 1: 3, 2: 0}, image)
+    labels = nifti.read_labels(file, {0: 0, 1: 3, 2: 0}, image)
     assert labels.dtype == np.uint8
     np.testing.assert_array_equal(labels, image.grid.to_axial(np.where(drawn == 1, 3, 0)))
 
 
 def test_labels_whose_header_is_known_to_lie_are_taken_voxel_by_voxel(tmp_path):
-    image = volumes.read_volume(forge(tmp_path / "image.nii", ct()))
+    image = nifti.read_volume(forge(tmp_path / "image.nii", ct()))
     file = forge(tmp_path / "mask.nii", (ct() > 0).astype(np.uint8), affine_of("RAI"))
-    with pytest.raises(volumes.VolumeError, match="voxels away"):
-        volumes.read_labels(file, {0: 0, 1: 1}, image)
-    labels = volumes.read_labels(file, {0: 0, 1: 1}, image, header_lies=True)
+    with pytest.raises(nifti.VolumeError, match="voxels away"):
+        nifti.read_labels(file, {0: 0, 1: 1}, image)
+    labels = nifti.read_labels(file, {0: 0, 1: 1}, image, header_lies=True)
     np.testing.assert_array_equal(labels, image.grid.to_axial(ct() > 0))
 
 
@@ -203,7 +203,7 @@ def test_of_two_transforms_that_disagree_the_sform_counts(tmp_path, caplog):
     qform = {field: turned[field] for field in ("qform_code", "quatern_b", "quatern_d")}
     file = forge(tmp_path / "a.nii", ct(), **qform)
     with caplog.at_level(logging.WARNING):
-        image = volumes.read_volume(file)
+        image = nifti.read_volume(file)
     (text,) = caplog.messages
     assert text.startswith(f"{file}: sform (LPS) and qform (RAS) disagree by ")
     assert text.endswith("; the sform is used")
@@ -213,7 +213,7 @@ def test_of_two_transforms_that_disagree_the_sform_counts(tmp_path, caplog):
 def test_a_header_without_any_transform_is_taken_as_nibabel_does_with_a_warning(tmp_path, caplog):
     file = forge(tmp_path / "a.nii", ct(), sform_code=0)
     with caplog.at_level(logging.WARNING):
-        image = volumes.read_volume(file)
+        image = nifti.read_volume(file)
     assert caplog.messages == [f"{file}: the header has no orientation; LAS assumed"]
     assert image.grid.orientation == "LAS"
 
@@ -224,7 +224,7 @@ def test_transforms_that_agree_give_no_warning(tmp_path, caplog):
     file.set_qform(AFFINE, code=1)
     nib.save(file, path)
     with caplog.at_level(logging.WARNING):
-        volumes.read_volume(path)
+        nifti.read_volume(path)
     assert caplog.messages == []
 
 
@@ -233,22 +233,22 @@ def test_extensions_are_passed_over(tmp_path):
     file = nib.Nifti1Image(ct(), AFFINE)
     file.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"x" * 1000))
     nib.save(file, path)
-    np.testing.assert_array_equal(volumes.read_volume(path).stored, ct())
+    np.testing.assert_array_equal(nifti.read_volume(path).stored, ct())
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_memory_stays_under_two_and_a_half_times_the_volume(tmp_path, monkeypatch, suffix):
     """The slabs are made smaller in proportion to a scan of 512 × 512 × 800."""
     shape = (128, 128, 100)
-    monkeypatch.setattr(volumes, "_SLAB", volumes._SLAB * int(np.prod(shape)) // (512 * 512 * 800))
+    monkeypatch.setattr(nifti, "_SLAB", nifti._SLAB * int(np.prod(shape)) // (512 * 512 * 800))
     scan = np.zeros(shape, np.int16)
     scan[::3] = -1000
     image_file = forge(tmp_path / f"image{suffix}", scan)
     mask_file = forge(tmp_path / f"mask{suffix}", (scan < 0).astype(np.float64))
     tracemalloc.start()
     try:
-        image = volumes.read_volume(image_file)
-        volumes.read_labels(mask_file, {0: 0, 1: 1}, image)
+        image = nifti.read_volume(image_file)
+        nifti.read_labels(mask_file, {0: 0, 1: 1}, image)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from cosup_jax.data import images
+from cosup_jax.scans import images
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8)
 IN_TMP = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)

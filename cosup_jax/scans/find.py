@@ -16,7 +16,8 @@ from typing import NoReturn
 import numpy as np
 from PIL import Image
 
-from cosup_jax.data import dicom_files, images, schema, slice_files, volume_files, volumes
+from cosup_jax.data import schema, slice_files, volume_files
+from cosup_jax.scans import dicom_files, images, nifti
 
 _CHUNK = 1 << 20
 _LONGEST_NAME = 80
@@ -105,7 +106,7 @@ class Source:
         return _read_dicom(self, series)
 
 
-def find(
+def find_scans(
     inputs: Iterable[Path], ignore: Path, *, identify: bool = False
 ) -> tuple[list[Source], list[Path]]:
     """Finds the scans in what a user gave.
@@ -162,15 +163,15 @@ def _unreadable(error: OSError) -> NoReturn:
 
 def _sort(folder: Path, files: Sequence[Path], identify: bool) -> tuple[list[Source], list[Path]]:
     """Tells by name, and where names say nothing by content, what the files of a folder are."""
-    nifti = [path for path in files if path.name.lower().endswith(volumes.SUFFIXES)]
+    volumes = [path for path in files if path.name.lower().endswith(nifti.SUFFIXES)]
     zips = [path for path in files if path.suffix.lower() == ".zip"]
     pictures = [path for path in files if path.suffix.lower() in images.IMAGE_SUFFIXES]
-    rest = sorted(set(files) - {*nifti, *zips, *pictures})
+    rest = sorted(set(files) - {*volumes, *zips, *pictures})
     try:
         dicom = [path for path in rest if dicom_files.looks_like(path)]
     except OSError as error:
         _unreadable(error)
-    sources = [Source(path, "nifti", (path,), volume_files.volume_name(path)) for path in nifti]
+    sources = [Source(path, "nifti", (path,), volume_files.volume_name(path)) for path in volumes]
     sources += [Source(path, "dicom", (path,), path.stem if identify else "") for path in zips]
     if dicom:
         # Damaged files go along: what is wrong with them is said when they are read.
@@ -223,11 +224,11 @@ def clean_name(name: str) -> str:
 
 
 def _read_nifti(path: Path) -> Scan:
-    volume = volumes.read_volume(path)
+    volume = nifti.read_volume(path)
 
     def save(folder: Path, result: str, slices: Sequence[np.ndarray]) -> None:
         step = 1 / 255 if result == "probability" else 1.0
-        volumes.write_labels(folder / f"{result}.nii.gz", np.stack(slices), path, step=step)
+        nifti.write_labels(folder / f"{result}.nii.gz", np.stack(slices), path, step=step)
 
     return Scan(
         slices=list(volume.slices()),
@@ -273,7 +274,7 @@ def _save_slices(
 
 def _read_dicom(source: Source, series: int | None) -> Scan:
     try:
-        from cosup_jax.data import dicom, dicom_seg
+        from cosup_jax.scans import dicom, dicom_seg
     except ImportError as error:
         raise ScanError(
             f"reading DICOM needs {error.name}; install it with: pip install 'cosup-jax[dicom]'"
