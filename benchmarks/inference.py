@@ -21,8 +21,7 @@ import jax
 import nibabel as nib
 import numpy as np
 
-from cosup_jax import inference, models, weights
-from cosup_jax.data import phantom
+from cosup_jax import inference, models, phantom, weights
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.scans import nifti
 

@@ -25,7 +25,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.ui import WebDriverWait
 from tqdm import tqdm
 
-from cosup_jax.data import phantom
+from cosup_jax import phantom
 from cosup_jax.report import write_page
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cosup_jax import load_pretrained
-from cosup_jax.data import phantom, preprocess
+from cosup_jax import load_pretrained, phantom
+from cosup_jax.data import preprocess
 from cosup_jax.inference import THRESHOLD, Segmenter
 from cosup_jax.metrics import confusion, dice, lesion_volume
 from cosup_jax.scans import images

@@ -6,7 +6,8 @@ import pytest
 import scipy.stats
 
 from benchmarks import registration
-from cosup_jax.data import phantom, preprocess
+from cosup_jax import phantom
+from cosup_jax.data import preprocess
 
 SIZE = (301, 470)  # of the volume as its crops were cut: neither square nor that of the slices
 CANDIDATES = ((512, 512), SIZE, (470, 301))

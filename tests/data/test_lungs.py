@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from cosup_jax.data import lungs, phantom
+from cosup_jax import phantom
+from cosup_jax.data import lungs
 
 
 def overlap(found, truth):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cosup_jax.data.phantom import PhantomVolume
+from cosup_jax.phantom import PhantomVolume
 from tests.dummy import volumes
 from tfds_builders.covid_ct_seg.covid_ct_seg_dataset_builder import FOLDERS
 

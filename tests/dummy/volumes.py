@@ -6,7 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from cosup_jax.data import phantom
+from cosup_jax import phantom
 
 SIZE = 32
 SLICES = 3

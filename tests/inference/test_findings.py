@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from cosup_jax import findings
-from cosup_jax.data import phantom
+from cosup_jax import findings, phantom
 
 SPACING = (5.0, 2.0, 1.0)  # 0.01 mL a voxel
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import cosup_jax
-from cosup_jax import cli, inference, weights
-from cosup_jax.data import phantom
+from cosup_jax import cli, inference, phantom, weights
 from cosup_jax.data.preprocess import prepare_image, resize_image
 from cosup_jax.scans.geometry import Grid
 from tests.scans.nifti_files import ORIENTATIONS, affine_of, forge

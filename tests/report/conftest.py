@@ -9,7 +9,7 @@ from scipy import ndimage
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from cosup_jax.data import phantom
+from cosup_jax import phantom
 from tests.report.pages import Scan
 
 OPTIONS = (

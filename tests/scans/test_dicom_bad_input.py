@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import uid
 from pydicom.encaps import encapsulate
-from tests.scans.test_dicom import HU, transcode
 
 from cosup_jax.scans import codestreams, dicom, dicom_files, dicom_seg, find
 from tests.scans.dicom_series import SECRETS, make_images, save
+from tests.scans.test_dicom import HU, transcode
 
 
 def refused(paths, match, series=None):

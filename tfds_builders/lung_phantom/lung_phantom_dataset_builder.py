@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from cosup_jax.data import phantom, schema
+from cosup_jax import phantom
+from cosup_jax.data import schema
 from cosup_jax.data.builder import Case, CtSliceBuilder
 
 # Every so many patients of a split have nothing, beginning with the first.

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from cosup_jax.data import phantom_anatomy as anatomy
-from cosup_jax.data import phantom_lesions as disease
-from cosup_jax.data.phantom_shapes import Array, Grid, cover
+from cosup_jax.phantom import anatomy
+from cosup_jax.phantom import lesions as disease
+from cosup_jax.phantom.shapes import Array, Grid, cover
 
 HEALTHY_SHARE = 1 / 6
 SMALLEST_SIZE = 16

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from cosup_jax.data import phantom_anatomy as anatomy
-from cosup_jax.data import phantom_shapes as shapes
-from cosup_jax.data.phantom_shapes import Array, Grid
+from cosup_jax.phantom import anatomy, shapes
+from cosup_jax.phantom.shapes import Array, Grid
 
 GROUND_GLASS, CONSOLIDATION, EFFUSION = 1, 2, 3
 SMALLEST_MM2 = 40.0

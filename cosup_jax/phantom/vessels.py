@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from cosup_jax.data import phantom_shapes as shapes
-from cosup_jax.data.phantom_shapes import Array, Grid
+from cosup_jax.phantom import shapes
+from cosup_jax.phantom.shapes import Array, Grid
 
 
 def draw_vessels(rng: np.random.Generator, grid: Grid, half_depth: float, distance: Array) -> Array:

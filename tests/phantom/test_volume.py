@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cosup_jax.data import datasets, phantom
+from cosup_jax import phantom
+from cosup_jax.data import datasets
 from tests.data.builder_conformance import check_builder, read_all
 
 PATIENTS = {"train": 3, "validation": 2, "test": 2}
@@ -23,7 +24,7 @@ def volumes():
 
 def test_a_seed_gives_the_same_bytes_in_another_process():
     code = (
-        "import hashlib; from cosup_jax.data.phantom import draw_volume as draw;"
+        "import hashlib; from cosup_jax.phantom.volume import draw_volume as draw;"
         "v = draw(7, size=64, slices=3);"
         "print(hashlib.sha256(v.image.tobytes() + v.mask.tobytes()).hexdigest())"
     )

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from cosup_jax.data import phantom_shapes as shapes
-from cosup_jax.data import phantom_vessels as vessels
-from cosup_jax.data.phantom_shapes import Array, Grid
+from cosup_jax.phantom import shapes, vessels
+from cosup_jax.phantom.shapes import Array, Grid
 
 AIR, FAT, MUSCLE, BLOOD, LIVER = -1000.0, -100.0, 50.0, 42.0, 58.0
 RIB_PITCH_MM = 30.0
