@@ -21,8 +21,9 @@ import jax
 import nibabel as nib
 import numpy as np
 
-from cosup_jax import inference, models, phantom, weights
+from cosup_jax import models, phantom, weights
 from cosup_jax.data.preprocess import Preprocessing
+from cosup_jax.prediction import segment
 from cosup_jax.scans import nifti
 
 
@@ -53,7 +54,7 @@ def main() -> None:
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Returns the seconds of every stage and how many slices went through it."""
     scan = draw(folder / "scan.nii.gz", arguments.slices, arguments.side)
-    segmenter = inference.Segmenter(network(arguments))
+    segmenter = segment.Segmenter(network(arguments))
     seconds: dict[str, float] = {}
 
     began = time.perf_counter()
@@ -69,14 +70,14 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     # All slices once more, compiled: what every scan after the first costs.
     began = time.perf_counter()
     slices = (s.astype(np.float32) for s in volume.slices())
-    masks = [p > inference.THRESHOLD for p in segmenter(slices, volume.intensity, arguments.slices)]
+    masks = [p > segment.THRESHOLD for p in segmenter(slices, volume.intensity, arguments.slices)]
     seconds["network"] = time.perf_counter() - began
 
     began = time.perf_counter()
     nifti.write_labels(folder / "mask.nii.gz", np.stack(masks).astype(np.uint8), scan)
     seconds["write"] = time.perf_counter() - began
     seconds["file to mask"] = seconds["read"] + seconds["network"] + seconds["write"]
-    count = {name: arguments.slices for name in seconds} | {"first batch": inference.MAX_BATCH}
+    count = {name: arguments.slices for name in seconds} | {"first batch": segment.MAX_BATCH}
     return {
         "device": jax.local_devices()[0].device_kind,
         "seconds": seconds,

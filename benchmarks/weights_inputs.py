@@ -17,8 +17,8 @@ import numpy as np
 
 from cosup_jax import load_pretrained, phantom
 from cosup_jax.data import preprocess
-from cosup_jax.inference import THRESHOLD, Segmenter
 from cosup_jax.metrics import confusion, dice, lesion_volume
+from cosup_jax.prediction.segment import THRESHOLD, Segmenter
 from cosup_jax.scans import images
 from tfds_builders.covid_semiseg.covid_semiseg_dataset_builder import upright
 

@@ -7,13 +7,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cosup_jax.inference import segment
+    from cosup_jax.prediction.segment import segment
     from cosup_jax.weights import load_pretrained
 
 __all__ = ["load_pretrained", "segment"]
 __version__ = "0.1.0"
 
-_HOMES = {"load_pretrained": "cosup_jax.weights", "segment": "cosup_jax.inference"}
+_HOMES = {"load_pretrained": "cosup_jax.weights", "segment": "cosup_jax.prediction.segment"}
 
 
 if not TYPE_CHECKING:

@@ -1,7 +1,8 @@
 """Writes the network of a run as one StableHLO program, for servers that have only JAX.
 
-The program maps prepared slices to probabilities and has the weights inside; `cosup_jax.serving`
-shows how to use it. How a slice is prepared stands in a file of the same name ending in .json.
+The program maps prepared slices to probabilities and has the weights inside;
+`cosup_jax.prediction.export` shows how to use it. How a slice is prepared stands in a file of the
+same name ending in .json.
 """
 
 import argparse
@@ -9,7 +10,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from cosup_jax import serving
+from cosup_jax.prediction import export
 from cosup_jax.training import runs
 
 
@@ -19,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the program, .stablehlo")
     parser.add_argument(
         "--platforms",
-        default=",".join(serving.DEFAULT_PLATFORMS),
-        help=f"where it can run, some of {','.join(serving.PLATFORMS)} (default: %(default)s)",
+        default=",".join(export.DEFAULT_PLATFORMS),
+        help=f"where it can run, some of {','.join(export.PLATFORMS)} (default: %(default)s)",
     )
     parser.set_defaults(overrides=None)
 
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--out={out}: expected a name ending in .stablehlo")
     found = runs.open_run(arguments.workdir)
     platforms = arguments.platforms.split(",")
-    program = serving.serialise(found.model, found.variables, found.preprocessing.size, platforms)
+    program = export.serialise(found.model, found.variables, found.preprocessing.size, platforms)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(program)
     description = {

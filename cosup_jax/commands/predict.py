@@ -50,7 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     sources, others = find.find_scans(arguments.inputs, arguments.out, identify=arguments.identify)
     if others:
         print(f"{len(others)} files belong to no scan, the first is {others[0]}")
-    from cosup_jax import cohort, weights
+    from cosup_jax import weights
+    from cosup_jax.prediction import cohort
 
     settings = cohort.Settings(
         threshold=arguments.threshold,

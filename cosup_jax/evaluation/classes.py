@@ -9,11 +9,12 @@ import numpy as np
 import tensorflow_datasets as tfds
 from matplotlib.figure import Figure
 
-from cosup_jax import figures, inference, models
+from cosup_jax import figures, models
 from cosup_jax.data import datasets, pipeline, schema
 from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_labels
 from cosup_jax.evaluation import scoring, tables
 from cosup_jax.evaluation.protocols import protocol_named
+from cosup_jax.prediction import segment
 from cosup_jax.training.runs import Run
 
 _SHOWN = 4  # slices in the picture
@@ -52,7 +53,7 @@ def evaluate_classes(
         builder, run.config.data.test, run.config.data.validation
     )
     note = "; ".join(scoring.notes(run, builder, chosen, asked=split is not None))
-    predict = inference.Predictor(run.model, run.variables, tta=tta, by_class=True)
+    predict = segment.Predictor(run.model, run.variables, tta=tta, by_class=True)
     summaries, infected = {}, np.zeros(0, np.int64)
     for label, name in enumerate(schema.CLASSES[: count - 1], 1):
         prepare = partial(_of_class, label=label)
@@ -111,7 +112,7 @@ def picture(
         )
         examples = [dataset[i] for i in places]
         image, truth = (np.stack([e[key] for e in examples]) for key in ("image", "mask"))
-        predict = inference.Predictor(run.model, run.variables, by_class=True)
+        predict = segment.Predictor(run.model, run.variables, by_class=True)
         found[name] = predict(image).argmax(axis=-1)
     rows = [f"{e['case_id']}, {e['slice_index']}" for e in examples]
     names = schema.CLASSES[: max(run.model.classes for run in runs.values()) - 1]

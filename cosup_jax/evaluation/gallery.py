@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from cosup_jax import figures, inference, models
+from cosup_jax import figures, models
 from cosup_jax.data import datasets
 from cosup_jax.evaluation import classes, pictures, scoring
 from cosup_jax.evaluation.calibration import calibration
 from cosup_jax.evaluation.protocols import protocol_named
 from cosup_jax.evaluation.tables import Scores
+from cosup_jax.prediction import segment
 from cosup_jax.training import logs
 from cosup_jax.training.runs import Run
 
@@ -52,7 +53,7 @@ def draw(
     for name, run in runs.items():
         scoring.notes(run, builder, chosen, asked=split is not None)
         prepared[name] = dataset = scoring.open_split(builder, chosen, run.preprocessing)
-        predictors[name] = inference.make_predictor(run.model, run.variables)
+        predictors[name] = segment.make_predictor(run.model, run.variables)
         scores[name], _ = scoring.score(
             dataset, predictors[name], protocol_named("cosup"), batch_size=run.config.batch_size
         )

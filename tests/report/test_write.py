@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from cosup_jax.findings import FIELDS
+from cosup_jax.prediction.findings import FIELDS
 from tests.report.pages import write
 
 

@@ -20,9 +20,10 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from cosup_jax import __version__, findings, models, report, weights
+from cosup_jax import __version__, models, report, weights
 from cosup_jax.data import schema
-from cosup_jax.inference import THRESHOLD, Segmenter
+from cosup_jax.prediction import findings
+from cosup_jax.prediction.segment import THRESHOLD, Segmenter
 from cosup_jax.scans.find import Scan, Source
 
 TABLE, RECORD = "cohort.csv", "findings.json"

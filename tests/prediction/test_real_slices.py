@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cosup_jax import inference, weights
+from cosup_jax import weights
+from cosup_jax.prediction import segment
 from cosup_jax.scans import find, images
 
 REAL = Path(os.environ.get("COSUP_REAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -48,10 +49,10 @@ def test_the_weights_of_the_package_find_real_infection():
     source = folder("covid_ct_seg_slices", "val")
     paths = sorted((source / "image").glob("*.png"))[::16]
     slices = [images.read_grey(path).astype(np.float32) for path in paths]
-    found = inference.Segmenter(weights.load_pretrained())(slices, "grey8", len(slices))
+    found = segment.Segmenter(weights.load_pretrained())(slices, "grey8", len(slices))
     scores = []
     for path, probability in zip(paths, found, strict=True):
         truth = images.read_codes(source / "mask" / path.name) > 0
-        mask = probability > inference.THRESHOLD
+        mask = probability > segment.THRESHOLD
         scores.append(2 * np.count_nonzero(mask & truth) / max(1, mask.sum() + truth.sum()))
     assert np.mean(scores) > 0.5

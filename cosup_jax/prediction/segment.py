@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from cosup_jax import findings, models, weights
+from cosup_jax import models, weights
 from cosup_jax.data import schema
 from cosup_jax.data.preprocess import prepare_image, resize_image
 from cosup_jax.models.output import SegOutput
+from cosup_jax.prediction import findings
 from cosup_jax.scans.geometry import Grid
 from cosup_jax.training import parallel
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cosup_jax import cohort, phantom
+from cosup_jax import phantom
+from cosup_jax.prediction import cohort
 from cosup_jax.scans import find, images, nifti
 from tests.scans.dicom_series import SECRETS, make_images, save
 from tests.scans.nifti_files import affine_of, forge

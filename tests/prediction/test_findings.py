@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from cosup_jax import findings, phantom
+from cosup_jax import phantom
+from cosup_jax.prediction import findings
 
 SPACING = (5.0, 2.0, 1.0)  # 0.01 mL a voxel
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cosup_jax import phantom
-from cosup_jax.data import lungs
+from cosup_jax.prediction import lungs
 
 
 def overlap(found, truth):

@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from cosup_jax import cli, inference, serving
+from cosup_jax import cli
+from cosup_jax.prediction import export, segment
 from cosup_jax.training import runs
 
 # What a server runs, with everything but JAX forbidden.
@@ -49,7 +50,7 @@ def test_a_server_without_this_package_gets_the_same_probabilities(exported, tin
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "cpu,cuda"
     run = runs.open_run(tiny_run)
-    wanted = inference.Predictor(run.model, run.variables)(slices)
+    wanted = segment.Predictor(run.model, run.variables)(slices)
     assert wanted.std() > 0.01
     for batch in (1, 3):
         found = np.load(exported / f"probability{batch}.npy")
@@ -69,7 +70,7 @@ def test_how_slices_are_prepared_stands_beside_it(exported, tiny_run):
 def test_an_unknown_platform_is_named(tiny_run, platforms, named):
     run = runs.open_run(tiny_run)
     with pytest.raises(ValueError, match=f"{named}.*expected some of cpu, cuda"):
-        serving.serialise(run.model, run.variables, (32, 32), platforms)
+        export.serialise(run.model, run.variables, (32, 32), platforms)
 
 
 def test_another_ending_is_refused_before_anything_is_read(tmp_path, capsys):

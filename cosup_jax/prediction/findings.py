@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
-from cosup_jax.data import lungs
+from cosup_jax.prediction import lungs
 
 FIELDS = (
     "lesion_ml",

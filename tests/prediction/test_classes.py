@@ -9,12 +9,13 @@ from flax import linen as nn
 from PIL import Image
 
 from cosup_jax import config as configuration
-from cosup_jax import findings, inference, models, weights
+from cosup_jax import models, weights
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.models import SegOutput
+from cosup_jax.prediction import findings, segment
 from cosup_jax.training import runs
-from tests.inference.test_cohort import dicom_folder, process, scan_file, slice_folder, table
 from tests.phantoms import CONFIGS
+from tests.prediction.test_cohort import dicom_folder, process, scan_file, slice_folder, table
 
 FIELDS = ("ground_glass_ml", "ground_glass_percent", "consolidation_ml", "consolidation_percent")
 
@@ -74,7 +75,7 @@ def test_other_kinds_of_scans_get_labels_too(halves, bright, tmp_path):
     assert picture.mode == "P"
     np.testing.assert_array_equal(np.asarray(picture) > 0, mask > 0)
     (path,) = (tmp_path / "out" / rows[1]["scan"]).glob("classes.dcm")
-    labels = [segment.SegmentLabel for segment in pydicom.dcmread(path).SegmentSequence]
+    labels = [item.SegmentLabel for item in pydicom.dcmread(path).SegmentSequence]
     assert labels == ["Ground-glass", "Consolidation"]
     assert rows[1]["ground_glass_ml"] is not None
     # A network of one class leaves no trace of classes.
@@ -85,16 +86,16 @@ def test_other_kinds_of_scans_get_labels_too(halves, bright, tmp_path):
 
 def test_infection_is_what_is_not_background(halves):
     values = np.random.default_rng(0).random((2, 48, 40), np.float32)
-    found = list(inference.Segmenter(halves).labelled(iter(values), "grey8", 2))
-    plain = list(inference.Segmenter(halves)(iter(values), "grey8", 2))
+    found = list(segment.Segmenter(halves).labelled(iter(values), "grey8", 2))
+    plain = list(segment.Segmenter(halves)(iter(values), "grey8", 2))
     for (probability, classes), alone in zip(found, plain, strict=True):
         np.testing.assert_array_equal(probability, alone)
         assert (classes[:20] == 2).all()
         assert (classes[28:] == 1).all()
     image = values[:, :32, :32, None]
-    each = inference.Predictor(halves.model, {}, tta=True, by_class=True)(image)
+    each = segment.Predictor(halves.model, {}, tta=True, by_class=True)(image)
     np.testing.assert_allclose(each.sum(axis=-1), 1, rtol=1e-5)
-    alone = inference.Predictor(halves.model, {}, tta=True)(image)
+    alone = segment.Predictor(halves.model, {}, tta=True)(image)
     np.testing.assert_allclose(1 - each[..., 0], alone, atol=1e-6)
 
 

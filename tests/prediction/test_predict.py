@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import cosup_jax
-from cosup_jax import cli, inference, phantom, weights
+from cosup_jax import cli, phantom, weights
 from cosup_jax.data.preprocess import prepare_image, resize_image
+from cosup_jax.prediction import segment
 from cosup_jax.scans.geometry import Grid
 from tests.scans.nifti_files import ORIENTATIONS, affine_of, forge
 
@@ -45,7 +46,7 @@ def test_the_mask_lies_on_the_image_for_all_48_orientations(hu, tiny_weights, tm
 
     network = weights.load(tiny_weights)
     images = [prepare_image(np.float32(s), "hu", network.preprocessing) for s in hu]
-    maps = inference.make_predictor(network.model, network.variables)(
+    maps = segment.make_predictor(network.model, network.variables)(
         np.stack([*images, *images[:2]])
     )
     expected = np.stack([resize_image(p, hu.shape[1:]) for p in maps[: len(hu)]]) > 0.45
@@ -141,7 +142,7 @@ def test_from_python_what_is_no_volume_is_refused(bright, volume, settings, reas
 
 
 def test_slices_may_differ_in_size_and_number(bright):
-    segmenter = inference.Segmenter(bright)
+    segmenter = segment.Segmenter(bright)
     slices = [np.float32(np.random.default_rng(i).normal(size=(20 + i, 33))) for i in range(11)]
     found = list(segmenter(iter(slices), "grey8", len(slices)))
     assert [p.shape for p in found] == [s.shape for s in slices]
@@ -153,18 +154,18 @@ def test_slices_may_differ_in_size_and_number(bright):
 
 
 def test_batches_shrink_to_the_memory_there_is(bright, monkeypatch):
-    segmenter = inference.Segmenter(bright)
+    segmenter = segment.Segmenter(bright)
     slices = [np.float32(np.random.default_rng(i).normal(size=(32, 32))) for i in range(9)]
     wide = list(segmenter(iter(slices), "grey8", 9))
     sizes = []
-    real = inference.Predictor.__call__
+    real = segment.Predictor.__call__
 
     def call(predictor, image):
         sizes.append(len(image))
         return real(predictor, image)
 
-    monkeypatch.setattr(inference.Predictor, "__call__", call)
-    monkeypatch.setattr(inference.parallel, "free_memory", lambda: 4 * 2.5 * 32 * 32 * 4)
+    monkeypatch.setattr(segment.Predictor, "__call__", call)
+    monkeypatch.setattr(segment.parallel, "free_memory", lambda: 4 * 2.5 * 32 * 32 * 4)
     narrow = list(segmenter(iter(slices), "grey8", 9))
     assert set(sizes) < {1, 2, 4}
     np.testing.assert_allclose(np.stack(narrow), np.stack(wide), atol=1e-6)

@@ -1,0 +1,1 @@
+"""From a scan to a mask, a table, a page; from a network to a program."""
