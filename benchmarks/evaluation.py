@@ -21,11 +21,11 @@ from cosup_jax import compilation
 
 compilation.use_cache()
 
+from cosup_jax import runs  # noqa: E402
 from cosup_jax.evaluation import evaluate_run, pictures, scoring, tables  # noqa: E402
 from cosup_jax.evaluation.protocols import Protocol  # noqa: E402
 from cosup_jax.evaluation.volumes import Volumes  # noqa: E402
 from cosup_jax.prediction import segment  # noqa: E402
-from cosup_jax.training import runs  # noqa: E402
 
 # Of each part the function, and the one it is called from.
 PARTS: dict[str, tuple[Callable, Callable | None]] = {

@@ -23,8 +23,10 @@ from typing import Any
 import jax
 
 from cosup_jax import config as configuration
+from cosup_jax import devices
 from cosup_jax.data import pipeline
-from cosup_jax.training import checkpoints, epochs, parallel
+from cosup_jax.runs import checkpoints
+from cosup_jax.training import epochs
 from cosup_jax.training.progress import ProgressBar
 from cosup_jax.training.setup import make_setup, make_state
 
@@ -107,7 +109,7 @@ def measure(config: Any, folder: Path, watched_epochs: int) -> dict[str, Any]:
         for _ in range(steps):
             states, metrics = setup.train_step(states, (batch,))
             if pending is not None:
-                parallel.first(pending[0])
+                devices.first(pending[0])
             pending = metrics
         jax.block_until_ready((states, pending))
         again = time.perf_counter() - again

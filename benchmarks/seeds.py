@@ -16,9 +16,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from cosup_jax import losses, models
-from cosup_jax.training import parallel
-from cosup_jax.training.state import TrainState, create_state, make_optimizer
+from cosup_jax import devices, losses, models
+from cosup_jax.runs.state import TrainState, create_state, make_optimizer
+from cosup_jax.training.step import parallel_train_step
 
 
 def main() -> None:
@@ -28,17 +28,17 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--blocks", type=int, nargs=4, default=[3, 4, 6, 3])
     arguments = parser.parse_args()
-    devices = parallel.choose_devices(1, arguments.batch)
+    on = devices.choose_devices(1, arguments.batch)
     settings = {"width": arguments.width, "blocks": tuple(arguments.blocks)}
-    model = models.build("cosup", **settings, axis_name=parallel.AXIS)
+    model = models.build("cosup", **settings, axis_name=devices.AXIS)
     optimizer = make_optimizer(1e-4)
-    mapped = parallel.parallel_train_step(losses.build("joint"), devices)
-    batches = tuple(_batch(arguments, seed, devices) for seed in range(arguments.seeds))
+    mapped = parallel_train_step(losses.build("joint"), on)
+    batches = tuple(_batch(arguments, seed, on) for seed in range(arguments.seeds))
 
     def start() -> tuple[TrainState, ...]:
         size = (arguments.size, arguments.size)
         made = (create_state(model, optimizer, size=size, seed=s) for s in range(arguments.seeds))
-        return tuple(parallel.replicate(state, devices) for state in made)
+        return tuple(devices.replicate(state, on) for state in made)
 
     def in_turn(states: Any) -> Any:
         return tuple(mapped(s, b)[0] for s, b in zip(states, batches, strict=True))
@@ -56,7 +56,7 @@ def main() -> None:
             times[name].append(time.perf_counter() - started)
     print(
         f"{arguments.seeds} seeds of C2F, {arguments.size}², width {arguments.width}, batch "
-        f"{arguments.batch} each, on {devices[0].device_kind}"
+        f"{arguments.batch} each, on {on[0].device_kind}"
     )
     for name, (first, *rest) in times.items():
         print(
@@ -67,12 +67,12 @@ def main() -> None:
     print(f"one after another / together: {statistics.median(ratios):.2f}")
 
 
-def _batch(arguments: argparse.Namespace, seed: int, devices: list[jax.Device]) -> Any:
+def _batch(arguments: argparse.Namespace, seed: int, on: list[jax.Device]) -> Any:
     rng = np.random.default_rng(seed)
     shape = (arguments.batch, arguments.size, arguments.size, 1)
     mask = (rng.random(shape) < 0.1).astype(np.uint8)
     image = rng.normal(size=shape).astype(np.float32)
-    return parallel.shard({"image": image, "mask": mask, "edge": mask}, devices)
+    return devices.shard({"image": image, "mask": mask, "edge": mask}, on)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 from step_job import COPY_BYTES, MATMUL_SIDE, Job, Work
 
-from cosup_jax import losses, models
+from cosup_jax import devices, losses, models
 from cosup_jax.models import convolution
-from cosup_jax.training import parallel, step
-from cosup_jax.training.state import create_state, make_optimizer
+from cosup_jax.runs.state import create_state, make_optimizer
+from cosup_jax.training import step
+from cosup_jax.training.step import parallel_train_step
 
 
 def prepare(job: Job) -> Work:
@@ -37,13 +38,13 @@ def versions() -> dict[str, str]:
 
 def _train(job: Job) -> Work:
     began = time.perf_counter()
-    devices = jax.local_devices()[:1]
-    state = parallel.replicate(_state(job, axis_name=parallel.AXIS), devices)
-    batch = parallel.shard(job.arrays(), devices)
+    on = jax.local_devices()[:1]
+    state = devices.replicate(_state(job, axis_name=devices.AXIS), on)
+    batch = devices.shard(job.arrays(), on)
     jax.block_until_ready((state, batch))
     initialised = time.perf_counter()
     mapped, facts, program = _compile(
-        lambda: parallel.parallel_train_step(losses.joint_loss, devices), state, batch
+        lambda: parallel_train_step(losses.joint_loss, on), state, batch
     )
     facts["init_s"] = initialised - began
 

@@ -50,7 +50,7 @@ NOT_IMPORTED = {
 PINNED = {"torch==2.13.0"}
 # Imported only where the extra that brings it is asked for, each by the one who asks.
 ON_DEMAND = {"apache-beam", "highdicom", "pydicom"}
-DEVICE_FILE = "cosup_jax/training/parallel.py"
+DEVICE_FILE = "cosup_jax/devices.py"
 DEVICE_NAMES = {
     "Mesh",
     "NamedSharding",

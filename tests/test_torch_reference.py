@@ -9,7 +9,7 @@ import torch
 from benchmarks import torch_reference
 from cosup_jax import losses, models
 from cosup_jax.models.initialise import initialise
-from cosup_jax.training.state import count_parameters
+from cosup_jax.runs.state import count_parameters
 
 SETTINGS = {"width": 6, "blocks": (1, 2, 1, 1), "edge_levels": (1, 2), "mask_levels": (3, 4, 5)}
 SIZE, BATCH = (32, 48), 3

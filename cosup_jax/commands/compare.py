@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cosup_jax import figures
 from cosup_jax.evaluation import comparison, side_by_side, tables
-from cosup_jax.training import logs
+from cosup_jax.runs import logs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 from flax.training.early_stopping import EarlyStopping
 
 from cosup_jax import config as configuration
-from cosup_jax import interop
-from cosup_jax.training import checkpoints, runs
-from cosup_jax.training.state import create_state, make_optimizer
+from cosup_jax import interop, runs
+from cosup_jax.runs import checkpoints
+from cosup_jax.runs.state import create_state, make_optimizer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

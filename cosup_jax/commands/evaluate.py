@@ -14,8 +14,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from cosup_jax import evaluation
-from cosup_jax.training import runs
+from cosup_jax import evaluation, runs
 
 DEFAULT_FOLDER = "evaluations"
 

@@ -10,8 +10,8 @@ import dataclasses
 import json
 from pathlib import Path
 
+from cosup_jax import runs
 from cosup_jax.prediction import export
-from cosup_jax.training import runs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

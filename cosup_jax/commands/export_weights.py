@@ -4,8 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from cosup_jax import config, weights
-from cosup_jax.training import runs
+from cosup_jax import config, runs, weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,8 +9,8 @@ of patients to yourself.
 
 import argparse
 
+from cosup_jax import runs
 from cosup_jax.evaluation import comparison, gallery
-from cosup_jax.training import runs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

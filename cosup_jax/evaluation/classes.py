@@ -15,7 +15,7 @@ from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_lab
 from cosup_jax.evaluation import scoring, tables
 from cosup_jax.evaluation.protocols import protocol_named
 from cosup_jax.prediction import segment
-from cosup_jax.training.runs import Run
+from cosup_jax.runs import Run
 
 _SHOWN = 4  # slices in the picture
 

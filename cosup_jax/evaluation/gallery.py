@@ -13,8 +13,7 @@ from cosup_jax.evaluation.calibration import calibration
 from cosup_jax.evaluation.protocols import protocol_named
 from cosup_jax.evaluation.tables import Scores
 from cosup_jax.prediction import segment
-from cosup_jax.training import logs
-from cosup_jax.training.runs import Run
+from cosup_jax.runs import Run, logs
 
 SUFFIXES = (".png", ".pdf")
 _SAME = ("name", "config", "source", "size")

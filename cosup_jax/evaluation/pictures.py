@@ -14,7 +14,7 @@ from cosup_jax.evaluation.calibration import calibration
 from cosup_jax.evaluation.protocols import THRESHOLD
 from cosup_jax.evaluation.tables import Scores
 from cosup_jax.models.output import SegOutput
-from cosup_jax.training.runs import Run
+from cosup_jax.runs import Run
 
 Predictor = Callable[[np.ndarray], np.ndarray]
 

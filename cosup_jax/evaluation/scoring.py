@@ -17,7 +17,7 @@ from cosup_jax.evaluation import calibration, pictures, saved, tables
 from cosup_jax.evaluation.protocols import Protocol, protocol_named
 from cosup_jax.evaluation.volumes import Volumes
 from cosup_jax.prediction import segment
-from cosup_jax.training.runs import Run
+from cosup_jax.runs import Run
 
 USED_FOR_SELECTION = "used for selection of the epoch"
 TRAINED_ON = "trained on"

@@ -9,8 +9,8 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
+from cosup_jax import runs
 from cosup_jax.experiments.tables import TABLES, Row, Table
-from cosup_jax.training import runs
 
 SAME = "same"
 # Where data lie, which seed it is and what it runs on say nothing about what is computed.

@@ -9,9 +9,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
+from cosup_jax import runs
 from cosup_jax.experiments.plan import Request
 from cosup_jax.experiments.tables import Row
-from cosup_jax.training import logs, pseudo, runs, semi
+from cosup_jax.runs import logs
+from cosup_jax.training import pseudo, semi
 
 
 @dataclasses.dataclass(frozen=True)

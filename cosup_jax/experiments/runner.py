@@ -10,13 +10,13 @@ import jax
 from absl import logging
 
 from cosup_jax import config as configuration
-from cosup_jax import evaluation
+from cosup_jax import evaluation, runs
 from cosup_jax.data import datasets
 from cosup_jax.experiments import progress
 from cosup_jax.experiments.plan import Request
 from cosup_jax.experiments.results import RowResult, RunResult
 from cosup_jax.experiments.tables import Row
-from cosup_jax.training import loop, runs, semi
+from cosup_jax.training import loop, semi
 
 RESULT = "result.json"
 FAILURE = "failure.txt"

@@ -10,13 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from cosup_jax import models, weights
+from cosup_jax import devices, models, weights
 from cosup_jax.data import schema
 from cosup_jax.data.preprocess import prepare_image, resize_image
 from cosup_jax.models.output import SegOutput
 from cosup_jax.prediction import findings
 from cosup_jax.scans.geometry import Grid
-from cosup_jax.training import parallel
 
 THRESHOLD = 0.5
 MAX_BATCH = 8
@@ -150,7 +149,7 @@ class Segmenter:
     def _batch_size(self, count: int) -> int:
         """Returns a power of two that the slices fill and the memory holds."""
         size = min(MAX_BATCH, 1 << max(0, count - 1).bit_length())
-        budget = parallel.free_memory() // _MEMORY_SHARE
+        budget = devices.free_memory() // _MEMORY_SHARE
         while size > 1 and self._predictor.memory((size, *self._settings.size, 1)) > budget:
             size //= 2
         return size

@@ -12,12 +12,14 @@ import orbax.checkpoint as ocp
 from flax.training.early_stopping import EarlyStopping
 from ml_collections import ConfigDict
 
+from cosup_jax import devices
 from cosup_jax.data import pipeline
 from cosup_jax.models.guided import GUIDE
-from cosup_jax.training import checkpoints, logs, parallel, report
+from cosup_jax.runs import checkpoints, logs
+from cosup_jax.runs.state import TrainState, learning_rate, with_learning_rate
+from cosup_jax.training import report
 from cosup_jax.training.progress import ProgressBar
 from cosup_jax.training.setup import Setup
-from cosup_jax.training.state import TrainState, learning_rate, with_learning_rate
 
 
 class TrainingDiverged(ValueError):
@@ -72,7 +74,7 @@ def begin(setup: Setup, state: TrainState, manager: ocp.CheckpointManager) -> Fi
             "the guide of this network is not trained here: give its run or a file of its weights "
             "with --config.init"
         )
-    return Fit(setup, manager, parallel.replicate(state, setup.devices), plateau, progress)
+    return Fit(setup, manager, devices.replicate(state, setup.devices), plateau, progress)
 
 
 def stateful_prefetch(
@@ -90,7 +92,7 @@ def stateful_prefetch(
             states.append(batches.get_state())
             yield pipeline.for_device(batch)
 
-    for batch in parallel.prefetch(remember(), one.setup.devices):
+    for batch in devices.prefetch(remember(), one.setup.devices):
         yield batch, states.pop(0)
 
 
@@ -110,7 +112,7 @@ def train_epoch(
     for number in range(epochs * steps, (epochs + 1) * steps):
         batches, positions = zip(*(next(one.stream) for one in fits), strict=True)
         mapped = setup.train_steps[setup.drawn_size(number)]
-        states, metrics = parallel.step_all(mapped, states, batches, setup.devices)
+        states, metrics = devices.step_all(mapped, states, batches, setup.devices)
         # Reading the metrics one step late keeps the device busy meanwhile.
         collect(fits, pending, rows, bar)
         pending = metrics
@@ -133,7 +135,7 @@ def collect(
       TrainingDiverged: a loss is no number.
     """
     for one, values, row in zip(fits, metrics, rows, strict=False):
-        row.append(parallel.first(values))
+        row.append(devices.first(values))
         loss = row[-1]["loss"]
         if not math.isfinite(loss):
             one.manager.wait_until_finished()

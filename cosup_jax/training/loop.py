@@ -9,7 +9,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cosup_jax.data import pipeline
-from cosup_jax.training import checkpoints, logs, report
+from cosup_jax.runs import checkpoints, logs
+from cosup_jax.training import report
 from cosup_jax.training.epochs import (
     Fit,
     TrainingDiverged,

@@ -7,12 +7,12 @@ import grain
 import jax
 import numpy as np
 
-from cosup_jax import evaluation, figures, models
+from cosup_jax import devices, evaluation, figures, models, runs
 from cosup_jax.data import pipeline
 from cosup_jax.metrics import Counts, dice
-from cosup_jax.training import checkpoints, logs, parallel, runs
+from cosup_jax.runs import checkpoints, logs
+from cosup_jax.runs.state import TrainState
 from cosup_jax.training.setup import Setup
-from cosup_jax.training.state import TrainState
 from cosup_jax.training.step import predict_step
 
 FOLDER = "evaluation"
@@ -34,7 +34,7 @@ def score(setup: Setup, state: TrainState, dataset: grain.MapDataset) -> Validat
     """Scores a split with the mapped evaluation step; filling (`_mask` 0) counts for nothing."""
     found, losses, weights = [], [], []
     for batch in pipeline.eval_batches(dataset, setup.config.batch_size):
-        on_devices = parallel.shard(pipeline.for_device(batch), setup.devices)
+        on_devices = devices.shard(pipeline.for_device(batch), setup.devices)
         results = setup.eval_step(state, on_devices)
         present = int(batch["_mask"].sum())
         counts = Counts(*(np.asarray(results[name])[:present] for name in Counts._fields))

@@ -16,9 +16,11 @@ from flax.training.early_stopping import EarlyStopping
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from cosup_jax.training import checkpoints, logs, loop, parallel, pseudo, report
+from cosup_jax import devices
+from cosup_jax.runs import checkpoints, logs
+from cosup_jax.runs.state import TrainState
+from cosup_jax.training import loop, pseudo, report
 from cosup_jax.training.setup import Setup, make_state
-from cosup_jax.training.state import TrainState
 
 SELECTION = "selection.jsonl"
 FIELDS = ("image", "mask", "edge")
@@ -109,10 +111,10 @@ def begin(setup: Setup, manager: ocp.CheckpointManager, init: Path) -> tuple[Tra
     """Returns the state to go on with, on the devices, and how many rounds are done."""
     state, done = make_state(setup), manager.latest_step()
     if done is None:
-        return parallel.replicate(checkpoints.load_weights(str(init), state), setup.devices), 0
+        return devices.replicate(checkpoints.load_weights(str(init), state), setup.devices), 0
     state, _, _ = checkpoints.restore(manager, done, state, {})
     print(f"going on after round {done}")
-    return parallel.replicate(state, setup.devices), done
+    return devices.replicate(state, setup.devices), done
 
 
 def label(
@@ -156,7 +158,7 @@ def tune(
     config = setup.config
     stream = batches(examples, config.batch_size, steps, (config.seed, number))
     first, losses = int(jax.device_get(state.step)), []
-    for i, batch in enumerate(parallel.prefetch(stream, setup.devices)):
+    for i, batch in enumerate(devices.prefetch(stream, setup.devices)):
         state, metrics = setup.train_steps[setup.drawn_size(first + i)](state, batch)
         losses.append(metrics["loss"])
     loss = float(np.mean([np.asarray(value)[0] for value in jax.device_get(losses)]))

@@ -24,7 +24,8 @@ import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax.training import loop, pseudo, rounds, runs, setup
+from cosup_jax import runs
+from cosup_jax.training import loop, pseudo, rounds, setup
 from cosup_jax.training.setup import keep_description, make_setup
 
 LABELLED, ROUNDS, PSEUDO, PRETRAIN = "labelled", "rounds", "pseudo", "pretrain"

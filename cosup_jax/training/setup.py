@@ -16,11 +16,12 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax import losses, models
+from cosup_jax import devices, losses, models, runs
 from cosup_jax.data import augment, datasets, pipeline
 from cosup_jax.data.preprocess import prepare_example
-from cosup_jax.training import checkpoints, logs, parallel, runs
-from cosup_jax.training.state import TrainState, count_parameters, create_state, make_optimizer
+from cosup_jax.runs import checkpoints, logs
+from cosup_jax.runs.state import TrainState, count_parameters, create_state, make_optimizer
+from cosup_jax.training.step import parallel_eval_step, parallel_train_step
 
 # Fields that may change between a run and its continuation without changing what it computes.
 _FREE_FIELDS = ("epochs", "devices", "data.cache_gib", "data.data_dir", "log.image_epochs")
@@ -86,8 +87,8 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
         data_dir=data.data_dir,
         mask_values=data.mask_values,
     )
-    devices = parallel.choose_devices(config.devices, config.batch_size)
-    model = runs.build_model(config, parallel.AXIS)
+    chosen = devices.choose_devices(config.devices, config.batch_size)
+    model = runs.build_model(config, devices.AXIS)
     datasets.prepare(builder, data.source)
     loss = losses.build(**config.loss.to_dict())
     return Setup(
@@ -96,14 +97,14 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
         builder=builder,
         model=model,
         optimizer=make_optimizer(config.learning_rate, config.clip, **config.optimizer.to_dict()),
-        devices=devices,
+        devices=chosen,
         train_steps={
-            size: parallel.parallel_train_step(
-                loss, devices, prepare=make_prepare(config, size), decay=config.averaging.decay
+            size: parallel_train_step(
+                loss, chosen, prepare=make_prepare(config, size), decay=config.averaging.decay
             )
             for size in {tuple(data.size), *scaled_sizes(config)}
         },
-        eval_step=parallel.parallel_eval_step(loss, devices),
+        eval_step=parallel_eval_step(loss, chosen),
         # Once per epoch, on the host: optax counts updates, and an epoch is one update here.
         plateau=optax.contrib.reduce_on_plateau(
             factor=config.plateau.factor, patience=config.plateau.patience
@@ -258,7 +259,7 @@ def dry_run(config: ConfigDict) -> str:
         functools.partial(state.apply_fn, train=False), state.variables, batch["image"]
     )
     largest = max(setup.train_steps)
-    memory = parallel.memory(setup.train_steps[largest], state, batch, setup.devices)
+    memory = devices.memory(setup.train_steps[largest], state, batch, setup.devices)
     steps = setup.builder.info.splits[config.data.train].num_examples // config.batch_size
     per_module = [f"  {name}: {count_parameters(tree):,}" for name, tree in state.params.items()]
     shapes = [f"  {name}: {value.shape} {value.dtype}" for name, value in batch.items()]

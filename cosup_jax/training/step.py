@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from cosup_jax import devices
 from cosup_jax.metrics import counts, scores
 from cosup_jax.models.output import SegOutput
-from cosup_jax.training.state import TrainState
+from cosup_jax.runs.state import TrainState
 
 Loss = Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
 Batch = Mapping[str, jax.Array]
@@ -129,3 +130,23 @@ def _check(batch: Batch) -> None:
 def predict_step(state: TrainState, image: jax.Array) -> jax.Array:
     """Returns the probabilities (B, H, W, 1) float32 of σ(S_p)."""
     return jax.nn.sigmoid(state.apply_fn(state.variables, image, train=False).infection)
+
+
+def parallel_train_step(
+    loss: Loss, on: Sequence[jax.Device], *, prepare: Prepare | None = None, decay: float = 0.0
+) -> Callable:
+    """Returns `train_step` over several devices, which uses up the state it is given.
+
+    Given a tuple of states and a tuple of batches, it is `train_together`.
+    """
+
+    def run(state: Any, batch: Any, *, axis_name: str) -> tuple[Any, Any]:
+        take: Callable = train_together if isinstance(state, tuple) else train_step
+        return take(state, batch, loss=loss, prepare=prepare, decay=decay, axis_name=axis_name)
+
+    return devices.map_train_step(run, on)
+
+
+def parallel_eval_step(loss: Loss, on: Sequence[jax.Device]) -> Callable:
+    """Returns `eval_step` over several devices, its per-slice results in the batch's order."""
+    return devices.map_eval_step(functools.partial(eval_step, loss=loss), on)

@@ -22,11 +22,10 @@ from flax import traverse_util
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from cosup_jax import __version__, models
+from cosup_jax import __version__, models, runs
 from cosup_jax import config as configuration
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.scans.images import MAX_SIDE
-from cosup_jax.training import runs
 
 DEFAULT = "c2f-small"
 SUFFIX = ".safetensors"

@@ -6,10 +6,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cosup_jax import cli, evaluation, figures, models
+from cosup_jax import cli, evaluation, figures, models, runs
 from cosup_jax.data import datasets
 from cosup_jax.evaluation import gallery, pictures
-from cosup_jax.training import runs
 from tests.phantoms import tiny_config
 
 NAMES = ("ground-glass", "consolidation", "effusion")

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cosup_jax import cli, evaluation
+from cosup_jax import cli, evaluation, runs
 from cosup_jax.data.splits import PatientOverlapError
 from cosup_jax.evaluation import gallery, scoring, tables, volumes
-from cosup_jax.training import runs
 from tests.data import slice_folders
 from tests.metrics.sod_cases import pysodmetrics
 

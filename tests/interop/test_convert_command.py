@@ -6,8 +6,7 @@ import pytest
 import safetensors.numpy
 from flax import traverse_util
 
-from cosup_jax import cli, interop, models
-from cosup_jax.training import runs
+from cosup_jax import cli, interop, models, runs
 from tests.phantoms import CONFIGS
 
 SMALL = ("--config.model.backbone=vgg16", "--config.model.width=4")

@@ -6,10 +6,9 @@ import jax.numpy as jnp
 import pytest
 from flax import linen as nn
 
-from cosup_jax import weights
+from cosup_jax import runs, weights
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.models import SegOutput
-from cosup_jax.training import runs
 
 
 class Bright(nn.Module):

@@ -9,11 +9,10 @@ from flax import linen as nn
 from PIL import Image
 
 from cosup_jax import config as configuration
-from cosup_jax import models, weights
+from cosup_jax import models, runs, weights
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.models import SegOutput
 from cosup_jax.prediction import findings, segment
-from cosup_jax.training import runs
 from tests.phantoms import CONFIGS
 from tests.prediction.test_cohort import dicom_folder, process, scan_file, slice_folder, table
 

@@ -8,9 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from cosup_jax import cli
+from cosup_jax import cli, runs
 from cosup_jax.prediction import export, segment
-from cosup_jax.training import runs
 
 # What a server runs, with everything but JAX forbidden.
 SERVER = """

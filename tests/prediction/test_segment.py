@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
+from cosup_jax import runs
 from cosup_jax.prediction import segment
-from cosup_jax.training import runs
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,8 @@ import pytest
 from flax import traverse_util
 from safetensors.numpy import load_file, save_file
 
-from cosup_jax import cli, weights
+from cosup_jax import cli, runs, weights
 from cosup_jax.prediction import segment
-from cosup_jax.training import runs
 
 
 @pytest.fixture(scope="module")

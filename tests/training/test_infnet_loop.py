@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from cosup_jax import config as configuration
-from cosup_jax import losses
-from cosup_jax.training import epochs, logs, loop, runs, setup
+from cosup_jax import losses, runs
+from cosup_jax.runs import logs
+from cosup_jax.training import epochs, loop, setup
 from tests.phantoms import CONFIGS, tiny_config
 
 

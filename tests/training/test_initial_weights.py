@@ -7,8 +7,8 @@ import safetensors.numpy
 from flax import traverse_util
 
 from cosup_jax import models
-from cosup_jax.training import checkpoints
-from cosup_jax.training.state import create_state, make_optimizer
+from cosup_jax.runs import checkpoints
+from cosup_jax.runs.state import create_state, make_optimizer
 
 UNET = {"name": "unet", "width": 4}
 LABELLER = {"name": "multiclass_unet", "width": 4}

@@ -11,7 +11,8 @@ import pytest
 
 from cosup_jax import losses
 from cosup_jax.data import pipeline
-from cosup_jax.training import checkpoints, logs, loop, progress, setup
+from cosup_jax.runs import checkpoints, logs
+from cosup_jax.training import loop, progress, setup
 from cosup_jax.training.loop import train_and_evaluate
 from tests.phantoms import tiny_config
 

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cosup_jax import runs
 from cosup_jax.data import datasets, preprocess
 from cosup_jax.data.preprocess import Preprocessing
-from cosup_jax.training import checkpoints, loop, runs
-from cosup_jax.training.state import make_optimizer
+from cosup_jax.runs import checkpoints
+from cosup_jax.runs.state import make_optimizer
+from cosup_jax.training import loop
 from tests.phantoms import tiny_config
 
 CLASSES = 4  # phantoms have effusion, too

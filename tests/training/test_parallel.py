@@ -7,9 +7,9 @@ import numpy as np
 import optax
 import pytest
 
-from cosup_jax import losses, models
-from cosup_jax.training import parallel, step
-from cosup_jax.training.state import create_state
+from cosup_jax import devices, losses, models
+from cosup_jax.runs.state import create_state
+from cosup_jax.training import step
 from tests.training.tiny import TinyNet
 
 LOSS = functools.partial(losses.joint_loss, theta=0.8, beta=0.4)
@@ -36,21 +36,21 @@ def cosup(axis_name):
     return models.build("cosup", width=4, blocks=(1, 1, 1, 1), axis_name=axis_name)
 
 
-def make_state(axis_name=parallel.AXIS, net=TinyNet):
+def make_state(axis_name=devices.AXIS, net=TinyNet):
     # SGD: Adam would hide a gradient that is wrong by a factor.
     return create_state(net(axis_name), optax.sgd(0.05), size=(32, 32), seed=0)
 
 
 def train(n_devices, loss=LOSS, start=None):
     """Returns state before, state behind and metrics of three steps on so many devices."""
-    devices = jax.local_devices()[:n_devices]
-    mapped = parallel.parallel_train_step(loss, devices)
+    on = jax.local_devices()[:n_devices]
+    mapped = step.parallel_train_step(loss, on)
     start = start or make_state()
-    state = parallel.replicate(start, devices)
+    state = devices.replicate(start, on)
     rows = []
     for _ in range(3):
-        state, metrics = mapped(state, parallel.shard(make_batch(), devices))
-        rows.append(parallel.first(metrics))
+        state, metrics = mapped(state, devices.shard(make_batch(), on))
+        rows.append(devices.first(metrics))
     return start, jax.device_get(state), rows
 
 
@@ -119,9 +119,9 @@ def test_evaluation_on_devices_agrees_and_keeps_the_order(one_device):
     batch = {**make_batch(), "_mask": np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)}
     results = []
     for n in (1, 4):
-        devices = jax.local_devices()[:n]
-        run = parallel.parallel_eval_step(LOSS, devices)
-        results.append(run(parallel.replicate(state, devices), parallel.shard(batch, devices)))
+        on = jax.local_devices()[:n]
+        run = step.parallel_eval_step(LOSS, on)
+        results.append(run(devices.replicate(state, on), devices.shard(batch, on)))
     for name in results[0]:
         np.testing.assert_allclose(results[1][name], results[0][name], rtol=1e-5, atol=1e-6)
     alone = step.eval_step(state, {k: v[:6] for k, v in batch.items()}, loss=LOSS)
@@ -130,16 +130,16 @@ def test_evaluation_on_devices_agrees_and_keeps_the_order(one_device):
 
 
 def test_a_batch_the_devices_do_not_divide_is_refused():
-    with pytest.raises(parallel.DeviceError, match="6 slices is not divided by 4 devices"):
-        parallel.choose_devices(0, 6)
-    with pytest.raises(parallel.DeviceError, match="devices=9, but there are 4"):
-        parallel.choose_devices(9, 18)
-    with pytest.raises(parallel.DeviceError, match="3 slices is not divided by 2 devices"):
-        parallel.shard({"image": np.zeros((3, 2))}, jax.local_devices()[:2])
+    with pytest.raises(devices.DeviceError, match="6 slices is not divided by 4 devices"):
+        devices.choose_devices(0, 6)
+    with pytest.raises(devices.DeviceError, match="devices=9, but there are 4"):
+        devices.choose_devices(9, 18)
+    with pytest.raises(devices.DeviceError, match="3 slices is not divided by 2 devices"):
+        devices.shard({"image": np.zeros((3, 2))}, jax.local_devices()[:2])
 
 
 def test_prefetching_keeps_order_and_loses_nothing():
     batches = [{"x": np.full((2, 1), i)} for i in range(5)]
-    devices = jax.local_devices()[:2]
-    found = [int(b["x"][0, 0, 0]) for b in parallel.prefetch(iter(batches), devices)]
+    on = jax.local_devices()[:2]
+    found = [int(b["x"][0, 0, 0]) for b in devices.prefetch(iter(batches), on)]
     assert found == [0, 1, 2, 3, 4]

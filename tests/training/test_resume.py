@@ -10,7 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from cosup_jax.training import checkpoints, logs
+from cosup_jax.runs import checkpoints, logs
 
 ROOT = Path(__file__).parents[2]
 

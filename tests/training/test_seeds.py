@@ -8,7 +8,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from cosup_jax.training import checkpoints, epochs, logs, loop, parallel, runs
+from cosup_jax import devices, runs
+from cosup_jax.runs import checkpoints, logs
+from cosup_jax.training import epochs, loop
 from tests.phantoms import tiny_config
 
 FREE = ("seconds", "slices_per_s")
@@ -61,7 +63,7 @@ def test_one_by_one_every_seed_is_the_run_alone(alone, data_dir, tmp_path):
 def test_as_one_program_every_seed_is_the_run_alone_but_for_rounding(
     alone, data_dir, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(parallel, "ONE_BY_ONE", ())
+    monkeypatch.setattr(devices, "ONE_BY_ONE", ())
     folders = [tmp_path / "0", tmp_path / "1"]
     loop.train_seeds(config(data_dir), [0, 1], folders)
     for folder, other in zip(folders, alone[0], strict=True):
@@ -71,7 +73,7 @@ def test_as_one_program_every_seed_is_the_run_alone_but_for_rounding(
 
 
 def test_a_seed_that_stops_is_left_as_it_is_and_the_others_go_on(data_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(parallel, "ONE_BY_ONE", ())
+    monkeypatch.setattr(devices, "ONE_BY_ONE", ())
     original = epochs.report.score
 
     improving = itertools.count(0, -1)

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from cosup_jax.data import datasets, pipeline
 from cosup_jax.data.preprocess import Preprocessing
-from cosup_jax.training import logs, loop, pseudo, rounds, semi
+from cosup_jax.runs import logs
+from cosup_jax.training import loop, pseudo, rounds, semi
 from cosup_jax.training.setup import keep_description, make_setup
 from tests.phantoms import tiny_config
 

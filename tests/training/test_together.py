@@ -7,10 +7,10 @@ import numpy as np
 import optax
 import pytest
 
-from cosup_jax import losses, models
+from cosup_jax import devices, losses, models
 from cosup_jax.data import augment
-from cosup_jax.training import parallel
-from cosup_jax.training.state import create_state
+from cosup_jax.runs.state import create_state
+from cosup_jax.training import step
 from tests.training.tiny import TinyNet
 
 LOSS = losses.build("joint")
@@ -32,24 +32,24 @@ def make_batch(seed, size=32):
     }
 
 
-def train(model, seeds, *, together, devices=1, steps=2, **options):
+def train(model, seeds, *, together, count=1, steps=2, **options):
     """Returns for each seed its start, its state in the end and the metrics of its steps."""
-    devices = jax.local_devices()[:devices]
+    on = jax.local_devices()[:count]
     # SGD: Adam would hide a gradient that is wrong by a factor.
     optimizer = optax.sgd(0.05)
     average = bool(options.get("decay"))
     starts = [create_state(model, optimizer, size=(32, 32), seed=s, average=average) for s in seeds]
-    states = [parallel.replicate(start, devices) for start in starts]
-    mapped = parallel.parallel_train_step(LOSS, devices, **options)
+    states = [devices.replicate(start, on) for start in starts]
+    mapped = step.parallel_train_step(LOSS, on, **options)
     rows = [[] for _ in seeds]
     for number in range(steps):
-        batches = [parallel.shard(make_batch(10 * s + number), devices) for s in seeds]
+        batches = [devices.shard(make_batch(10 * s + number), on) for s in seeds]
         if together:
             states, metrics = mapped(tuple(states), tuple(batches))
         else:
             states, metrics = zip(*map(mapped, states, batches), strict=True)
         for row, values in zip(rows, metrics, strict=True):
-            row.append(parallel.first(values))
+            row.append(devices.first(values))
     return list(zip(starts, jax.device_get(list(states)), rows, strict=True))
 
 
@@ -70,25 +70,25 @@ def assert_same(found, expected):
 
 def test_seeds_together_are_seeds_alone():
     """On the network of the paper: gradients (by SGD), losses and statistics of the first steps."""
-    model = models.build("cosup", width=4, blocks=(1, 1, 1, 1), axis_name=parallel.AXIS)
+    model = models.build("cosup", width=4, blocks=(1, 1, 1, 1), axis_name=devices.AXIS)
     alone = train(model, SEEDS, together=False)
     assert_same(train(model, SEEDS, together=True), alone)
     losses_seen = {rows[0]["loss"] for _, _, rows in alone}
     assert len(losses_seen) == len(SEEDS)
 
 
-@pytest.mark.parametrize("devices", [1, 2])
-def test_augmentation_and_averages_are_those_of_one_network_on_one_device(devices):
-    model = TinyNet(axis_name=parallel.AXIS)
+@pytest.mark.parametrize("count", [1, 2])
+def test_augmentation_and_averages_are_those_of_one_network_on_one_device(count):
+    model = TinyNet(axis_name=devices.AXIS)
     options = {"prepare": functools.partial(augment.augment, settings=SETTINGS), "decay": 0.9}
     alone = train(model, SEEDS[:2], together=False, **options)
-    assert_same(train(model, SEEDS[:2], together=True, devices=devices, **options), alone)
+    assert_same(train(model, SEEDS[:2], together=True, count=count, **options), alone)
     plain = train(model, SEEDS[:1], together=False)
     assert plain[0][2][0]["loss"] != pytest.approx(alone[0][2][0]["loss"], rel=1e-3)
 
 
 def test_the_same_slice_is_changed_in_another_way_in_the_next_step():
-    model = TinyNet(axis_name=parallel.AXIS)
+    model = TinyNet(axis_name=devices.AXIS)
     seen = []
 
     def prepare(keys, image, mask):

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from cosup_jax import losses, models
+from cosup_jax.runs.state import create_state, make_optimizer
 from cosup_jax.training import step
-from cosup_jax.training.state import create_state, make_optimizer
 
 
 def test_a_bfloat16_step_multiplies_in_bfloat16_and_carries_on_float32():

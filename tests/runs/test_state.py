@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from cosup_jax.training.state import TrainState, make_optimizer
+from cosup_jax.runs.state import TrainState, make_optimizer
 
 
 def make_state(seed=0, average=True, tx=None):

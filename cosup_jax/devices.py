@@ -1,17 +1,14 @@
 """The only file that knows of devices: which ones, how a batch is spread, how a step is mapped."""
 
 import collections
+import functools
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
-
-from cosup_jax.training import step
-from cosup_jax.training.state import TrainState
 
 AXIS = "devices"
 # Platforms on which several networks take their steps one by one. Under `vmap` their convolutions
@@ -49,25 +46,18 @@ def choose_devices(count: int, batch_size: int) -> list[jax.Device]:
     return chosen
 
 
-def parallel_train_step(
-    loss: step.Loss,
-    devices: Sequence[jax.Device],
-    *,
-    prepare: step.Prepare | None = None,
-    decay: float = 0.0,
-) -> Callable:
-    """Returns `train_step` over all devices; the state it is given is used up (donated).
+def map_train_step(step: Callable, devices: Sequence[jax.Device]) -> Callable:
+    """Returns a training step over all devices; the state it is given is used up (donated).
 
-    Given a tuple of states and a tuple of batches, it is `train_together`. The metrics come back
-    once per device, all equal: `first` takes one of them to the host.
+    The metrics come back once per device, all equal: `first` takes one of them to the host.
+
+    Args:
+      step: a function of a state, one device's share of the batch, and `axis_name`, that returns
+        the next state and metrics, the same on every device.
+      devices: the devices.
     """
-
-    def run(state: Any, batch: Any) -> tuple[Any, Any]:
-        take: Callable = step.train_together if isinstance(state, tuple) else step.train_step
-        return take(state, batch, loss=loss, prepare=prepare, decay=decay, axis_name=AXIS)
-
     return jax.pmap(
-        run,
+        functools.partial(step, axis_name=AXIS),
         axis_name=AXIS,
         in_axes=(None, 0),
         out_axes=(None, 0),
@@ -78,14 +68,14 @@ def parallel_train_step(
 
 def step_all(
     mapped: Callable,
-    states: Sequence[TrainState],
+    states: Sequence[Any],
     batches: Sequence[Mapping[str, jax.Array]],
     devices: Sequence[jax.Device],
-) -> tuple[Sequence[TrainState], Sequence[Mapping[str, jax.Array]]]:
+) -> tuple[Sequence[Any], Sequence[Mapping[str, jax.Array]]]:
     """Takes one step of each of several networks: one program for all, on a CPU one by one.
 
     Args:
-      mapped: from `parallel_train_step`.
+      mapped: from `map_train_step`.
       states: of the same network and optimizer.
       batches: on the devices, one for each state.
       devices: the devices of `mapped`.
@@ -99,19 +89,25 @@ def step_all(
     return states, metrics
 
 
-def parallel_eval_step(
-    loss: step.Loss, devices: Sequence[jax.Device]
-) -> Callable[[TrainState, Mapping[str, jax.Array]], dict[str, np.ndarray]]:
-    """Returns `eval_step` over all devices, its per-slice results in the order of the batch."""
+def map_eval_step(
+    step: Callable, devices: Sequence[jax.Device]
+) -> Callable[[Any, Mapping[str, jax.Array]], dict[str, np.ndarray]]:
+    """Returns an evaluation step over all devices, its per-slice results in the batch's order.
+
+    Args:
+      step: a function of a state, one device's share of the batch, and `axis_name`, that returns
+        (B,) arrays and the scalar `loss`, which is the same on every device.
+      devices: the devices.
+    """
     mapped = jax.pmap(
-        partial(step.eval_step, loss=loss, axis_name=AXIS),
+        functools.partial(step, axis_name=AXIS),
         axis_name=AXIS,
         in_axes=(None, 0),
         out_axes=0,
         devices=devices,
     )
 
-    def run(state: TrainState, batch: Mapping[str, jax.Array]) -> dict[str, np.ndarray]:
+    def run(state: Any, batch: Mapping[str, jax.Array]) -> dict[str, np.ndarray]:
         results = jax.device_get(mapped(state, batch))
         loss_value = results.pop("loss")[0]
         return {name: value.reshape(-1) for name, value in results.items()} | {"loss": loss_value}
@@ -123,7 +119,7 @@ def memory(mapped: Any, state: Any, batch: Mapping[str, Any], devices: Sequence[
     """Returns the bytes a mapped step needs on one device, as its compiler counts them.
 
     Args:
-      mapped: from `parallel_train_step`.
+      mapped: from `map_train_step`.
       state: the train state.
       batch: shapes and types of a host batch.
       devices: the devices of `mapped`.

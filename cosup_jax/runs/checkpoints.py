@@ -19,7 +19,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from cosup_jax import interop
 from cosup_jax.models.guided import GUIDE
-from cosup_jax.training.state import TrainState
+from cosup_jax.runs.state import TrainState
 
 FOLDER = "checkpoints"
 

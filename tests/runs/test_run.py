@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from cosup_jax import config as configuration
-from cosup_jax.training import checkpoints, runs
+from cosup_jax import runs
+from cosup_jax.runs import checkpoints
 from cosup_jax.training.setup import RunMismatch, keep_description, make_setup
 from tests.phantoms import tiny_config
 

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from cosup_jax import config as configuration
 from cosup_jax import models
 from cosup_jax.data.preprocess import Preprocessing
-from cosup_jax.training import checkpoints
+from cosup_jax.runs import checkpoints
 
 CONFIG = "config.json"
 # Without which a run cannot be used. Every version has them.
