@@ -18,9 +18,14 @@ SHIPPED = ("cosup_jax", "tfds_builders")
 DATASETS = sorted(
     path.parent.name for path in (ROOT / "tfds_builders").glob("*/*_dataset_builder.py")
 )
-NOT_SOURCE = shutil.ignore_patterns(
-    ".*", "__pycache__", "*.egg-info", "build", "dist", "runs", "docs", "*.pyc"
-)
+_NOT_SOURCE = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "*.pyc")
+_NOT_AT_THE_TOP = {"build", "dist", "runs", "docs"}
+
+
+def not_source(folder: str, names: list[str]) -> set[str]:
+    """What of a folder of the repository no wheel is built from."""
+    top = _NOT_AT_THE_TOP if Path(folder) == ROOT else set()
+    return _NOT_SOURCE(folder, names) | (top & set(names))
 
 
 def run(command: Sequence[str | Path], folder: Path, path: Sequence[str | Path] = ()) -> str:
@@ -37,7 +42,7 @@ def run(command: Sequence[str | Path], folder: Path, path: Sequence[str | Path] 
 def wheel(tmp_path: Path) -> Path:
     """The wheel, built from a copy of the repository so that nothing is written into it."""
     source = tmp_path / "source"
-    shutil.copytree(ROOT, source, ignore=NOT_SOURCE)
+    shutil.copytree(ROOT, source, ignore=not_source)
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir"]
     run([*build, tmp_path / "dist", source], tmp_path)
     (built,) = (tmp_path / "dist").iterdir()

@@ -165,7 +165,7 @@ def test_batches_shrink_to_the_memory_there_is(bright, monkeypatch):
         return real(predictor, image)
 
     monkeypatch.setattr(segment.Predictor, "__call__", call)
-    monkeypatch.setattr(segment.parallel, "free_memory", lambda: 4 * 2.5 * 32 * 32 * 4)
+    monkeypatch.setattr(segment.devices, "free_memory", lambda: 4 * 2.5 * 32 * 32 * 4)
     narrow = list(segmenter(iter(slices), "grey8", 9))
     assert set(sizes) < {1, 2, 4}
     np.testing.assert_allclose(np.stack(narrow), np.stack(wide), atol=1e-6)

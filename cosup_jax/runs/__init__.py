@@ -1,0 +1,12 @@
+"""What a run leaves in its folder, and how it is opened again."""
+
+from cosup_jax.runs.run import (
+    CONFIG,
+    Run,
+    build_model,
+    open_run,
+    preprocessing,
+    read_config,
+)
+
+__all__ = ["CONFIG", "Run", "build_model", "open_run", "preprocessing", "read_config"]
