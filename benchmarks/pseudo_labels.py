@@ -31,6 +31,7 @@ from cosup_jax.data import preprocess, slice_files
 from cosup_jax.metrics import Counts, confusion, dice, precision, sensitivity
 from cosup_jax.prediction.segment import MAX_BATCH, THRESHOLD, Segmenter
 from cosup_jax.scans import images
+from cosup_jax.scans.names import name_from_file
 from cosup_jax.training import pseudo
 from cosup_jax.weights import Pretrained
 from tfds_builders.covid_ct_seg.covid_ct_seg_dataset_builder import patient_id
@@ -114,7 +115,7 @@ def list_wholes(folder: Path) -> dict[str, list[Path]]:
     """Lists the pictures of the whole slices of each volume, in the order of the volume."""
     found = defaultdict(list)
     for stem, path in slice_files.list_slices(folder / "image", folder).items():
-        name = slice_files.name_from_file(stem)
+        name = name_from_file(stem)
         found[name.case_id].append((name.slice_index, path))
     return {case: [path for _, path in sorted(files)] for case, files in found.items()}
 

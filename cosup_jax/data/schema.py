@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-INTENSITIES = ("hu", "grey8", "grey16", "unknown")
-UNKNOWN_PATIENT = ""
-CLASSES = ("ground-glass", "consolidation", "effusion")  # from 1 on
+from cosup_jax.scans.kinds import CLASSES, INTENSITIES
+from cosup_jax.scans.names import UNKNOWN_PATIENT
+
 MAX_CLASS = len(CLASSES)
 MAX_LUNG = 2
 UINT16_OFFSET = 32768
-_AIR = -500  # air is -1000 HU, and no chest volume in HU is without some
 
 
 class ExampleError(ValueError):
@@ -130,17 +129,6 @@ def _labels(
         found = sorted(set(np.unique(labels).tolist()) - set(range(largest + 1)))
         raise ExampleError(f"{what} holds the values {found[:8]}, expected 0..{largest}")
     return labels.astype(np.uint8)[..., None]
-
-
-def judge_intensity(lowest: float, highest: float) -> str:
-    """Returns `hu`, `grey8` or `unknown` for a volume, judged by the range of its values.
-
-    >>> judge_intensity(-1000, 400), judge_intensity(0, 255), judge_intensity(0, 1)
-    ('hu', 'grey8', 'unknown')
-    """
-    if lowest <= _AIR:
-        return "hu"
-    return "grey8" if lowest >= 0 and 1 < highest <= 255 else "unknown"
 
 
 def intensity_name(label: int) -> str:

@@ -3,34 +3,15 @@
 import csv
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from cosup_jax.data.builder import DatasetLayoutError
-from cosup_jax.data.schema import UNKNOWN_PATIENT
 from cosup_jax.scans.images import IMAGE_SUFFIXES, JPEG_MASK, MASK_SUFFIXES
+from cosup_jax.scans.names import UNKNOWN_PATIENT, SliceName, name_from_file
 
 _DESKTOP_FILES = ("thumbs.db", "desktop.ini")
 # At most nine digits: the slice index is an int32.
-_CASE_AND_SLICE = re.compile(r"(?P<case>.+)_(?P<slice>[0-9]{1,9})")
 _NUMBER = re.compile(r"[0-9]{1,9}")
-
-
-@dataclass(frozen=True)
-class SliceName:
-    """What a file name or an index row says about a slice.
-
-    Attributes:
-      case_id: the scan.
-      patient_id: the person, or `UNKNOWN_PATIENT`.
-      slice_index: position along the body axis.
-      case_known: False where the file's stem had to serve as its case.
-    """
-
-    case_id: str
-    patient_id: str
-    slice_index: int
-    case_known: bool = True
 
 
 def list_slices(folder: Path, root: Path, *, masks: bool = False) -> dict[str, Path]:
@@ -112,22 +93,6 @@ def match(images: Mapping[str, Path], others: Mapping[str, Path], folder: Path) 
             f"{orphans[0]}: no image of this name; expected one for every file in {folder} "
             f"({len(orphans)} of {len(others)} without)"
         )
-
-
-def name_from_file(stem: str) -> SliceName:
-    """Reads `<case>_<slice>`; the patient is then the case.
-
-    Any other name is a case of its own, of an unknown patient, at position 0.
-
-    >>> name_from_file("scan7_012")
-    SliceName(case_id='scan7', patient_id='scan7', slice_index=12, case_known=True)
-    >>> name_from_file("thorax")
-    SliceName(case_id='thorax', patient_id='', slice_index=0, case_known=False)
-    """
-    found = _CASE_AND_SLICE.fullmatch(stem)
-    if found is None:
-        return SliceName(stem, UNKNOWN_PATIENT, 0, case_known=False)
-    return SliceName(found["case"], found["case"], int(found["slice"]))
 
 
 def read_index(path: Path, images: Mapping[str, Path]) -> dict[str, SliceName]:

@@ -10,6 +10,7 @@ import numpy as np
 from cosup_jax.data import schema, slice_files
 from cosup_jax.data.builder import Case, DatasetLayoutError
 from cosup_jax.scans import nifti
+from cosup_jax.scans.names import volume_name
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class LabelFile:
       path: the file.
       mask: stored value to infection class, or None if it says nothing of infection.
       lung: stored value to lung, or None if it says nothing of the lungs.
-      header_lies: its header is known to place it wrongly, see `volumes.read_labels`.
+      header_lies: its header is known to place it wrongly, see `nifti.read_labels`.
     """
 
     path: Path
@@ -29,7 +30,7 @@ class LabelFile:
     header_lies: bool = False
 
     def read(self, values: Mapping[int, int], image: nifti.Volume) -> np.ndarray:
-        """Returns the labels of an image, (Z, H, W) uint8; see `volumes.read_labels`."""
+        """Returns the labels of an image, (Z, H, W) uint8; see `nifti.read_labels`."""
         return nifti.read_labels(self.path, values, image, header_lies=self.header_lies)
 
 
@@ -110,15 +111,6 @@ def match(images: Mapping[str, Path], labels: Mapping[str, Path], folder: Path) 
             f"{orphans[0]}: the volume that it belongs to is missing; expected one for every file "
             f"in {folder} ({len(orphans)} of {len(labels)} without)"
         )
-
-
-def volume_name(path: Path) -> str:
-    """Returns a NIfTI file's name without its suffix.
-
-    >>> volume_name(Path("masks/study_0255_mask.nii.gz"))
-    'study_0255_mask'
-    """
-    return path.name[: path.name.lower().rindex(".nii")]
 
 
 def read_case(case: Case) -> Iterator[dict[str, Any]]:

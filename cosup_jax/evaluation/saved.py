@@ -13,6 +13,7 @@ from cosup_jax.evaluation import tables
 from cosup_jax.evaluation.calibration import calibration
 from cosup_jax.evaluation.protocols import protocol_named
 from cosup_jax.scans import images
+from cosup_jax.scans.names import name_from_file
 
 PREDICTIONS, TRUTHS = "predictions", "truths"
 ARRAY_SUFFIX = ".npy"
@@ -75,7 +76,7 @@ def evaluate_folders(
                 f"{path}: {prob.shape[1]} x {prob.shape[0]} pixels, but its truth {masks[stem]} "
                 f"has {truth.shape[1]} x {truth.shape[0]}; expected the same size"
             )
-        name = slice_files.name_from_file(stem)
+        name = name_from_file(stem)
         place = {n: getattr(name, n) for n in ("case_id", "patient_id", "slice_index")}
         scores.add(place, rules.score(prob, truth))
     about = {"dataset": str(truths), "split": "", "predictions": str(predictions), "note": ""}

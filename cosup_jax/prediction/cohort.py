@@ -21,9 +21,9 @@ from absl import logging
 from tqdm import tqdm
 
 from cosup_jax import __version__, models, report, weights
-from cosup_jax.data import schema
 from cosup_jax.prediction import findings
 from cosup_jax.prediction.segment import THRESHOLD, Segmenter
+from cosup_jax.scans import kinds
 from cosup_jax.scans.find import Scan, Source
 
 TABLE, RECORD = "cohort.csv", "findings.json"
@@ -103,7 +103,7 @@ def process(
 
 def classes(network: weights.Pretrained) -> tuple[str, ...]:
     """Returns the classes of infection that a network tells apart; nothing where it has one."""
-    return schema.CLASSES[: models.count_classes(network.model) - 1]
+    return kinds.CLASSES[: models.count_classes(network.model) - 1]
 
 
 def columns(network: weights.Pretrained) -> tuple[str, ...]:

@@ -65,7 +65,7 @@ def describe(
     Args:
       slices: (H, W) in the axial view, HU where `intensity` is `hu`.
       masks: (H, W) bool, of the same sizes.
-      intensity: one of `schema.INTENSITIES`.
+      intensity: one of `kinds.INTENSITIES`.
       spacing: voxel spacing (z, y, x) in mm, or None.
     """
     found = Findings(dict.fromkeys(FIELDS))

@@ -11,10 +11,10 @@ import numpy as np
 from flax import linen as nn
 
 from cosup_jax import devices, models, weights
-from cosup_jax.data import schema
 from cosup_jax.data.preprocess import prepare_image, resize_image
 from cosup_jax.models.output import SegOutput
 from cosup_jax.prediction import findings
+from cosup_jax.scans import kinds
 from cosup_jax.scans.geometry import Grid
 
 THRESHOLD = 0.5
@@ -120,7 +120,7 @@ class Segmenter:
 
         Args:
           slices: (H, W) float32 in the true unit; sizes may differ.
-          intensity: one of `schema.INTENSITIES`.
+          intensity: one of `kinds.INTENSITIES`.
           count: how many slices there are, which decides the size of a batch.
 
         Yields:
@@ -173,7 +173,7 @@ def segment(
         without, (Z, H, W) in the radiological axial view of `cosup_jax.scans.geometry`.
       affine: (4, 4), stored index to mm in the RAS frame, or None.
       spacing: voxel spacing (z, y, x) in mm where there is no affine; needed by `min_lesion_ml`.
-      intensity: one of `schema.INTENSITIES`, or None to judge by the range of the values.
+      intensity: one of `kinds.INTENSITIES`, or None to judge by the range of the values.
       network: what `load_pretrained` returns, or takes.
       threshold: probability above which a voxel is infection.
       min_lesion_ml: lesions smaller than this many mL are dropped.
@@ -197,7 +197,7 @@ def segment(
     if min_lesion_ml and spacing is None:
         raise ValueError("min_lesion_ml: give the spacing (or the affine) that it is measured by")
     axial = volume if grid is None else grid.to_axial(volume)
-    kind = intensity or schema.judge_intensity(float(volume.min()), float(volume.max()))
+    kind = intensity or kinds.judge_intensity(float(volume.min()), float(volume.max()))
     if isinstance(network, str | Path):
         network = weights.load_pretrained(network)
     slices = (np.asarray(pixels, np.float32) for pixels in axial)

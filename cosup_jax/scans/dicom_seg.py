@@ -10,7 +10,7 @@ from pydicom import config, uid
 from pydicom.sr.codedict import codes
 
 from cosup_jax import __version__
-from cosup_jax.data import schema
+from cosup_jax.scans import kinds
 from cosup_jax.scans.dicom import Series
 from cosup_jax.scans.nifti import VolumeError
 
@@ -56,7 +56,7 @@ def write(path: Path, frames: np.ndarray, series: Series, result: str) -> None:
 
 def _segmentation(frames: np.ndarray, series: Series, result: str) -> hd.seg.Segmentation:
     values = frames / np.float32(255) if result == "probability" else frames
-    labels = schema.CLASSES[: frames.max(initial=1)] if result == "classes" else (_INFECTION,)
+    labels = kinds.CLASSES[: frames.max(initial=1)] if result == "classes" else (_INFECTION,)
     source = [str(header.SOPInstanceUID) for header in series.headers]
     named = [__version__, result, hashlib.sha256(frames.tobytes()).hexdigest(), *source]
     return hd.seg.Segmentation(

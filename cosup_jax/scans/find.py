@@ -16,8 +16,8 @@ from typing import NoReturn
 import numpy as np
 from PIL import Image
 
-from cosup_jax.data import schema, slice_files, volume_files
-from cosup_jax.scans import dicom_files, images, nifti
+from cosup_jax.scans import dicom_files, images, kinds, nifti
+from cosup_jax.scans.names import name_from_file, volume_name
 
 _CHUNK = 1 << 20
 _LONGEST_NAME = 80
@@ -36,7 +36,7 @@ class Scan:
     Attributes:
       slices: (H, W) int16, uint8 or uint16 in the axial view (from the feet to the head, where
         that is known); the true value is `stored * slope + intercept`.
-      intensity: one of `schema.INTENSITIES`.
+      intensity: one of `kinds.INTENSITIES`.
       save: writes a result, called with a folder, `mask`, `probability` or `classes`, and (H, W)
         uint8 for each slice: 0 and 1 in a mask, 0 to 255 in a probability, classes of infection
         from 1 on.
@@ -171,7 +171,7 @@ def _sort(folder: Path, files: Sequence[Path], identify: bool) -> tuple[list[Sou
         dicom = [path for path in rest if dicom_files.looks_like(path)]
     except OSError as error:
         _unreadable(error)
-    sources = [Source(path, "nifti", (path,), volume_files.volume_name(path)) for path in volumes]
+    sources = [Source(path, "nifti", (path,), volume_name(path)) for path in volumes]
     sources += [Source(path, "dicom", (path,), path.stem if identify else "") for path in zips]
     if dicom:
         # Damaged files go along: what is wrong with them is said when they are read.
@@ -181,7 +181,7 @@ def _sort(folder: Path, files: Sequence[Path], identify: bool) -> tuple[list[Sou
 
 
 def _cases(folder: Path, pictures: Sequence[Path]) -> list[Source]:
-    names = {path: slice_files.name_from_file(path.stem) for path in pictures}
+    names = {path: name_from_file(path.stem) for path in pictures}
     cases: dict[str, list[Path]] = {}
     for path, name in names.items():
         cases.setdefault(name.case_id if name.case_known else "", []).append(path)
@@ -281,7 +281,7 @@ def _read_dicom(source: Source, series: int | None) -> Scan:
         ) from error
     found = dicom.read_series(source.files, series)
     stored = found.grid.to_axial(found.stored)
-    intensity = schema.judge_intensity(float(stored.min()), float(stored.max()))
+    intensity = kinds.judge_intensity(float(stored.min()), float(stored.max()))
 
     def save(folder: Path, result: str, slices: Sequence[np.ndarray]) -> None:
         frames = found.grid.from_axial(np.stack(slices)).transpose(2, 1, 0)

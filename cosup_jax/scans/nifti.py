@@ -20,7 +20,7 @@ import numpy as np
 from absl import logging
 from nibabel.spatialimages import HeaderDataError
 
-from cosup_jax.data import schema
+from cosup_jax.scans import kinds
 from cosup_jax.scans.geometry import TOLERANCE, Grid
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -99,7 +99,7 @@ def read_volume(path: Path) -> Volume:
     if not whole or lowest < _INT16.min or highest > _INT16.max:
         intercept = lowest - slope * _INT16.min
         _fill(stored, header, path, lambda slab: np.rint((np.float64(slab) - intercept) / slope))
-    return Volume(path, grid, stored, slope, intercept, schema.judge_intensity(lowest, highest))
+    return Volume(path, grid, stored, slope, intercept, kinds.judge_intensity(lowest, highest))
 
 
 def read_labels(

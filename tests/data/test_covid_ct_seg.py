@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cosup_jax.data import schema, slice_files, splits
+from cosup_jax.data import schema, splits
 from cosup_jax.data.builder import Case, DatasetLayoutError
+from cosup_jax.scans.names import name_from_file
 from cosup_jax.scans.nifti import VolumeError
 from tests.data.builder_conformance import build, check_builder, read_all
 from tests.dummy import covid_ct_seg as dummy
@@ -214,6 +215,6 @@ def test_the_slices_made_of_the_volumes_have_their_names():
         pytest.skip(f"no real slices at {source}; set COSUP_REAL_DATA to their folder")
     names = {covid_semiseg.volume_name(path.stem).case_id for path in unlabelled.iterdir()}
     assert names == set(PUBLISHED)
-    names = {slice_files.name_from_file(p.stem).case_id for p in labelled.glob("*/image/*")}
+    names = {name_from_file(p.stem).case_id for p in labelled.glob("*/image/*")}
     assert names < set(PUBLISHED)
     assert len(names) == 16

@@ -13,6 +13,7 @@ from absl import logging
 from cosup_jax.data import schema, slice_files, splits
 from cosup_jax.data.builder import NO_DATA_NEEDED, Case, CtSliceBuilder
 from cosup_jax.scans import images
+from cosup_jax.scans.names import UNKNOWN_PATIENT, SliceName
 from tfds_builders.covid_ct_seg import covid_ct_seg_dataset_builder as covid_ct_seg
 from tfds_builders.medseg_covid import medseg_covid_dataset_builder as medseg_covid
 
@@ -160,7 +161,7 @@ class Builder(CtSliceBuilder):
         return {
             stem: Case(
                 f"slice_{stem}",
-                schema.UNKNOWN_PATIENT,
+                UNKNOWN_PATIENT,
                 (_Slice(0, path, mask=masks[stem], classes=classes[stem]),),
             )
             for stem, path in files.items()
@@ -194,7 +195,7 @@ def validation_names(names: Sequence[str]) -> set[str]:
     return set(splits.ranked(names, _SPLIT_SEED)[: max(1, len(names) // VALIDATION_SHARE)])
 
 
-def volume_name(stem: str) -> slice_files.SliceName:
+def volume_name(stem: str) -> SliceName:
     """Reads case, patient and position of one of the 1,600 slices from its name.
 
     Cases and patients are named as those of `covid_ct_seg`, the 20 volumes they were taken from.
@@ -203,8 +204,8 @@ def volume_name(stem: str) -> slice_files.SliceName:
     'radiopaedia_29'
     """
     if (found := _SLICE_OF_VOLUME.fullmatch(stem)) and (case := covid_ct_seg.case_name(found[1])):
-        return slice_files.SliceName(case, covid_ct_seg.patient_id(case), int(found[2]))
-    return slice_files.SliceName(stem, schema.UNKNOWN_PATIENT, 0, case_known=False)
+        return SliceName(case, covid_ct_seg.patient_id(case), int(found[2]))
+    return SliceName(stem, UNKNOWN_PATIENT, 0, case_known=False)
 
 
 def is_from_back(case: str) -> bool:

@@ -15,6 +15,7 @@ from cosup_jax.data import schema, slice_files
 from cosup_jax.data.builder import NO_DATA_NEEDED, Case, CtSliceBuilder, DatasetLayoutError
 from cosup_jax.data.splits import PatientOverlapError
 from cosup_jax.scans import images
+from cosup_jax.scans.names import SliceName, name_from_file
 
 MASK_VALUES = {0: 0, 255: 1}
 LUNG_VALUES = {0: 0, 1: 1, 2: 2, 255: 1}
@@ -217,7 +218,7 @@ class Builder(CtSliceBuilder):
             )
 
 
-def _names(folder: Path, root: Path, files: Mapping[str, Path]) -> dict[str, slice_files.SliceName]:
+def _names(folder: Path, root: Path, files: Mapping[str, Path]) -> dict[str, SliceName]:
     if not files:
         raise _layout_error(f"the split {folder.name!r} is empty: no image in {folder / 'image'}")
     index = _index_path(folder)
@@ -225,7 +226,7 @@ def _names(folder: Path, root: Path, files: Mapping[str, Path]) -> dict[str, sli
         slice_files.check_inside(index, root)
         names = slice_files.read_index(index, files)
     else:
-        names = {stem: slice_files.name_from_file(stem) for stem in files}
+        names = {stem: name_from_file(stem) for stem in files}
         logging.warning(
             "slice_folder: %s is not there, so each case of %s, as its file names have it, is "
             "taken for a patient of its own",
@@ -248,7 +249,7 @@ def _slices(
     folder: Path,
     root: Path,
     files: Mapping[str, Path],
-    names: Mapping[str, slice_files.SliceName],
+    names: Mapping[str, SliceName],
 ) -> dict[str, _Slice]:
     masks = slice_files.list_slices(folder / "mask", root, masks=True)
     slice_files.match(files, masks, folder / "mask")
@@ -262,7 +263,7 @@ def _slices(
     }
 
 
-def _group(names: Mapping[str, slice_files.SliceName], slices: Mapping[str, _Slice]) -> list[Case]:
+def _group(names: Mapping[str, SliceName], slices: Mapping[str, _Slice]) -> list[Case]:
     grouped: dict[str, dict[int, _Slice]] = {}
     patients: dict[str, str] = {}
     for stem, name in names.items():
@@ -285,7 +286,7 @@ def _group(names: Mapping[str, slice_files.SliceName], slices: Mapping[str, _Sli
     ]
 
 
-def _check_scans_apart(names: Mapping[str, Mapping[str, slice_files.SliceName]]) -> None:
+def _check_scans_apart(names: Mapping[str, Mapping[str, SliceName]]) -> None:
     seen: dict[str, str] = {}
     for split, group in names.items():
         for case_id in sorted({name.case_id for name in group.values() if name.case_known}):
