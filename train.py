@@ -84,7 +84,8 @@ def main(argv: Sequence[str]) -> None:
         logging.set_verbosity(logging.WARNING)
     compilation.use_cache()
     # Imported here so that a mistyped command line is answered at once.
-    from cosup_jax.training import loop, semi, setup
+    from cosup_jax.experiments import trials
+    from cosup_jax.training import semi, setup
 
     workdir = _WORKDIR.value or default_workdir(find_config(sys.argv) or "")
     try:
@@ -96,12 +97,12 @@ def main(argv: Sequence[str]) -> None:
                 raise configuration.ConfigError(
                     "--seeds trains labelled slices only; semi-supervised, give --config.seed"
                 )
-            semi.train_semi(_CONFIG.value, workdir)
+            trials.train_semi(_CONFIG.value, workdir)
         elif _SEEDS.value:
             seeds = [_CONFIG.value.seed + i for i in range(_SEEDS.value)]
-            loop.train_seeds(_CONFIG.value, seeds, seed_folders(workdir, seeds))
+            trials.train_seeds(_CONFIG.value, seeds, seed_folders(workdir, seeds))
         else:
-            loop.train_and_evaluate(_CONFIG.value, workdir)
+            trials.train_and_evaluate(_CONFIG.value, workdir)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"train.py: {error}")
     except KeyboardInterrupt:

@@ -56,7 +56,7 @@ def tiny_run(tmp_path_factory):
     with open(shared / "tiny_run.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (shared / "tiny_run").exists():
-            from cosup_jax.training.loop import train_and_evaluate
+            from cosup_jax.experiments.trials import train_and_evaluate
             from tests.phantoms import tiny_config
 
             train_and_evaluate(tiny_config(shared / "tfds"), shared / "tiny_run_unfinished")

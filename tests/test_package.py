@@ -111,7 +111,7 @@ def test_the_wheel_works_in_an_empty_environment_away_from_the_clone(wheel, tmp_
         ("tfds_builders", ("jax", "flax", "tensorflow", "torch")),
         ("cosup_jax.data.pipeline", ("flax", "tensorflow", "torch")),
         ("cosup_jax.models", ("tensorflow_datasets", "grain", "tensorflow", "torch")),
-        ("cosup_jax.training.loop", ("tensorflow", "torch")),
+        ("cosup_jax.experiments.trials", ("tensorflow", "torch")),
         ("train", ("jax", "flax", "numpy", "tensorflow_datasets", "tensorflow", "torch")),
     ],
 )

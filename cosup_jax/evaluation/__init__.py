@@ -6,10 +6,11 @@ maps from folders, `pictures` shows examples.
 """
 
 from cosup_jax.evaluation.classes import evaluate_classes
-from cosup_jax.evaluation.protocols import PROTOCOLS, THRESHOLD
+from cosup_jax.evaluation.protocols import PROTOCOLS
 from cosup_jax.evaluation.saved import evaluate_folders
 from cosup_jax.evaluation.scoring import evaluate_run
 from cosup_jax.evaluation.tables import table
+from cosup_jax.metrics import THRESHOLD
 
 __all__ = [
     "PROTOCOLS",

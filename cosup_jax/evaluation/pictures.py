@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from cosup_jax import figures, models
 from cosup_jax.evaluation.calibration import calibration
-from cosup_jax.evaluation.protocols import THRESHOLD
 from cosup_jax.evaluation.tables import Scores
+from cosup_jax.metrics import THRESHOLD
 from cosup_jax.models.output import SegOutput
 from cosup_jax.runs import Run
 

@@ -19,9 +19,8 @@ from typing import NamedTuple
 import numpy as np
 
 from cosup_jax import metrics
-from cosup_jax.metrics import Counts
+from cosup_jax.metrics import THRESHOLD, Counts
 
-THRESHOLD = 0.5
 RATIOS = ("dice", "sensitivity", "precision", "specificity", "iou")
 SOFT = ("s_alpha", "e_phi_mean", "e_phi_max", "mae")
 _GREY_LEVELS = 255

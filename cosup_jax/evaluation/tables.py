@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from cosup_jax import metrics
-from cosup_jax.evaluation.protocols import THRESHOLD, Protocol, ScoredSlice
-from cosup_jax.metrics import Counts
+from cosup_jax.evaluation.protocols import Protocol, ScoredSlice
+from cosup_jax.metrics import THRESHOLD, Counts
 
 Row = dict[str, Any]
 NO_EMPTY_TRUTH = "no slice is without infection: false alarms cannot be judged on this split"

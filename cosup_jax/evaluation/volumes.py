@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cosup_jax import metrics
-from cosup_jax.evaluation.protocols import THRESHOLD
-from cosup_jax.metrics import Counts
+from cosup_jax.metrics import THRESHOLD, Counts
 
 _IN_MM = ("volume_ml", "true_volume_ml", "volume_error_ml", "hd95_mm", "surface_dice")
 UNKNOWN_SPACING = "spacing unknown: no volumes or distances"

@@ -12,11 +12,10 @@ from absl import logging
 from cosup_jax import config as configuration
 from cosup_jax import evaluation, runs
 from cosup_jax.data import datasets
-from cosup_jax.experiments import progress
+from cosup_jax.experiments import progress, trials
 from cosup_jax.experiments.plan import Request
 from cosup_jax.experiments.results import RowResult, RunResult
 from cosup_jax.experiments.tables import Row
-from cosup_jax.training import loop, semi
 
 RESULT = "result.json"
 FAILURE = "failure.txt"
@@ -93,14 +92,14 @@ def train(request: Request, row: Row, seeds: Sequence[int]) -> None:
     folders = [request.folder(row, seed) for seed in seeds]
     # Each seed has a guide of its own, so guided networks are not trained together.
     if seeds and not (request.solo or configs[0].semi.per_round or row.guide):
-        loop.train_seeds(configs[0], seeds, folders)
+        trials.train_seeds(configs[0], seeds, folders)
         return
     for config, folder in zip(configs, folders, strict=True):
         print(f"seed {config.seed}, in {folder}")
         if config.semi.per_round:
-            semi.train_semi(config, folder)
+            trials.train_semi(config, folder)
         else:
-            loop.train_and_evaluate(config, folder)
+            trials.train_and_evaluate(config, folder)
 
 
 def score(request: Request, row: Row, seed: int) -> RunResult:

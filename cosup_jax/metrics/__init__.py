@@ -1,7 +1,7 @@
 """Measures of a segmentation: counts and maps of slices, volumes, and the scores made of them."""
 
 from cosup_jax.metrics.alignment import e_phi, e_phi_max, e_phi_mean
-from cosup_jax.metrics.counts import Counts, confusion, from_logits
+from cosup_jax.metrics.counts import THRESHOLD, Counts, confusion, from_logits
 from cosup_jax.metrics.scores import dice, iou, mae, precision, sensitivity, specificity
 from cosup_jax.metrics.structure import s_alpha
 from cosup_jax.metrics.thresholds import min_max, threshold_counts, threshold_mean
@@ -16,6 +16,7 @@ from cosup_jax.metrics.volumes import (
 )
 
 __all__ = [
+    "THRESHOLD",
     "Counts",
     "Surfaces",
     "VolumeScores",

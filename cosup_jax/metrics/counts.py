@@ -6,6 +6,8 @@ import jax
 
 from cosup_jax.metrics.arrays import Array
 
+THRESHOLD = 0.5  # a more probable pixel counts as infected
+
 
 class Counts(NamedTuple):
     """Pixels per slice by what was predicted and what is true; each (B,) int32.
@@ -63,7 +65,7 @@ def confusion(pred: Array, truth: Array) -> Counts:
     return Counts(tp=count(p & t), fp=count(p & ~t), fn=count(~p & t), tn=count(~p & ~t))
 
 
-def from_logits(logits: Array, mask: Array, threshold: float = 0.5) -> Counts:
+def from_logits(logits: Array, mask: Array, threshold: float = THRESHOLD) -> Counts:
     """Counts the pixels of a prediction given as logits.
 
     Args:

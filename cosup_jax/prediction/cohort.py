@@ -21,8 +21,9 @@ from absl import logging
 from tqdm import tqdm
 
 from cosup_jax import __version__, models, report, weights
+from cosup_jax.metrics import THRESHOLD
 from cosup_jax.prediction import findings
-from cosup_jax.prediction.segment import THRESHOLD, Segmenter
+from cosup_jax.prediction.segment import Segmenter
 from cosup_jax.scans import kinds
 from cosup_jax.scans.find import Scan, Source
 

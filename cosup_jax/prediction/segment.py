@@ -12,12 +12,12 @@ from flax import linen as nn
 
 from cosup_jax import devices, models, weights
 from cosup_jax.data.preprocess import prepare_image, resize_image
+from cosup_jax.metrics import THRESHOLD
 from cosup_jax.models.output import SegOutput
 from cosup_jax.prediction import findings
 from cosup_jax.scans import kinds
 from cosup_jax.scans.geometry import Grid
 
-THRESHOLD = 0.5
 MAX_BATCH = 8
 _MEMORY_SHARE = 4  # a batch may take one part in so many of what is there
 # Axes of (B, H, W, 1). Front and back are never exchanged: networks know which way a patient lies,

@@ -1,10 +1,9 @@
-"""The training loop: from a configuration and a folder to a trained, evaluated network."""
+"""The training loop: from a configuration and a folder to a best epoch."""
 
 import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -21,6 +20,7 @@ from cosup_jax.training.epochs import (
 )
 from cosup_jax.training.progress import ProgressBar
 from cosup_jax.training.setup import (
+    Setup,
     describe,
     keep_description,
     make_setup,
@@ -28,30 +28,12 @@ from cosup_jax.training.setup import (
     with_seed,
 )
 
-__all__ = ["TrainingDiverged", "fit", "train_and_evaluate", "train_seeds"]
-
-
-def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
-    """Trains, or goes on training, and evaluates the best epoch on the test split.
-
-    Args:
-      config: see configs/base.py.
-      workdir: the run's folder; a run started again in it goes on where it was.
-
-    Returns:
-      The summary of the evaluation, as in summary.json.
-
-    Raises:
-      ValueError: anything wrong with configuration, data or devices; the message says what to do.
-      TrainingDiverged: the loss became NaN.
-      RunMismatch: `workdir` holds a run of another configuration or other data.
-    """
-    return train_seeds(config, [config.seed], [workdir])[0]
+__all__ = ["TrainingDiverged", "fit", "train_seeds"]
 
 
 def train_seeds(
     config: ConfigDict, seeds: Sequence[int], workdirs: Sequence[str | Path]
-) -> list[dict[str, Any]]:
+) -> list[Setup]:
     """Trains one configuration with several seeds at once, each as if it were trained alone.
 
     Each seed has its own initial weights, order of the slices, plateau and early stopping, and ends
@@ -66,10 +48,13 @@ def train_seeds(
       workdirs: the folder of each; a run started again goes on where it was.
 
     Returns:
-      The summary of each seed's evaluation.
+      What each seed was trained with; its best epoch lies in its folder.
 
     Raises:
-      ValueError: as `train_and_evaluate`; or the seeds or folders do not differ.
+      ValueError: anything wrong with configuration, data or devices; or the seeds or folders do not
+        differ.
+      TrainingDiverged: the loss became NaN.
+      RunMismatch: a folder holds a run of another configuration or other data.
     """
     folders = [Path(folder).expanduser() for folder in workdirs]
     for name, given in (("seed", seeds), ("folder", folders)):
@@ -86,7 +71,7 @@ def train_seeds(
     with contextlib.ExitStack() as stack:
         managers = [stack.enter_context(checkpoints.open_checkpoints(f)) for f in folders]
         fit([begin(*start) for start in zip(setups, states, managers, strict=True)])
-    return [report.final_evaluation(setup) for setup in setups]
+    return setups
 
 
 def fit(fits: Sequence[Fit]) -> None:

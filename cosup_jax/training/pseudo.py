@@ -21,11 +21,11 @@ from tqdm import tqdm
 
 from cosup_jax.data import datasets, preprocess, schema, splits
 from cosup_jax.data.preprocess import Preprocessing
+from cosup_jax.metrics import THRESHOLD
 from cosup_jax.scans import images
 
 INDEX = "train_index.csv"
 MASK_VALUES = {0: 0, 255: 1}
-THRESHOLD = 0.5
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 
 

@@ -1,21 +1,19 @@
-"""What a run says of itself: scores between epochs, the evaluation at its end, pictures."""
+"""What a run says of itself while it trains: scores between epochs, pictures."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import grain
 import jax
 import numpy as np
 
-from cosup_jax import devices, evaluation, figures, models, runs
+from cosup_jax import devices, figures
 from cosup_jax.data import pipeline
-from cosup_jax.metrics import Counts, dice
-from cosup_jax.runs import checkpoints, logs
+from cosup_jax.metrics import THRESHOLD, Counts, dice
+from cosup_jax.runs import logs
 from cosup_jax.runs.state import TrainState
 from cosup_jax.training.setup import Setup
 from cosup_jax.training.step import predict_step
-
-FOLDER = "evaluation"
 
 
 class Validation(NamedTuple):
@@ -46,28 +44,6 @@ def score(setup: Setup, state: TrainState, dataset: grain.MapDataset) -> Validat
     )
 
 
-def final_evaluation(setup: Setup) -> dict[str, Any]:
-    """Scores the best epoch on the test split, opened here for the first time.
-
-    A network that tells classes apart is also scored class by class, in folders of their names.
-
-    Returns:
-      The summary, also written to evaluation/summary.json beside the tables and pictures.
-    """
-    variables, epoch = checkpoints.read_best(setup.workdir)
-    model = runs.build_model(setup.config)
-    run = runs.Run(setup.workdir, setup.config, model, variables, epoch)
-    folder = setup.workdir / FOLDER
-    summary = evaluation.evaluate_run(run, protocol="cosup", out=folder)
-    print(f"best epoch {epoch}\n{evaluation.table(summary)}")
-    if models.count_classes(model) > 1:
-        by_class = evaluation.evaluate_classes(run, protocol="cosup", out=folder)
-        for name, found in by_class.items():
-            print(f"{name}: {evaluation.table(found)}")
-    print(f"written to {folder}")
-    return summary
-
-
 def predict(state: TrainState, image: np.ndarray) -> np.ndarray:
     """Returns the probabilities (B, H, W) of images (B, H, W, 1)."""
     return np.asarray(jax.jit(predict_step)(state, image))[..., 0]
@@ -79,7 +55,7 @@ def validation_picture(setup: Setup, state: TrainState, dataset: grain.MapDatase
     probability = predict(state, np.stack([e["image"] for e in examples]))
     return np.concatenate(
         [
-            figures.overlay(e["image"][..., 0], p > evaluation.THRESHOLD, e["mask"][..., 0] > 0)
+            figures.overlay(e["image"][..., 0], p > THRESHOLD, e["mask"][..., 0] > 0)
             for e, p in zip(examples, probability, strict=True)
         ],
         axis=1,

@@ -1,6 +1,6 @@
 """Semi-supervised training (Inf-Net, Section III-B and III-D), for any network of the package.
 
-`train_semi` takes four steps, each in a folder of its own:
+`experiments.trials.train_semi` takes four steps, each in a folder of its own:
 
 1. `labelled`: the network is trained on the labelled slices (lines 1 and 2 of Algorithm 1).
 2. `rounds`: K unlabelled slices at a time get labels from the present network and join the training
@@ -25,46 +25,20 @@ from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
 from cosup_jax import runs
-from cosup_jax.training import loop, pseudo, rounds, setup
+from cosup_jax.training import pseudo, rounds, setup
 from cosup_jax.training.setup import keep_description, make_setup
 
 LABELLED, ROUNDS, PSEUDO, PRETRAIN = "labelled", "rounds", "pseudo", "pretrain"
-
-
-def train_semi(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
-    """Runs all four steps, or what is left of them.
-
-    Args:
-      config: see configs/base.py; its section `semi` has what is said of rounds and pre-training.
-      workdir: the folder of all; in the end that of the fine-tuned run.
-
-    Returns:
-      The summary of the evaluation on the test split.
-
-    Raises:
-      ValueError: as `loop.train_and_evaluate`, or the unlabelled slices cannot be used as asked.
-    """
-    check(config)
-    folder = Path(workdir).expanduser()
-    _open_unlabelled(config)
-    print(f"step 1 of 4: training on the labelled slices, in {folder / LABELLED}")
-    loop.train_and_evaluate(labelled_config(config), folder / LABELLED)
-    print(f"step 2 of 4: labelling the split {config.semi.unlabelled}, in {folder / ROUNDS}")
-    label_all(config, folder)
-    print(f"step 3 of 4: pre-training on the pseudo-labelled slices, in {folder / PRETRAIN}")
-    loop.train_and_evaluate(pretrain_config(config, folder), folder / PRETRAIN)
-    print(f"step 4 of 4: fine-tuning on the labelled slices, in {folder}")
-    return loop.train_and_evaluate(finetune_config(config, folder), folder)
 
 
 def dry_run(config: ConfigDict) -> str:
     """Returns what `setup.dry_run` says, and what the four steps are.
 
     Raises:
-      ValueError: as `train_semi`.
+      ValueError: a setting that means nothing, or slices that cannot be used as asked.
     """
     check(config)
-    semi, builder = config.semi, _open_unlabelled(config)
+    semi, builder = config.semi, open_unlabelled(config)
     labelled, unlabelled = (
         builder.info.splits[name].num_examples for name in (config.data.train, semi.unlabelled)
     )
@@ -110,7 +84,7 @@ def check(config: ConfigDict) -> None:
             )
 
 
-def _open_unlabelled(config: ConfigDict) -> tfds.core.DatasetBuilder:
+def open_unlabelled(config: ConfigDict) -> tfds.core.DatasetBuilder:
     """Builds the dataset where needed, so that a fault is told before anything is trained."""
     builder = make_setup(config, Path()).builder
     pseudo.check_split(builder, config.semi.unlabelled, config.semi.exclude_patients)

@@ -10,8 +10,8 @@ import pytest
 
 from cosup_jax import config as configuration
 from cosup_jax import evaluation
-from cosup_jax.experiments import plan
-from cosup_jax.training import loop, semi
+from cosup_jax.experiments import plan, trials
+from cosup_jax.training import semi
 from tests.phantoms import CONFIGS, tiny_config
 
 
@@ -99,9 +99,9 @@ def replace_training(monkeypatch, train):
     def train_semi(config, folder):
         train(semi.finetune_config(config, folder), folder)
 
-    monkeypatch.setattr(loop, "train_seeds", train_seeds, raising=False)
-    monkeypatch.setattr(loop, "train_and_evaluate", train)
-    monkeypatch.setattr(semi, "train_semi", train_semi)
+    monkeypatch.setattr(trials, "train_seeds", train_seeds)
+    monkeypatch.setattr(trials, "train_and_evaluate", train)
+    monkeypatch.setattr(trials, "train_semi", train_semi)
 
 
 def write_run(folder, config, *, epochs, losses=None, evaluated=True, **figures):

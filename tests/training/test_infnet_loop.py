@@ -8,6 +8,7 @@ import pytest
 
 from cosup_jax import config as configuration
 from cosup_jax import losses, runs
+from cosup_jax.experiments import trials
 from cosup_jax.runs import logs
 from cosup_jax.training import epochs, loop, setup
 from tests.phantoms import CONFIGS, tiny_config
@@ -37,7 +38,7 @@ def shrunk(data_dir, **changes):
 
 def test_infnet_is_trained_and_evaluated_like_any_network(data_dir, tmp_path):
     config = shrunk(data_dir, epochs=2, step_decay__epochs=1, averaging__decay=0.5)
-    summary = loop.train_and_evaluate(config, tmp_path)
+    summary = trials.train_and_evaluate(config, tmp_path)
     assert summary["split"] == "test"
     rows = logs.read_metrics(tmp_path)
     parts = [rows[0][f"train/{name}"] for name in ("edge", "semantic", "prediction")]
@@ -70,10 +71,9 @@ def test_three_scales_are_three_compiled_steps_and_no_more(data_dir, tmp_path, m
         return counted
 
     monkeypatch.setattr(losses, "build", build)
-    monkeypatch.setattr(epochs.report, "final_evaluation", lambda made: {})
     config = tiny_config(data_dir, epochs=5, data__scales=(1.0, 2.0, 3.0))
     config.model = {"name": "unet", "width": 4, "dtype": "float32"}
-    loop.train_and_evaluate(config, tmp_path)
+    loop.train_seeds(config, [config.seed], [tmp_path])
     assert sorted(traced) == [(32, 32), (64, 64), (96, 96)]
     assert len(logs.read_metrics(tmp_path)) == 5
 

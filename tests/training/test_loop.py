@@ -11,9 +11,10 @@ import pytest
 
 from cosup_jax import losses
 from cosup_jax.data import pipeline
+from cosup_jax.experiments import trials
+from cosup_jax.experiments.trials import train_and_evaluate
 from cosup_jax.runs import checkpoints, logs
 from cosup_jax.training import loop, progress, setup
-from cosup_jax.training.loop import train_and_evaluate
 from tests.phantoms import tiny_config
 
 
@@ -43,10 +44,10 @@ def run(data_dir, tmp_path_factory):
 def only_training(monkeypatch):
     """Leaves the evaluation out, but for the epoch that it would score."""
 
-    def best_epoch(made):
-        return {"epoch": checkpoints.read_best(made.workdir)[1]}
+    def best_epoch(workdir, config):
+        return {"epoch": checkpoints.read_best(workdir)[1]}
 
-    monkeypatch.setattr(loop.report, "final_evaluation", best_epoch)
+    monkeypatch.setattr(trials, "final_evaluation", best_epoch)
 
 
 def test_a_run_leaves_checkpoint_evaluation_and_pictures(run):

@@ -10,9 +10,9 @@ import pytest
 from cosup_jax import runs
 from cosup_jax.data import datasets, preprocess
 from cosup_jax.data.preprocess import Preprocessing
+from cosup_jax.experiments import trials
 from cosup_jax.runs import checkpoints
 from cosup_jax.runs.state import make_optimizer
-from cosup_jax.training import loop
 from tests.phantoms import tiny_config
 
 CLASSES = 4  # phantoms have effusion, too
@@ -60,7 +60,7 @@ def test_classes_are_told_apart_only_where_they_are_asked_for(tfds):
 
 def test_a_guided_network_is_trained_beside_its_guide(tiny_run, tfds, tmp_path):
     config = guided_config(tiny_run, tfds, init=str(tiny_run))
-    summary = loop.train_and_evaluate(config, tmp_path)
+    summary = trials.train_and_evaluate(config, tmp_path)
     assert summary["dice"]["n"] == 8
     for name in ("ground-glass", "consolidation", "effusion"):
         found = json.loads((tmp_path / "evaluation" / name / "summary.json").read_text())
@@ -74,7 +74,7 @@ def test_a_guided_network_is_trained_beside_its_guide(tiny_run, tfds, tmp_path):
 
 def test_a_guide_without_weights_is_refused(tiny_run, tfds, tmp_path):
     with pytest.raises(checkpoints.CheckpointError, match="guide .* is not trained here.*init"):
-        loop.train_and_evaluate(guided_config(tiny_run, tfds), tmp_path)
+        trials.train_and_evaluate(guided_config(tiny_run, tfds), tmp_path)
 
 
 def test_sgd_by_hand():

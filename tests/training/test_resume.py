@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import os, signal, sys
 import jax
-from cosup_jax.training import checkpoints, loop
+from cosup_jax.experiments import trials
+from cosup_jax.runs import checkpoints
+from cosup_jax.training import loop
 from tests.phantoms import tiny_config
 
 data_dir, workdir, devices, moment = sys.argv[1:]
@@ -54,7 +56,7 @@ config = tiny_config(
     averaging__decay=0.9,
 )
 config.model = {"name": "unet", "width": 4, "dtype": "float32"}
-loop.train_and_evaluate(config, workdir)
+trials.train_and_evaluate(config, workdir)
 """
 
 

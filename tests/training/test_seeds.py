@@ -9,6 +9,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from cosup_jax import devices, runs
+from cosup_jax.experiments import trials
 from cosup_jax.runs import checkpoints, logs
 from cosup_jax.training import epochs, loop
 from tests.phantoms import tiny_config
@@ -42,7 +43,7 @@ def alone(data_dir, tmp_path_factory):
     """Folders of seeds 0 and 1, each trained by itself, and the summary of each."""
     folders = [tmp_path_factory.mktemp(f"alone{seed}") for seed in (0, 1)]
     found = [
-        loop.train_and_evaluate(config(data_dir, seed=seed), folder)
+        trials.train_and_evaluate(config(data_dir, seed=seed), folder)
         for seed, folder in enumerate(folders)
     ]
     return folders, found
@@ -50,7 +51,7 @@ def alone(data_dir, tmp_path_factory):
 
 def test_one_by_one_every_seed_is_the_run_alone(alone, data_dir, tmp_path):
     folders = [tmp_path / "0", tmp_path / "1"]
-    assert loop.train_seeds(config(data_dir), [0, 1], folders) == alone[1]
+    assert trials.train_seeds(config(data_dir), [0, 1], folders) == alone[1]
     for folder, other in zip(folders, alone[0], strict=True):
         assert figures(folder) == figures(other)
         assert files(folder) == files(other)
@@ -83,7 +84,6 @@ def test_a_seed_that_stops_is_left_as_it_is_and_the_others_go_on(data_dir, tmp_p
         return original(setup, *args)._replace(loss=loss)
 
     monkeypatch.setattr(epochs.report, "score", made_up)
-    monkeypatch.setattr(epochs.report, "final_evaluation", lambda setup: {})
     folders = [tmp_path / "3", tmp_path / "4"]
     changes = {"epochs": 4, "early_stopping__patience": 1, "plateau__patience": 1}
     loop.train_seeds(config(data_dir, **changes), [3, 4], folders)
@@ -101,8 +101,8 @@ def test_a_seed_that_stops_is_left_as_it_is_and_the_others_go_on(data_dir, tmp_p
 
 def test_a_seed_left_behind_catches_up(alone, data_dir, tmp_path):
     folders = [tmp_path / "0", tmp_path / "1"]
-    loop.train_and_evaluate(config(data_dir, epochs=1), folders[0])
-    assert loop.train_seeds(config(data_dir), [0, 1], folders) == alone[1]
+    trials.train_and_evaluate(config(data_dir, epochs=1), folders[0])
+    assert trials.train_seeds(config(data_dir), [0, 1], folders) == alone[1]
     for folder, other in zip(folders, alone[0], strict=True):
         assert figures(folder) == figures(other)
     run, other = (runs.open_run(place) for place in (folders[1], alone[0][1]))

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from cosup_jax.data import datasets, pipeline
 from cosup_jax.data.preprocess import Preprocessing
+from cosup_jax.experiments import trials
 from cosup_jax.runs import logs
-from cosup_jax.training import loop, pseudo, rounds, semi
+from cosup_jax.training import pseudo, rounds, semi
 from cosup_jax.training.setup import keep_description, make_setup
 from tests.phantoms import tiny_config
 
@@ -227,11 +228,13 @@ def test_rows_of_a_round_that_is_taken_again_are_dropped(tmp_path):
 def test_the_four_steps(tfds, monkeypatch, tmp_path):
     steps = []
     monkeypatch.setattr(
-        loop, "train_and_evaluate", lambda c, folder: steps.append((c, folder)) or {"step": folder}
+        trials,
+        "train_and_evaluate",
+        lambda c, folder: steps.append((c, folder)) or {"step": folder},
     )
     monkeypatch.setattr(semi, "label_all", lambda c, folder: steps.append((c, folder)))
     config = semi_config(tfds, epochs=7, init="imagenet.pth", semi__pretrain_epochs=9)
-    assert semi.train_semi(config, tmp_path) == {"step": tmp_path}
+    assert trials.train_semi(config, tmp_path) == {"step": tmp_path}
     (first, a), (second, b), (third, c), (fourth, d) = steps
     assert (a, b, c, d) == (tmp_path / "labelled", tmp_path, tmp_path / "pretrain", tmp_path)
     assert (first.data.train, first.epochs, first.init) == ("train[:5]", 7, "imagenet.pth")
@@ -278,5 +281,5 @@ def test_wrong_settings_are_named(field, value, says, tfds, tmp_path):
     config = semi_config(tfds)
     config.update_from_flattened_dict({field.replace("__", "."): value})
     with pytest.raises(ValueError, match=says):
-        semi.train_semi(config, tmp_path)
+        trials.train_semi(config, tmp_path)
     assert list(tmp_path.iterdir()) == []
