@@ -1,6 +1,6 @@
 """How hard lung_phantom is: the best HU threshold and an untrained network on its test split.
 
-    python benchmarks/phantom_baselines.py
+    python benchmarks/evaluation/phantom_baselines.py
 
 The threshold gets a fair chance: the image is smoothed, the search is kept to a classical lung mask
 (air inside the body, closed and filled), small objects are dropped, and band, smoothing and size

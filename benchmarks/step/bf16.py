@@ -1,6 +1,6 @@
 """Does training with products in bfloat16 reach the Dice of float32? Same seeds, same data.
 
-    python benchmarks/bf16.py --source FOLDER --seeds 5
+    python benchmarks/step/bf16.py --source FOLDER --seeds 5
 
 Trains ResUNet_C2F small on COVID-SemiSeg in both types, scores the test split by the protocol
 semiseg, and prints Dice by seed, mean ± sample standard deviation, and the difference with its

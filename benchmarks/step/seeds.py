@@ -1,6 +1,6 @@
 """Times a training step of several seeds together, as one program, against one after another.
 
-    python benchmarks/seeds.py --seeds 3 --size 256 --width 64 --batch 8
+    python benchmarks/step/seeds.py --seeds 3 --size 256 --width 64 --batch 8
 
 ResUNet_C2F with its joint loss and Adam, on all of which both forms take turns in one run, so that
 their ratio holds on a noisy machine. Prints the times, their ratio and the compilation times.

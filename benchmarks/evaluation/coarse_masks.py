@@ -1,6 +1,6 @@
 """What the experts' own masks score when they are made coarse: what a small size costs by itself.
 
-    python benchmarks/coarse_masks.py --source COVID_SEMISEG
+    python benchmarks/evaluation/coarse_masks.py --source COVID_SEMISEG
 
 Each mask of the test split is averaged to n×n pixels, enlarged to its slice's size, and scored
 by the protocol `semiseg` as if a network had predicted it. Inf-Net predicts at 1/8 of its input, so

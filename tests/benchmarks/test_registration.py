@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks import registration
+from benchmarks.evaluation import registration
 from cosup_jax import phantom
 from cosup_jax.data import preprocess
 

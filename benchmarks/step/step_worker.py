@@ -1,4 +1,4 @@
-"""A process of benchmarks/step.py: prepares one job and runs it when told to.
+"""A process of benchmarks/step/step.py: prepares one job and runs it when told to.
 
 It reads a line of JSON per request and answers each with one, so that the parent can take turns
 among several of them: `{"do": "prepare"}`, `{"do": "memory"}`, `{"do": "run", "steps": n}`.

@@ -1,6 +1,6 @@
 """What a report's page costs: size, what the volume loses, and seconds to write and to open it.
 
-    python benchmarks/report_page.py --slices 300 --size 512 --budgets 5 10 15
+    python benchmarks/prediction/report_page.py --slices 300 --size 512 --budgets 5 10 15
 
 Prints Markdown. The scan is a phantom with its own mask and a blurred copy as the probability; the
 loss is the mean distance of the shown values from the phantom's, inside the lungs. A page is opened

@@ -1,6 +1,6 @@
 """How fast slices come from disk: this package beside a PyTorch DataLoader of two workers.
 
-    python benchmarks/pipeline.py --out pipeline.json
+    python benchmarks/data/pipeline.py --out pipeline.json
 
 Reads 1,024 slices of phantoms, 512×512 int16, from array_record: decode, window, resize to 256×256,
 z-score, edges, batches of 8. Both call the same NumPy functions on the same slices, so that what is

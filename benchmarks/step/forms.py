@@ -1,6 +1,6 @@
 """Two forms of one computation, side by side: what the network uses and what it could use.
 
-    python benchmarks/forms.py --batch 4 --side 128 --width 64 --out forms.json
+    python benchmarks/step/forms.py --batch 4 --side 128 --width 64 --out forms.json
 
 Every row is the same result computed in two ways (checked), mostly with its gradient, on maps such
 as the network has at full resolution. On a CPU the processor's seconds are counted, which other

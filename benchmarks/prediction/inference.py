@@ -1,7 +1,7 @@
 """How long a scan takes from file to mask, stage by stage.
 
-    python benchmarks/inference.py --slices 300 --out inference.json
-    python benchmarks/inference.py --weights NAME_OR_RUN --slices 300
+    python benchmarks/prediction/inference.py --slices 300 --out inference.json
+    python benchmarks/prediction/inference.py --weights NAME_OR_RUN --slices 300
 
 Draws a NIfTI volume of sixteen phantom slices over and over, reads it, runs the network over its
 slices as `python -m cosup_jax predict` does, and writes the mask. Without --weights it is

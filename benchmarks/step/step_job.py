@@ -1,4 +1,4 @@
-"""What the parent of benchmarks/step.py and its workers agree on: a job, and how it answers."""
+"""What the parent of `step` and its workers agree on: a job, and how it answers."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 r"""Pseudo labels of COVID-SemiSeg's unlabelled slices beside experts' masks of the same slices.
 
-    python benchmarks/pseudo_labels.py --semiseg FOLDER --slices FOLDER --pseudo RUN/pseudo \
-      --network before=RUN/labelled --network after=RUN
+    python benchmarks/evaluation/pseudo_labels.py --semiseg FOLDER --slices FOLDER \
+      --pseudo RUN/pseudo --network before=RUN/labelled --network after=RUN
 
 Prints Markdown. The unlabelled slices are crops of the 20 volumes; `--slices` is a slice folder of
 whole slices of these volumes with masks and lungs, of which `--split` is used. Which slice a crop

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import torch_reference
+from benchmarks.step import torch_reference
 from cosup_jax import losses, models
 from cosup_jax.models.initialise import initialise
 from cosup_jax.runs.state import count_parameters

@@ -1,21 +1,19 @@
-"""What benchmarks/step.py makes of its measurements: ceilings, rows, the table."""
+"""What benchmarks/step/step.py makes of its measurements: ceilings, rows, the table."""
 
 import math
 import os
 import platform
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from step import Process
+from step_process import Process
 
 CEILINGS = {"matmul": "flops", "copy": "bytes"}  # the work that measures a rate
 
 
-def make_report(settings: dict[str, Any], processes: list["Process"]) -> dict[str, Any]:
+def make_report(settings: dict[str, Any], processes: list[Process]) -> dict[str, Any]:
     """Returns all that was measured, ready for JSON."""
     limits = ceilings(processes)
     return {
@@ -26,7 +24,7 @@ def make_report(settings: dict[str, Any], processes: list["Process"]) -> dict[st
     }
 
 
-def ceilings(processes: list["Process"]) -> dict[str, float]:
+def ceilings(processes: list[Process]) -> dict[str, float]:
     """Returns the machine's FLOP/s and bytes/s, the better of the frameworks."""
     found: dict[str, float] = {}
     for process in processes:
@@ -37,7 +35,7 @@ def ceilings(processes: list["Process"]) -> dict[str, float]:
     return found
 
 
-def make_rows(processes: list["Process"], limits: dict[str, float]) -> list[dict[str, Any]]:
+def make_rows(processes: list[Process], limits: dict[str, float]) -> list[dict[str, Any]]:
     """Returns a dictionary per form of the work, ratios to the best PyTorch forms included."""
     rows = []
     for process in processes:
@@ -66,7 +64,7 @@ def make_rows(processes: list["Process"], limits: dict[str, float]) -> list[dict
     return rows
 
 
-def machine(processes: list["Process"]) -> dict[str, str]:
+def machine(processes: list[Process]) -> dict[str, str]:
     """Returns what the figures depend on besides the settings."""
     found = {"cpu": _cpu(), "python": platform.python_version()}
     for process in processes:

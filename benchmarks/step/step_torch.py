@@ -1,4 +1,4 @@
-"""The jobs of benchmarks/step.py in PyTorch, eager and compiled."""
+"""The jobs of `step` in PyTorch, eager and compiled."""
 
 import time
 from collections.abc import Callable

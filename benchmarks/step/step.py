@@ -1,7 +1,7 @@
 """How fast a step is: this package beside the plain PyTorch form of the same network.
 
-    python benchmarks/step.py --devices cpu --repeats 5 --out step_cpu.json
-    python benchmarks/step.py --devices gpu --precision tf32 --repeats 30 --out step_gpu.json
+    python benchmarks/step/step.py --devices cpu --repeats 5 --out step_cpu.json
+    python benchmarks/step/step.py --devices gpu --precision tf32 --repeats 30 --out step_gpu.json
 
 Times ResUNet_C2F on a batch of random slices: `train` is forward, joint loss, backward and Adam;
 `infer` the probabilities alone. PyTorch is tried with contiguous and channels_last tensors, eager
@@ -16,12 +16,9 @@ PyTorch counts the FLOPs of convolutions only, and no bytes.
 """
 
 import argparse
-import dataclasses
 import itertools
 import json
-import math
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -29,6 +26,7 @@ from typing import Any
 
 import step_report
 from step_job import Job
+from step_process import Process
 
 FRAMEWORKS = {
     "jax": ("",),
@@ -36,76 +34,6 @@ FRAMEWORKS = {
     "torch.compile": ("contiguous", "channels_last"),
 }
 WORKS = ("train", "infer")
-BURST_SECONDS = 0.3  # short steps are timed several at a time
-
-
-class Process:
-    """A worker, the job it has, and what is known of it."""
-
-    def __init__(self, job: Job, folder: Path):
-        self.job = job
-        self.folder = folder
-        self.log = folder / "log.txt"
-        self.facts: dict[str, Any] = {}
-        self.seconds: list[float] = []
-        self.steps = 1
-        environment = os.environ | {
-            "JAX_PLATFORMS": {"cpu": "cpu", "gpu": "cuda"}[job.device],
-            "JAX_ENABLE_COMPILATION_CACHE": "false",
-            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-            "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
-            "OMP_NUM_THREADS": str(job.threads),
-        }
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, Path(__file__).with_name("step_worker.py"), _json(job)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=environment,
-            )
-
-    @property
-    def failed(self) -> bool:
-        """Whether a request ended with an error."""
-        return "error" in self.facts
-
-    def ask(self, do: str, **details: Any) -> dict[str, Any]:
-        """Sends a request and waits for its answer; an error is kept in `facts`."""
-        try:
-            self.process.stdin.write(json.dumps({"do": do, **details}) + "\n")
-            self.process.stdin.flush()
-            line = self.process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            last = self.log.read_text().strip().splitlines()[-1:]
-            line = json.dumps({"error": f"ended with status {self.process.wait()}: {last}"})
-        answer = json.loads(line)
-        if "error" in answer:
-            self.facts |= answer
-        return answer
-
-    def prepare(self) -> None:
-        """Has the worker compile and warm up, measures memory, and decides the steps per turn."""
-        self.facts |= self.ask("prepare")
-        for do in ("memory", "run"):
-            if not self.failed:
-                self.facts |= self.ask(do, **({"steps": 1} if do == "run" else {}))
-        if not self.failed:
-            self.steps = math.ceil(BURST_SECONDS / self.facts.pop("seconds"))
-
-    def turn(self) -> None:
-        """Times the job once."""
-        answer = self.ask("run", steps=self.steps)
-        if not self.failed:
-            self.seconds.append(answer["seconds"])
-
-    def close(self) -> None:
-        """Ends the worker."""
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def main() -> None:
@@ -183,10 +111,6 @@ def _choices(known: Any):
         return chosen
 
     return parse
-
-
-def _json(job: Job) -> str:
-    return json.dumps(dataclasses.asdict(job))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How long the evaluation of a finished run takes from its folder to tables, and on what.
 
-    python benchmarks/evaluation.py RUN --protocol semiseg
+    python benchmarks/evaluation/evaluation.py RUN --protocol semiseg
 
 Runs `evaluation.evaluate_run` under Python's profiler, as `python -m cosup_jax evaluate RUN` does,
 with tables and pictures written to a temporary folder. Prints slices a second and the seconds of

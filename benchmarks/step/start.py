@@ -1,7 +1,7 @@
 """How long train.py takes from its start to its first step, and how long when started again.
 
-    python benchmarks/start.py --config=configs/quickstart.py
-    python benchmarks/start.py --config=configs/c2f.py --out start.json
+    python benchmarks/step/start.py --config=configs/quickstart.py
+    python benchmarks/step/start.py --config=configs/c2f.py --out start.json
 
 The dataset is built before. The first start finds an empty cache of compiled programs, the second
 what the first has left there; both have a run folder of their own, so the second does not resume.
@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-TRAIN = Path(__file__).resolve().parents[1] / "train.py"
+TRAIN = Path(__file__).resolve().parents[2] / "train.py"
 FIRST_STEP = re.compile(rb"\b1/\d+ \[")
 
 

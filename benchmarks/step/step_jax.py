@@ -1,4 +1,4 @@
-"""The jobs of benchmarks/step.py in this package: its own training step, its own prediction."""
+"""The jobs of `step` in this package: its own training step, its own prediction."""
 
 import math
 import time

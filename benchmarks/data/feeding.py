@@ -1,7 +1,7 @@
 """Whether the device ever waits for data: the real training loop, watched.
 
-    python benchmarks/feeding.py --config=configs/quickstart.py --out feeding.json
-    python benchmarks/feeding.py --config=configs/c2f.py --epochs 3
+    python benchmarks/data/feeding.py --config=configs/quickstart.py --out feeding.json
+    python benchmarks/data/feeding.py --config=configs/c2f.py --epochs 3
 
 Trains as train.py does, on the configuration's dataset (built if it was not), without validation.
 The first epoch, which compiles and reads, is left out. The device has waited for a batch when the
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="watched, after one that is not")
     parser.add_argument("--out", type=Path, help="JSON of everything measured")
     arguments, overrides = parser.parse_known_args()
-    sys.path.insert(0, str(Path(__file__).parents[1]))  # configurations import each other
+    sys.path.insert(0, str(Path(__file__).parents[2]))  # configurations import each other
     config = configuration.load(arguments.config)
     configuration.override(config, overrides)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
 """Where the time of a step goes on a CPU, operation by operation.
 
-    python benchmarks/step_profile.py --batch 4 --size 128 --width 64
-    python benchmarks/step_profile.py --mode infer
+    python benchmarks/step/step_profile.py --batch 4 --size 128 --width 64
+    python benchmarks/step/step_profile.py --mode infer
 
 Runs one step under JAX's profiler and adds up what XLA's operations took, by kind. Two of them may
 run at a time, and other work on the machine lengthens all, so that only the shares are worth

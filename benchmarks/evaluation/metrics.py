@@ -1,7 +1,7 @@
 """Processor seconds of S_α, E_φ and MAE for a set of slices, ours and pysodmetrics, in one run.
 
-    python benchmarks/metrics.py --slices 48 --size 512 --repeats 5
-    python benchmarks/metrics.py --truths covid_semiseg/TestingSet/LungInfection-Test/GT
+    python benchmarks/evaluation/metrics.py --slices 48 --size 512 --repeats 5
+    python benchmarks/evaluation/metrics.py --truths covid_semiseg/TestingSet/LungInfection-Test/GT
 
 Prints Markdown: the best of the repeats, after one run that is not timed. The last row is the
 whole protocol `semiseg`, with Dice, sensitivity, specificity, precision and IoU over 256 thresholds
