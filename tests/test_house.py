@@ -65,6 +65,7 @@ DEVICE_NAMES = {
 # `geometry` computes orientations only.
 MEDICAL_FILES = (
     "cosup_jax/scans/nifti.py",
+    "cosup_jax/scans/nifti_place.py",
     "cosup_jax/scans/geometry.py",
     "cosup_jax/scans/dicom.py",
     "cosup_jax/scans/dicom_seg.py",

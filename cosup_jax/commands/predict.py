@@ -42,6 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--series", type=int, metavar="NUMBER", help="which DICOM series, where there are several"
     )
+    parser.add_argument(
+        "--hu-offset",
+        type=float,
+        metavar="HU",
+        help="add this to the values of scans that are no Hounsfield units as they stand, such as "
+        "-1024; without it the scan tells, or is refused",
+    )
     parser.set_defaults(overrides=None)
 
 
@@ -60,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         report=arguments.report,
         identify=arguments.identify,
         series=arguments.series,
+        hu_offset=arguments.hu_offset,
     )
     network = weights.load_pretrained(arguments.weights or weights.DEFAULT)
     rows = cohort.process(sources, arguments.out, network, settings)

@@ -25,7 +25,8 @@ from cosup_jax.metrics import THRESHOLD
 from cosup_jax.prediction import findings
 from cosup_jax.prediction.segment import Segmenter
 from cosup_jax.scans import kinds
-from cosup_jax.scans.find import Scan, Source
+from cosup_jax.scans.find import Source
+from cosup_jax.scans.scan import Scan
 
 TABLE, RECORD = "cohort.csv", "findings.json"
 COLUMNS = ("scan", "input", "status", "reason", *findings.FIELDS, "seconds", "notes", "sha256")
@@ -50,6 +51,7 @@ class Settings:
       report: write a page for each scan.
       identify: DICOM scans keep the name of their folder or zip in the table and in file names.
       series: number of the DICOM series to read where there are several.
+      hu_offset: what is to be added to the values to make them HU; None: the scan tells.
     """
 
     threshold: float = THRESHOLD
@@ -58,6 +60,7 @@ class Settings:
     report: bool = False
     identify: bool = False
     series: int | None = None
+    hu_offset: float | None = None
 
     def __post_init__(self) -> None:
         """Checks the threshold."""
@@ -192,16 +195,13 @@ def _results(
     row: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Writes the results of one scan into a folder and returns its findings."""
-    scan = source.read(settings.series)
+    scan = source.read(settings.series, settings.hu_offset)
     count = len(scan.slices)
-    kept: list[np.ndarray] = []
-    masks: list[np.ndarray] = []
-    labels: list[np.ndarray] = []  # of a network that tells classes apart
+    kept, masks, labels = [], [], []  # labels: of a network that tells classes apart
     names = classes(network)
     values = (scan.values(i) for i in range(count))
     found = segmenter.labelled(values, scan.intensity, count)
-    bar = tqdm(found, total=count, desc=row["scan"], unit="slice", leave=False)
-    for probability, likeliest in bar:
+    for probability, likeliest in tqdm(found, row["scan"], count, unit="slice", leave=False):
         masks.append(probability > settings.threshold)
         if names:
             labels.append(likeliest * masks[-1])
@@ -212,21 +212,24 @@ def _results(
         scan.save(folder, "classes", labels)
     if settings.probability:
         scan.save(folder, "probability", kept)
-    true = [scan.slices[i] if _is_true(scan) else scan.values(i) for i in range(count)]
-    result = findings.describe(true, masks, intensity=scan.intensity, spacing=scan.spacing)
+    true = scan.true_slices()
+    result = findings.describe(
+        *(true, masks),
+        intensity=scan.intensity,
+        spacing=scan.spacing,
+        unknown=scan.unknown,
+        shear=scan.shear,
+    )
     if names:
-        findings.add_classes(result, labels, names, scan.spacing)
+        findings.add_classes(result, labels, names, scan.spacing, scan.unknown)
     if settings.report:
         _write_page(folder / "report.html", scan, true, masks, kept, result, network, settings, row)
     whys: dict[str, list[str]] = {}
     for name, reason in result.reasons.items():
         whys.setdefault(reason, []).append(name)
-    notes = [*scan.notes, *(f"no {', '.join(names)}: {reason}" for reason, names in whys.items())]
+    notes = [*scan.notes, *result.notes]
+    notes += [f"no {', '.join(names)}: {reason}" for reason, names in whys.items()]
     return {**_rounded(result.values), "notes": "; ".join(notes)}
-
-
-def _is_true(scan: Scan) -> bool:
-    return (scan.slope, scan.intercept) == (1.0, 0.0)
 
 
 def _rounded(values: Mapping[str, float | int | None]) -> dict[str, float | int | None]:
@@ -265,7 +268,7 @@ def _write_page(
         findings=_rounded(result.values),
         reasons=result.reasons,
         provenance=provenance,
-        notes=scan.notes,
+        notes=(*scan.notes, *result.notes),
     )
 
 

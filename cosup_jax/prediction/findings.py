@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from scipy import ndimage
@@ -28,6 +29,7 @@ _NO_SPACING = "the size of the voxels is unknown"
 _NO_HU = "grey values without Hounsfield units"
 _NO_LESION = "there is no lesion"
 _NO_STACK = "slices of different sizes are no volume"
+_SAME_VOLUME = 0.01  # of a voxel's volume
 
 
 @dataclass
@@ -37,10 +39,12 @@ class Findings:
     Attributes:
       values: one for each of `FIELDS`; None where it cannot be known.
       reasons: why, for each that is None.
+      notes: what the user should know about them.
     """
 
     values: dict[str, float | int | None] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def unknown(self, reason: str, *names: str) -> None:
         """Says of some fields that they cannot be known."""
@@ -55,6 +59,8 @@ def describe(
     *,
     intensity: str,
     spacing: tuple[float, float, float] | None,
+    unknown: Mapping[str, str] = MappingProxyType({}),
+    shear: float = 1.0,
 ) -> Findings:
     """Computes the findings of a scan.
 
@@ -67,6 +73,8 @@ def describe(
       masks: (H, W) bool, of the same sizes.
       intensity: one of `kinds.INTENSITIES`.
       spacing: voxel spacing (z, y, x) in mm, or None.
+      unknown: why `size`, `sides` or `density` cannot be known, see `scans.scan.Scan`.
+      shear: the product of a voxel's sides over its volume, see `Grid.shear`.
     """
     found = Findings(dict.fromkeys(FIELDS))
     found.values["slices"] = len(masks)
@@ -78,17 +86,19 @@ def describe(
     mask = np.stack(masks)
     parts, count = ndimage.label(mask, _NEIGHBOURS)
     found.values["lesions"] = int(count)
-    _volumes(found, mask, parts, spacing)
-    _density(found, slices, masks, intensity)
+    no_size = unknown.get("size", _NO_SPACING)
+    _volumes(found, mask, parts, spacing, no_size)
+    _density(found, slices, masks, intensity, unknown.get("density"))
     if intensity != "hu" or spacing is None:
-        _lungs_unknown(found, _NO_HU if intensity != "hu" else _NO_SPACING)
+        _lungs_unknown(found, _NO_HU if intensity != "hu" else no_size)
         return found
     try:
         lung = lungs.find(np.stack(slices), spacing)
     except lungs.LungError as error:
         _lungs_unknown(found, str(error))
-        return found
-    _shares(found, mask, lung, float(np.prod(spacing)) / 1000)
+    else:
+        _shares(found, mask, lung, float(np.prod(spacing)) / 1000, unknown.get("sides"))
+    _note_shear(found, shear)
     return found
 
 
@@ -97,6 +107,7 @@ def add_classes(
     labels: Sequence[np.ndarray],
     names: Sequence[str],
     spacing: tuple[float, float, float] | None,
+    unknown: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Adds the volume of each class, and its share of the infection: see `class_fields`.
 
@@ -105,6 +116,7 @@ def add_classes(
       labels: (H, W) whole numbers: 0 outside the mask, the class inside.
       names: of the classes from 1 on.
       spacing: voxel spacing (z, y, x) in mm, or None.
+      unknown: as for `describe`.
     """
     each = [np.bincount(label.ravel(), minlength=len(names) + 1) for label in labels]
     counts = np.sum(each, axis=0)[1:]
@@ -114,7 +126,7 @@ def add_classes(
             found.unknown(_NO_STACK, volume, share)
             continue
         if spacing is None:
-            found.unknown(_NO_SPACING, volume)
+            found.unknown(unknown.get("size", _NO_SPACING), volume)
         else:
             found.values[volume] = int(count) * float(np.prod(spacing)) / 1000
         if counts.sum():
@@ -146,9 +158,10 @@ def _volumes(
     mask: np.ndarray,
     parts: np.ndarray,
     spacing: tuple[float, float, float] | None,
+    no_size: str,
 ) -> None:
     if spacing is None:
-        found.unknown(_NO_SPACING, "lesion_ml", "largest_lesion_ml")
+        found.unknown(no_size, "lesion_ml", "largest_lesion_ml")
         return
     voxel_ml = float(np.prod(spacing)) / 1000
     sizes = np.bincount(parts[mask])
@@ -157,11 +170,16 @@ def _volumes(
 
 
 def _density(
-    found: Findings, slices: Sequence[np.ndarray], masks: Sequence[np.ndarray], intensity: str
+    found: Findings,
+    slices: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    intensity: str,
+    no_density: str | None,
 ) -> None:
     count = sum(int(np.count_nonzero(mask)) for mask in masks)
-    if intensity != "hu" or not count:
-        found.unknown(_NO_HU if intensity != "hu" else _NO_LESION, "lesion_mean_hu")
+    why = _NO_HU if intensity != "hu" else no_density or ("" if count else _NO_LESION)
+    if why:
+        found.unknown(why, "lesion_mean_hu")
         return
     total = sum(
         float(pixels[mask].sum(dtype=np.float64))
@@ -176,18 +194,37 @@ def _lungs_unknown(found: Findings, reason: str) -> None:
         found.unknown(reason, f"{side}_lesion_ml", f"{side}_lung_percent")
 
 
-def _shares(found: Findings, mask: np.ndarray, lung: lungs.Lungs, voxel_ml: float) -> None:
+def _note_shear(found: Findings, shear: float) -> None:
+    """Notes both volumes where the header leaves open which of them is meant."""
+    if abs(shear - 1) <= _SAME_VOLUME:
+        return
+    named = ", ".join(
+        f"{name} {volume:.3f} ({volume * shear:.3f})"
+        for name in ("lesion_ml", "lung_ml")
+        if (volume := found.values[name]) is not None
+    )
+    found.notes.append(
+        "the grid is sheared, as a tilted gantry leaves it: volumes are those of the voxels as "
+        f"placed, {100 * (shear - 1):.1f} % less than by the product of their sides, which some "
+        f"converters mean: {named}"
+    )
+
+
+def _shares(
+    found: Findings,
+    mask: np.ndarray,
+    lung: lungs.Lungs,
+    voxel_ml: float,
+    no_sides: str | None,
+) -> None:
     values = found.values
     total = int(np.count_nonzero((lung.labels > 0) | mask))
     values["lung_ml"] = total * voxel_ml
     values["lung_percent"] = 100 * int(np.count_nonzero(mask)) / total
-    if not lung.apart:
+    why = no_sides or ("" if lung.apart else "right and left lung were not told apart")
+    if why:
         for side in _SIDES:
-            found.unknown(
-                "right and left lung were not told apart",
-                f"{side}_lesion_ml",
-                f"{side}_lung_percent",
-            )
+            found.unknown(why, f"{side}_lesion_ml", f"{side}_lung_percent")
         return
     sides = _side_of_each_voxel(mask, lung.labels)
     for side, label in _SIDES.items():

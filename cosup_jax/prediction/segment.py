@@ -1,6 +1,8 @@
 """From slices to probabilities and masks, with a network and its weights."""
 
 import itertools
+import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from cosup_jax.models.output import SegOutput
 from cosup_jax.prediction import findings
 from cosup_jax.scans import kinds
 from cosup_jax.scans.geometry import Grid
+from cosup_jax.scans.intensity import judge
 
 MAX_BATCH = 8
 _MEMORY_SHARE = 4  # a batch may take one part in so many of what is there
@@ -165,44 +168,96 @@ def segment(
     threshold: float = THRESHOLD,
     min_lesion_ml: float = 0.0,
     tta: bool = False,
+    hu_offset: float | None = None,
 ) -> np.ndarray:
     """Marks the infection in one CT volume.
+
+    Values that are no Hounsfield units although they look like a CT's are refused, or, where the
+    offset is sure, taken with a warning; `intensity="hu"` says that they are HU.
 
     Args:
       volume: three axes of real numbers. With `affine` in any stored order (what nibabel gives);
         without, (Z, H, W) in the radiological axial view of `cosup_jax.scans.geometry`.
       affine: (4, 4), stored index to mm in the RAS frame, or None.
       spacing: voxel spacing (z, y, x) in mm where there is no affine; needed by `min_lesion_ml`.
-      intensity: one of `kinds.INTENSITIES`, or None to judge by the range of the values.
+      intensity: one of `kinds.INTENSITIES`, or None to judge by the values.
       network: what `load_pretrained` returns, or takes.
-      threshold: probability above which a voxel is infection.
+      threshold: probability above which a voxel is infection, between 0 and 1.
       min_lesion_ml: lesions smaller than this many mL are dropped.
       tta: average over each slice and its mirror image, left and right exchanged.
+      hu_offset: what is to be added to the values to make them HU.
 
     Returns:
       bool array of the volume's shape and order.
 
     Raises:
-      ValueError: the volume has not three axes, is empty, or holds NaN or infinite values; there is
-        no spacing, and `min_lesion_ml` needs one.
+      ValueError: the volume has not three axes of real numbers, is empty or masked, or holds NaN or
+        infinite values; an argument is none of those that it may be; there is no spacing, and
+        `min_lesion_ml` needs one.
+      IntensityError: the values are no HU, and not surely anything else.
       WeightsError: no such weights.
     """
-    volume = np.asarray(volume)
-    if volume.ndim != 3 or not volume.size or not np.isfinite(volume).all():
+    values = _checked(volume)
+    if intensity is not None and intensity not in kinds.INTENSITIES:
         raise ValueError(
-            f"a volume of shape {volume.shape}: expected three axes and finite numbers only"
+            f"intensity={intensity!r}: expected one of {', '.join(kinds.INTENSITIES)}, or None"
         )
-    grid = None if affine is None else Grid(volume.shape, np.asarray(affine, np.float64))
-    spacing = spacing if grid is None else grid.spacing
-    if min_lesion_ml and spacing is None:
+    if intensity is not None and hu_offset is not None:
+        raise ValueError("intensity and hu_offset: give one of them")
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold={threshold}: expected a number between 0 and 1")
+    if not 0 <= min_lesion_ml < math.inf:
+        raise ValueError(f"min_lesion_ml={min_lesion_ml}: expected mL, 0 or more")
+    if affine is not None and spacing is not None:
+        raise ValueError("affine and spacing: give one of them")
+    grid = None if affine is None else Grid(values.shape, _numbers("affine", affine, (4, 4)))
+    sides = None if grid is None else grid.spacing
+    if spacing is not None:
+        z, y, x = _numbers("spacing", spacing, (3,)).tolist()
+        if min(z, y, x) <= 0:
+            raise ValueError(f"spacing={spacing}: expected three sides of a voxel above 0 mm")
+        sides = z, y, x
+    if min_lesion_ml and sides is None:
         raise ValueError("min_lesion_ml: give the spacing (or the affine) that it is measured by")
-    axial = volume if grid is None else grid.to_axial(volume)
-    kind = intensity or kinds.judge_intensity(float(volume.min()), float(volume.max()))
+    axial = values if grid is None else grid.to_axial(values)
+    kind, added = intensity, 0.0
+    if kind is None:
+        found = judge(list(axial), offset=hu_offset)
+        kind, added = found.kind, found.offset
+        for note in found.notes:
+            warnings.warn(note, stacklevel=2)
     if isinstance(network, str | Path):
         network = weights.load_pretrained(network)
-    slices = (np.asarray(pixels, np.float32) for pixels in axial)
-    found = Segmenter(network, tta=tta)(slices, kind, len(axial))
-    mask = np.stack([probability > threshold for probability in found])
-    if min_lesion_ml and spacing is not None:
-        mask = findings.drop_small(mask, min_lesion_ml, spacing)
+    slices = (np.asarray(pixels, np.float32) + np.float32(added) for pixels in axial)
+    probabilities = Segmenter(network, tta=tta)(slices, kind, len(axial))
+    mask = np.stack([probability > threshold for probability in probabilities])
+    if min_lesion_ml and sides is not None:
+        mask = findings.drop_small(mask, min_lesion_ml, sides)
     return mask if grid is None else np.ascontiguousarray(grid.from_axial(mask))
+
+
+def _checked(volume: np.ndarray) -> np.ndarray:
+    """Returns a volume of finite real numbers."""
+    if isinstance(volume, np.ma.MaskedArray) and volume.mask is not np.ma.nomask:
+        raise ValueError("a masked array: fill what is masked, with -1000 HU where it is outside")
+    values = np.asarray(volume)
+    if values.dtype.kind not in "iuf":
+        raise ValueError(f"a volume of {values.dtype}: expected real numbers")
+    if values.ndim != 3 or not values.size or not np.isfinite(values).all():
+        raise ValueError(
+            f"a volume of shape {values.shape}: expected three axes and finite numbers only"
+        )
+    return values
+
+
+def _numbers(name: str, given: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns an argument as float64 of a shape."""
+    try:
+        found = np.asarray(given, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}={given!r}: expected numbers") from error
+    if found.shape != shape or not np.isfinite(found).all():
+        raise ValueError(
+            f"{name} of shape {found.shape}: expected {' × '.join(map(str, shape))} finite numbers"
+        )
+    return found

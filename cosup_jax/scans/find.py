@@ -7,7 +7,7 @@ slices of the axial view, and its results are written on its own grid.
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import NoReturn
 import numpy as np
 from PIL import Image
 
-from cosup_jax.scans import dicom_files, images, kinds, nifti
+from cosup_jax.scans import dicom_files, images, intensity, nifti
 from cosup_jax.scans.names import name_from_file, volume_name
+from cosup_jax.scans.scan import Scan
 
 _CHUNK = 1 << 20
 _LONGEST_NAME = 80
@@ -27,38 +28,6 @@ _COLOURS = (0, 0, 0, 230, 64, 64, 64, 204, 89, 77, 140, 242)
 
 class ScanError(ValueError):
     """Something that is no scan, or cannot be one; the message names it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Scan:
-    """One scan in memory.
-
-    Attributes:
-      slices: (H, W) int16, uint8 or uint16 in the axial view (from the feet to the head, where
-        that is known); the true value is `stored * slope + intercept`.
-      intensity: one of `kinds.INTENSITIES`.
-      save: writes a result, called with a folder, `mask`, `probability` or `classes`, and (H, W)
-        uint8 for each slice: 0 and 1 in a mask, 0 to 255 in a probability, classes of infection
-        from 1 on.
-      slope: see `slices`.
-      intercept: see `slices`.
-      spacing: (z, y, x) in mm, or None if unknown.
-      notes: what the user should know about it.
-    """
-
-    slices: Sequence[np.ndarray]
-    intensity: str
-    save: Callable[[Path, str, Sequence[np.ndarray]], None]
-    slope: float = 1.0
-    intercept: float = 0.0
-    spacing: tuple[float, float, float] | None = None
-    notes: tuple[str, ...] = ()
-
-    def values(self, index: int) -> np.ndarray:
-        """Returns a slice as (H, W) float32 in its true unit."""
-        return self.slices[index].astype(np.float32) * np.float32(self.slope) + np.float32(
-            self.intercept
-        )
 
 
 @dataclass(frozen=True)
@@ -90,20 +59,23 @@ class Source:
             total.update(path.name.encode() if self.kind == "slices" else b"")
         return total.hexdigest()
 
-    def read(self, series: int | None = None) -> Scan:
+    def read(self, series: int | None = None, hu_offset: float | None = None) -> Scan:
         """Reads the scan.
 
         Args:
           series: number of the DICOM series to read where there are several.
+          hu_offset: what is to be added to the values to make them HU; None: header and values
+            tell.
 
         Raises:
           VolumeError, ImageError, ScanError: naming the file and what is wrong with it.
+          IntensityError: the values are no HU, and not surely anything else.
         """
         if self.kind == "nifti":
-            return _read_nifti(self.files[0])
+            return _read_nifti(self.files[0], hu_offset)
         if self.kind == "slices":
-            return _read_slices(self.files)
-        return _read_dicom(self, series)
+            return _read_slices(self.files, hu_offset)
+        return _read_dicom(self, series, hu_offset)
 
 
 def find_scans(
@@ -223,41 +195,50 @@ def clean_name(name: str) -> str:
     return cleaned.rstrip("._-") or "scan"
 
 
-def _read_nifti(path: Path) -> Scan:
-    volume = nifti.read_volume(path)
+def _read_nifti(path: Path, hu_offset: float | None) -> Scan:
+    volume = nifti.read_volume(path, hu_offset=hu_offset)
 
     def save(folder: Path, result: str, slices: Sequence[np.ndarray]) -> None:
         step = 1 / 255 if result == "probability" else 1.0
         nifti.write_labels(folder / f"{result}.nii.gz", np.stack(slices), path, step=step)
 
+    place = volume.place
+    unknown = {"sides": place.no_sides, "size": place.no_size} | _no_density(volume.judgement)
     return Scan(
         slices=list(volume.slices()),
         intensity=volume.intensity,
         save=save,
         slope=volume.slope,
         intercept=volume.intercept,
-        spacing=volume.grid.spacing,
-        notes=_intensity_note(volume.intensity),
+        spacing=None if place.no_size else volume.grid.spacing,
+        notes=(*place.notes, *volume.judgement.notes),
+        unknown={what: why for what, why in unknown.items() if why},
+        shear=volume.grid.shear,
     )
 
 
-def _intensity_note(intensity: str) -> tuple[str, ...]:
-    if intensity == "unknown":
-        return ("neither Hounsfield units nor 8-bit grey: taken as grey values",)
-    return ()
+def _no_density(judgement: intensity.Judgement) -> dict[str, str]:
+    return {"density": judgement.no_density} if judgement.no_density else {}
 
 
-def _read_slices(files: Sequence[Path]) -> Scan:
+def _read_slices(files: Sequence[Path], hu_offset: float | None) -> Scan:
     stems = [path.stem for path in files]
     for path in files:
         if stems.count(path.stem) > 1:
             raise ScanError(f"{path}: another slice is called {path.stem} too; rename one of them")
     pixels = [images.read_grey(path) for path in files]
-    depth = max(array.dtype.itemsize for array in pixels)
+    depths = {array.dtype.itemsize for array in pixels}
+    if len(depths) > 1:
+        odd = next(p for p, a in zip(files, pixels, strict=True) if a.dtype != pixels[0].dtype)
+        raise ScanError(f"{odd}: 8 and 16 bits among the slices of one scan; expected one of them")
+    found = intensity.judge(pixels, offset=hu_offset, grey="grey8" if depths == {1} else "grey16")
     return Scan(
         slices=pixels,
-        intensity="grey8" if depth == 1 else "grey16",
+        intensity=found.kind,
         save=partial(_save_slices, stems),
+        intercept=found.offset,
+        notes=found.notes,
+        unknown=_no_density(found),
     )
 
 
@@ -272,7 +253,7 @@ def _save_slices(
         picture.save(folder / result / f"{stem}.png")
 
 
-def _read_dicom(source: Source, series: int | None) -> Scan:
+def _read_dicom(source: Source, series: int | None, hu_offset: float | None) -> Scan:
     try:
         from cosup_jax.scans import dicom, dicom_seg
     except ImportError as error:
@@ -281,7 +262,7 @@ def _read_dicom(source: Source, series: int | None) -> Scan:
         ) from error
     found = dicom.read_series(source.files, series)
     stored = found.grid.to_axial(found.stored)
-    intensity = kinds.judge_intensity(float(stored.min()), float(stored.max()))
+    judged = intensity.judge(list(stored), offset=hu_offset)
 
     def save(folder: Path, result: str, slices: Sequence[np.ndarray]) -> None:
         frames = found.grid.from_axial(np.stack(slices)).transpose(2, 1, 0)
@@ -289,8 +270,10 @@ def _read_dicom(source: Source, series: int | None) -> Scan:
 
     return Scan(
         slices=list(stored),
-        intensity=intensity,
+        intensity=judged.kind,
         save=save,
+        intercept=judged.offset,
         spacing=found.spacing,
-        notes=found.notes + _intensity_note(intensity),
+        notes=found.notes + judged.notes,
+        unknown=_no_density(judged),
     )

@@ -14,6 +14,13 @@ import numpy as np
 _AXIAL = nib.orientations.axcodes2ornt(("L", "P", "S"))
 # Grids are the same if no corner of one is further away than this, in sides of a voxel.
 TOLERANCE = 0.1
+_LONGEST_SIDE = 1e5  # mm, of a voxel; more is damage
+_FURTHEST = 1e9  # mm, from the origin
+_FLATTEST = 1e-6  # of a voxel's volume to the product of its sides
+
+
+class GridError(ValueError):
+    """An affine that places no voxels; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,10 +30,19 @@ class Grid:
     Attributes:
       shape: voxels along the three stored axes.
       affine: (4, 4) float64, stored index to mm in the RAS frame (to the right, front, head).
+
+    Raises:
+      GridError: the affine is no (4, 4) matrix of finite numbers, has no inverse, or its axes are
+        too long, or sheared too much, to be those of a scan.
     """
 
     shape: tuple[int, int, int]
     affine: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be placed, so that no later step meets it."""
+        if (why := _unusable(self.affine)) is not None:
+            raise GridError(f"the affine {why}: {np.asarray(self.affine).tolist()}")
 
     @property
     def orientation(self) -> str:
@@ -35,11 +51,21 @@ class Grid:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Voxel spacing (z, y, x) of the axial view in mm."""
-        sides = nib.affines.voxel_sizes(self.affine)
+        """Voxel spacing (z, y, x) of the axial view in mm; its product is a voxel's volume.
+
+        x is the side of a voxel, y the distance between rows, z that between planes: where the grid
+        is sheared (a tilted gantry), y and z are shorter than the sides.
+        """
         body_axes = nib.io_orientation(self.affine)[:, 0]
-        x, y, z = (float(sides[i]) for i in np.argsort(body_axes))
+        columns = self.affine[:3, :3][:, np.argsort(body_axes)]
+        x, y, z = (float(abs(side)) for side in np.diag(np.linalg.qr(columns)[1]))
         return z, y, x
+
+    @property
+    def shear(self) -> float:
+        """The product of a voxel's sides over its volume: 1 where they are perpendicular."""
+        sides = nib.affines.voxel_sizes(self.affine)
+        return float(np.prod(sides) / abs(np.linalg.det(self.affine[:3, :3])))
 
     def stored_as(self, orientation: str) -> "Grid":
         """Returns the grid with its axes along the body, for files whose headers have them wrong.
@@ -74,3 +100,23 @@ class Grid:
         apart = corners @ (self.affine - other.affine).T
         side = nib.affines.voxel_sizes(self.affine).min()
         return float(np.linalg.norm(apart[:, :3], axis=1).max() / side)
+
+
+def _unusable(affine: np.ndarray) -> str | None:
+    """Returns why an affine places nothing, or None."""
+    if np.shape(affine) != (4, 4) or np.asarray(affine).dtype.kind != "f":
+        return f"is of shape {np.shape(affine)}; expected 4 × 4 numbers"
+    if not np.isfinite(affine).all():
+        return "holds NaN or infinite numbers"
+    if not np.array_equal(affine[3], (0, 0, 0, 1)):
+        return "has another last row than 0, 0, 0, 1"
+    sides = nib.affines.voxel_sizes(affine)
+    if not 0 < sides.min() <= sides.max() <= _LONGEST_SIDE:
+        return f"makes voxels with sides of {', '.join(f'{side:.3g}' for side in sides)} mm"
+    if np.abs(affine[:3, 3]).max() > _FURTHEST:
+        return "places the volume too far from its origin"
+    if abs(np.linalg.det(affine[:3, :3] / sides)) < _FLATTEST:
+        return "has no inverse"
+    if not np.isfinite(nib.io_orientation(affine)).all():
+        return "is sheared so much that its axes cannot be told apart"
+    return None

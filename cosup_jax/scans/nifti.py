@@ -20,8 +20,9 @@ import numpy as np
 from absl import logging
 from nibabel.spatialimages import HeaderDataError
 
-from cosup_jax.scans import kinds
-from cosup_jax.scans.geometry import TOLERANCE, Grid
+from cosup_jax.scans import intensity
+from cosup_jax.scans.geometry import TOLERANCE, Grid, GridError
+from cosup_jax.scans.nifti_place import FIELDS, Place, place
 
 SUFFIXES = (".nii", ".nii.gz")
 MAX_SIDE = 4096
@@ -34,14 +35,8 @@ _SLAB = 1 << 22  # voxels read at a time
 _INT16 = np.iinfo(np.int16)
 _WHOLE = 1e-3  # a label may be this far from a whole number, as scaled files have them
 _UNDECLARED = 255
-_SMALLEST = 1e-9  # mm³; a voxel of less is none
 _LARGEST = 1 << 24  # up to here float32, in which the intercept is kept, has every whole number
 _DAMAGE = (OSError, EOFError, zlib.error, ValueError, OverflowError, HeaderDataError)
-# All of a header that says where the voxels lie; nothing else is copied to another file.
-_GEOMETRY = (
-    *("pixdim", "xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d"),
-    *("qoffset_x", "qoffset_y", "qoffset_z", "sform_code", "srow_x", "srow_y", "srow_z"),
-)
 
 
 class VolumeError(ValueError):
@@ -54,37 +49,51 @@ class Volume:
 
     Attributes:
       path: the file.
-      grid: where its voxels lie.
+      place: where its voxels lie, and what is odd about that.
       stored: int16 in the file's axis order; the true value is `stored * slope + intercept`.
       slope: 1 unless the file holds fractions.
-      intercept: 0 unless the file's values do not fit int16.
-      intensity: `hu`, `grey8` or `unknown`, judged by the range of the values.
+      intercept: 0 unless the file's values do not fit int16, or an offset was taken off.
+      judgement: what the values are, and what is odd about them.
     """
 
     path: Path
-    grid: Grid
+    place: Place
     stored: np.ndarray
     slope: float
     intercept: float
-    intensity: str
+    judgement: intensity.Judgement
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels lie."""
+        return self.place.grid
+
+    @property
+    def intensity(self) -> str:
+        """One of `hu`, `grey8` and `unknown`."""
+        return self.judgement.kind
 
     def slices(self) -> Iterator[np.ndarray]:
         """Yields (H, W) int16 axial slices from the feet to the head, as views."""
         yield from self.grid.to_axial(self.stored)
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(path: Path, *, hu_offset: float | None = None) -> Volume:
     """Reads a CT volume of any axis order, type and scaling.
 
-    Whole numbers are kept exactly, fractions to 1/65,535 of the volume's range. Where the header's
-    two transforms disagree, its sform counts, as it does in nibabel, and a warning says so.
+    Whole numbers are kept exactly, fractions to 1/65,535 of the volume's range. Of two transforms
+    in the header the sform counts, as in nibabel. What is odd is logged too.
+
+    Args:
+      path: a `.nii` or `.nii.gz` file.
+      hu_offset: what is to be added to the values to make them HU; None: the values tell.
 
     Raises:
       VolumeError: not a NIfTI volume, truncated, of an absurd size, empty, or with values that are
         NaN, infinite or no CT's.
     """
     header = _read_header(path)
-    grid = _grid(header, path)
+    where = _place(header, path)
     stored, lowest, highest, whole = _read_int16(header, path)
     if highest - lowest > _INT16.max - _INT16.min or max(-lowest, highest) > _LARGEST:
         raise VolumeError(
@@ -99,7 +108,14 @@ def read_volume(path: Path) -> Volume:
     if not whole or lowest < _INT16.min or highest > _INT16.max:
         intercept = lowest - slope * _INT16.min
         _fill(stored, header, path, lambda slab: np.rint((np.float64(slab) - intercept) / slope))
-    return Volume(path, grid, stored, slope, intercept, kinds.judge_intensity(lowest, highest))
+    slices = list(where.grid.to_axial(stored))
+    try:
+        found = intensity.judge(slices, slope, intercept, offset=hu_offset)
+    except intensity.IntensityError as error:
+        raise VolumeError(f"{path}: {error}") from error
+    for note in (*where.notes, *found.notes):
+        logging.warning("%s: %s", path, note)
+    return Volume(path, where, stored, slope, intercept + found.offset, found)
 
 
 def read_labels(
@@ -122,13 +138,12 @@ def read_labels(
         or is not declared.
     """
     header = _read_header(path)
-    if header.get_data_shape() != image.grid.shape:
+    if (shape := header.get_data_shape()) != image.grid.shape:
         raise VolumeError(
-            f"{path}: of shape {header.get_data_shape()}, but its image {image.path} has "
-            f"{image.grid.shape}"
+            f"{path}: of shape {shape}, but its image {image.path} has {image.grid.shape}"
         )
     if not header_lies:
-        _check_same_grid(_grid(header, path), path, image)
+        _check_same_grid(_place(header, path).grid, path, image)
     stored = np.empty(image.grid.shape, np.uint8, order="F")
 
     def classes(slab: np.ndarray) -> np.ndarray:
@@ -164,7 +179,7 @@ def write_labels(path: Path, labels: np.ndarray, image: Path, *, step: float = 1
       VolumeError: the image cannot be read, or its axial view has another shape.
     """
     source = _read_header(image)
-    grid = _grid(source, image)
+    grid = _place(source, image).grid
     stored = grid.from_axial(labels)
     if stored.shape != grid.shape:
         raise VolumeError(
@@ -172,7 +187,7 @@ def write_labels(path: Path, labels: np.ndarray, image: Path, *, step: float = 1
             f"is {grid.shape} ({grid.orientation})"
         )
     header = nib.Nifti1Header()
-    for field in _GEOMETRY:
+    for field in FIELDS:
         header[field] = source[field]
     written = nib.Nifti1Image(np.asarray(stored, np.uint8), None, header, dtype=np.uint8)
     written.header.set_slope_inter(step, 0)
@@ -233,24 +248,12 @@ def _check_claims(header: nib.Nifti1Header, path: Path) -> None:
         )
 
 
-def _grid(header: nib.Nifti1Header, path: Path) -> Grid:
+def _place(header: nib.Nifti1Header, path: Path) -> Place:
     with _naming(path):
-        qform, sform = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]
-        affine = header.get_best_affine().astype(np.float64)
-    for form in (affine, affine if qform is None else qform):
-        if not np.isfinite(form).all() or abs(np.linalg.det(form[:3, :3])) < _SMALLEST:
-            raise VolumeError(f"{path}: its header has no usable orientation: {form.tolist()}")
-    grid = Grid(header.get_data_shape(), affine)
-    if qform is None and sform is None:
-        logging.warning("%s: the header has no orientation; %s assumed", path, grid.orientation)
-    elif qform is not None and sform is not None:
-        other = Grid(grid.shape, qform)
-        if (apart := grid.distance(other)) > TOLERANCE:
-            logging.warning(
-                "%s: sform (%s) and qform (%s) disagree by %.1f voxels; the sform is used",
-                *(path, grid.orientation, other.orientation, apart),
-            )
-    return grid
+        try:
+            return place(header)
+        except GridError as error:
+            raise VolumeError(f"{path}: its header has no usable orientation: {error}") from error
 
 
 def _check_same_grid(grid: Grid, path: Path, image: Volume) -> None:

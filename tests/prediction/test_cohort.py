@@ -125,11 +125,11 @@ def test_a_cohort_goes_on_where_it_was(tmp_path, bright, monkeypatch):
     out = tmp_path / "out"
     real, calls = find.Source.read, []
 
-    def read(source, series=None):
+    def read(source, *given):
         calls.append(source.name)
         if source.name == "c" and calls.count("c") == 1:
             raise KeyboardInterrupt
-        return real(source, series)
+        return real(source, *given)
 
     monkeypatch.setattr(find.Source, "read", read)
     with pytest.raises(KeyboardInterrupt):

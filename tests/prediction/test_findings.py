@@ -102,3 +102,36 @@ def test_small_lesions_are_dropped(two_lesions):
     assert np.count_nonzero(kept) == 5
     assert not kept[3].any()
     np.testing.assert_array_equal(findings.drop_small(mask, 0.0, SPACING), mask)
+
+
+def test_what_a_scan_leaves_open_stays_empty_with_its_reason(two_lesions):
+    image, mask = two_lesions
+    why = {"density": "no density", "size": "no size", "sides": "no sides"}
+    found = findings.describe(list(image), list(mask), intensity="hu", spacing=None, unknown=why)
+    assert found.reasons["lesion_mean_hu"] == "no density"
+    assert found.reasons["lesion_ml"] == found.reasons["lung_ml"] == "no size"
+    findings.add_classes(found, list(mask.astype(np.uint8)), ["ground-glass"], None, why)
+    assert found.reasons["ground_glass_ml"] == "no size"
+
+
+def test_where_the_header_leaves_open_which_side_is_right_only_the_sides_are_empty():
+    patient = phantom.draw_volume(5, size=64, slices=12)
+    mask = patient.mask > 0
+    given = {"intensity": "hu", "spacing": patient.spacing}
+    plain = findings.describe(list(patient.image), list(mask), **given)
+    found = findings.describe(
+        list(patient.image), list(mask), **given, unknown={"sides": "a guess"}
+    )
+    empty = [name for name in findings.FIELDS if name.startswith(("right", "left"))]
+    assert found.reasons == plain.reasons | dict.fromkeys(empty, "a guess")
+    assert found.values == plain.values | dict.fromkeys(empty)
+
+
+def test_a_sheared_grid_has_both_volumes_in_the_notes(two_lesions):
+    image, mask = two_lesions
+    given = {"intensity": "hu", "spacing": SPACING}
+    assert findings.describe(list(image), list(mask), **given, shear=1.009).notes == []
+    found = findings.describe(list(image), list(mask), **given, shear=1.05)
+    assert found.values["lesion_ml"] == pytest.approx(0.08)
+    (note,) = found.notes
+    assert note.endswith("lesion_ml 0.080 (0.084)")

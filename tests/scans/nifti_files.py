@@ -51,6 +51,7 @@ def forge(path, voxels, affine=AFFINE, *, kind=nib.Nifti1Header, order="<", rest
     header.set_data_shape(voxels.shape)
     header.set_data_dtype(voxels.dtype)
     header.set_sform(affine, code=1)
+    header["pixdim"][1:4] = np.linalg.norm(np.asarray(affine)[:3, :3], axis=0)
     header["vox_offset"] = header.single_vox_offset
     header["magic"] = header.single_magic
     for field, value in fields.items():

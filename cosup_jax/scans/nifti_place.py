@@ -1,0 +1,149 @@
+"""Where a NIfTI header places its voxels, and where it contradicts itself."""
+
+from typing import NamedTuple
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+
+from cosup_jax.scans.geometry import TOLERANCE, Grid, GridError
+
+# All of a header that says where the voxels lie; nothing else is copied to another file.
+FIELDS = (
+    *("pixdim", "xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d"),
+    *("qoffset_x", "qoffset_y", "qoffset_z", "sform_code", "srow_x", "srow_y", "srow_z"),
+)
+
+_ROUNDED = 0.01  # a quaternion's norm may be so far above 1
+_SAME_SIDE = 0.01  # of a side
+_UNITS = {1: ("metre", 1000.0), 3: ("micron", 0.001)}  # the lower bits of xyzt_units; 2 is mm
+_OTHER_SIDES = (0.05, 20.0)  # mm; units other than mm are believed if all sides are between these
+_SIDES = (0.01, 100.0)  # mm, of any scan
+_QUATERNION = ("quatern_b", "quatern_c", "quatern_d")
+
+
+class Place(NamedTuple):
+    """Where the voxels lie.
+
+    Attributes:
+      grid: in mm.
+      notes: what is odd about the header.
+      no_sides: why right and left are a guess; empty where they are not.
+      no_size: why the size of a voxel is unknown; empty where it is known.
+    """
+
+    grid: Grid
+    notes: tuple[str, ...]
+    no_sides: str
+    no_size: str
+
+
+def place(header: nib.Nifti1Header) -> Place:
+    """Reads the geometry of a header: its sform, or else its qform, or else the sides alone.
+
+    Raises:
+      GridError: no transform of the header places the voxels.
+    """
+    shape = header.get_data_shape()
+    notes: list[str] = []
+    no_sides = ""
+    sform, qform = _grid(_sform(header), shape), _grid(_qform(header, notes), shape)
+    if isinstance(sform, Grid):
+        grid = sform
+        if isinstance(qform, Grid):
+            no_sides = _compare(sform, qform, notes)
+        elif qform is not None:
+            notes.append(f"the qform is unusable ({qform}); the sform is used")
+        _compare_sides(sform, header, notes)
+    elif isinstance(qform, Grid):
+        grid = qform
+        if sform is not None:
+            notes.append(f"the sform is unusable ({sform}); the qform is used")
+    elif sform is None and qform is None:
+        grid = Grid(shape, header.get_base_affine().astype(np.float64))
+        notes.append(f"the header has no orientation; {grid.orientation} assumed")
+        no_sides = "the header does not say which side is right"
+    else:
+        raise GridError(str(sform or qform))
+    scaled, no_size = _in_mm(grid, int(header["xyzt_units"]) & 7)
+    return Place(scaled, tuple(notes), no_sides, no_size)
+
+
+def _grid(affine: np.ndarray | str | None, shape: tuple[int, int, int]) -> Grid | str | None:
+    """Returns the grid of a transform, or why it is none; None where there is no transform."""
+    if affine is None or isinstance(affine, str):
+        return affine
+    try:
+        return Grid(shape, affine)
+    except GridError as error:
+        return str(error)
+
+
+def _sform(header: nib.Nifti1Header) -> np.ndarray | None:
+    affine = header.get_sform(coded=True)[0]
+    return None if affine is None else affine.astype(np.float64)
+
+
+def _qform(header: nib.Nifti1Header, notes: list[str]) -> np.ndarray | str | None:
+    """Returns the qform, why it cannot be read, or None.
+
+    A quaternion whose norm rounding has put above 1 is brought back to it, as its format's own
+    library does.
+    """
+    if header["qform_code"] <= 0:
+        return None
+    header = header.copy()
+    parts = np.array([header[name] for name in _QUATERNION], np.float64)
+    norm = float(np.linalg.norm(parts))
+    if 1 < norm <= 1 + _ROUNDED:
+        # Stored in single precision, the norm may be above 1 again.
+        for name, value in zip(_QUATERNION, parts / norm * (1 - 1e-7), strict=True):
+            header[name] = value
+    sides = header["pixdim"][1:4]
+    if (sides < 0).any():
+        notes.append("negative voxel sides (pixdim); they are taken without the sign")
+        header["pixdim"][1:4] = np.abs(sides)
+    try:
+        return header.get_qform(coded=True)[0].astype(np.float64)
+    except (ValueError, HeaderDataError) as error:
+        return str(error)
+
+
+def _compare(sform: Grid, qform: Grid, notes: list[str]) -> str:
+    """Notes how two transforms disagree, and returns why right and left are a guess."""
+    apart = sform.distance(qform)
+    if apart <= TOLERANCE:
+        return ""
+    notes.append(
+        f"sform ({sform.orientation}) and qform ({qform.orientation}) disagree by {apart:.1f} "
+        "voxels; the sform is used"
+    )
+    across = [{i: c for i, c in enumerate(g.orientation) if c in "RL"} for g in (sform, qform)]
+    return "" if across[0] == across[1] else "sform and qform disagree about right and left"
+
+
+def _compare_sides(grid: Grid, header: nib.Nifti1Header, notes: list[str]) -> None:
+    sides = nib.affines.voxel_sizes(grid.affine)
+    claimed = np.abs(header["pixdim"][1:4].astype(np.float64))
+    if (np.abs(claimed - sides) > _SAME_SIDE * sides).any():
+        notes.append(
+            f"voxel sides of {_listed(claimed)} mm (pixdim), but {_listed(sides)} mm by the sform, "
+            "which is used"
+        )
+
+
+def _listed(sides: np.ndarray) -> str:
+    return " × ".join(f"{side:.3g}" for side in sides)
+
+
+def _in_mm(grid: Grid, unit: int) -> tuple[Grid, str]:
+    """Returns the grid in mm, and why its size is unknown."""
+    name, factor = _UNITS.get(unit, ("mm", 1.0))
+    low, high = _SIDES if name == "mm" else _OTHER_SIDES
+    sides = nib.affines.voxel_sizes(grid.affine) * factor
+    if not low <= sides.min() <= sides.max() <= high:
+        return grid, (
+            f"the header gives voxel sides in {name}, which makes {_listed(sides)} mm; no scan has "
+            "such"
+        )
+    return Grid(grid.shape, np.diag((factor, factor, factor, 1.0)) @ grid.affine), ""

@@ -1,0 +1,182 @@
+"""From the numbers that a CT image stores to HU, as its header has it: scale, unit and padding."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cosup_jax.scans.histogram import AIR
+from cosup_jax.scans.intensity import OPTION, IntensityError
+
+_INT16 = np.iinfo(np.int16)
+# RescaleType (PS3.3 C.11.1.1.2). Of an unspecified unit the values have to tell.
+_HU_UNITS, _MODIFIED = ("", "HU", "US"), "HU_MOD"
+_OTHER_UNITS = {
+    "MGML": "mg/mL of a material",
+    "Z_EFF": "effective atomic numbers",
+    "ED": "electron densities",
+    "EDW": "electron densities relative to water",
+    "OD": "optical densities",
+    "PCT": "percentages",
+}
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """What a header says of the numbers that it stores.
+
+    Attributes:
+      slope: HU of one step.
+      intercept: HU of a stored 0.
+      unit: RescaleType, in capitals.
+      padding: the first and last stored number that is no measurement, as written; None: there is
+        none.
+      bits: allocated and stored.
+      signed: whether stored numbers may be negative.
+    """
+
+    slope: float = 1.0
+    intercept: float = 0.0
+    unit: str = "HU"
+    padding: tuple[int, int] | None = None
+    bits: tuple[int, int] = (16, 16)
+    signed: bool = False
+
+
+def read(header: Any) -> Rescale:
+    """Reads a CT image's header, or the part of an enhanced one that has these attributes.
+
+    Args:
+      header: a data set.
+
+    Raises:
+      IntensityError: slope or intercept is no number, or a table stands in their place.
+    """
+    if header.get("ModalityLUTSequence"):
+        raise IntensityError("a table (Modality LUT) instead of a rescale slope; it is not read")
+    slope, intercept = _number(header, "RescaleSlope", 1), _number(header, "RescaleIntercept", 0)
+    if not (math.isfinite(slope) and math.isfinite(intercept)) or slope == 0:
+        raise IntensityError(f"rescale slope {slope} and intercept {intercept}; expected numbers")
+    padding = _whole(header, "PixelPaddingValue")
+    limit = _whole(header, "PixelPaddingRangeLimit")
+    return Rescale(
+        slope=slope,
+        intercept=intercept,
+        unit=str(header.get("RescaleType") or "").strip().upper(),
+        padding=None if padding is None else (padding, padding if limit is None else limit),
+        bits=(int(header.get("BitsAllocated", 16)), int(header.get("BitsStored", 16))),
+        signed=bool(header.get("PixelRepresentation", 0)),
+    )
+
+
+def hounsfield(
+    stored: np.ndarray,
+    rescale: Rescale,
+    *,
+    raw: np.ndarray | None = None,
+    offset: float | None = None,
+) -> np.ndarray:
+    """Returns int16 HU of one image; padding is air, and fractions of a HU are rounded.
+
+    Args:
+      stored: (rows, columns) whole numbers.
+      rescale: from `read`.
+      raw: the same with all allocated bits, where there is more in them than in those stored.
+      offset: what the user says is to be added.
+
+    Raises:
+      IntensityError: a unit that is not HU, or values that no CT has.
+    """
+    _check_unit(rescale.unit, offset)
+    values = np.rint(stored * rescale.slope + (rescale.intercept + (offset or 0)))
+    if rescale.padding is not None:
+        values[_is_padding(stored, raw, rescale)] = AIR
+    lowest, highest = float(values.min()), float(values.max())
+    if lowest < _INT16.min or highest > _INT16.max:
+        raise IntensityError(
+            f"values from {lowest:g} to {highest:g}; no CT has such HU ({OPTION} N adds N to them)"
+        )
+    return values.astype(np.int16)
+
+
+def differences(images: Sequence[Rescale]) -> list[str]:
+    """Returns a note for each part of the headers in which images of one series differ.
+
+    Raises:
+      IntensityError: they differ in their unit.
+    """
+    if len(units := {image.unit for image in images} - {""}) > 1:
+        raise IntensityError(
+            f"images of {len(units)} different units (RescaleType) in one series; expected one"
+        )
+    parts: dict[str, Callable[[Rescale], Any]] = {
+        "rescale slope": lambda image: f"{image.slope:g}",
+        "rescale intercept": lambda image: f"{image.intercept:g}",
+        "padding value": lambda image: image.padding and "…".join(map(str, image.padding)),
+        "bits stored": lambda image: image.bits[1],
+        "sign": lambda image: "signed" if image.signed else "unsigned",
+    }
+    notes = []
+    for name, of in parts.items():
+        values = [of(image) for image in images]
+        kinds = list(dict.fromkeys(values))
+        if len(kinds) > 1:
+            shown = ", ".join(f"{kind or 'none'} in {values.count(kind)}" for kind in kinds[:4])
+            notes.append(f"{name} differs between the images: {shown}")
+    if units == {_MODIFIED}:
+        notes.append("modified Hounsfield units (RescaleType HU_MOD)")
+    return notes
+
+
+def is_modified(images: Sequence[Rescale]) -> bool:
+    """Returns whether the headers call the values modified HU, whose means are no HU."""
+    return any(image.unit == _MODIFIED for image in images)
+
+
+def _check_unit(unit: str, offset: float | None) -> None:
+    if unit in _OTHER_UNITS:
+        raise IntensityError(f"RescaleType {unit}: {_OTHER_UNITS[unit]}, no Hounsfield units")
+    # What stands there may be anything, a name too, so it is not repeated.
+    if unit not in (*_HU_UNITS, _MODIFIED) and offset is None:
+        raise IntensityError(
+            f"an unknown RescaleType; {OPTION} 0 reads the values as Hounsfield units"
+        )
+
+
+def _is_padding(stored: np.ndarray, raw: np.ndarray | None, rescale: Rescale) -> np.ndarray:
+    """Returns where the padding is; its value may be written with or without a sign."""
+    assert rescale.padding is not None
+    allocated, used = rescale.bits
+    first, last = sorted(_as_stored(v, allocated, rescale.signed) for v in rescale.padding)
+    span = 1 << used
+    fits = -(span >> 1) <= first and last < span >> 1 if rescale.signed else last < span
+    numbers = stored if fits or raw is None else raw
+    return (numbers >= first) & (numbers <= last)
+
+
+def _as_stored(value: int, bits: int, signed: bool) -> int:
+    value %= 1 << bits
+    return value - (1 << bits) if signed and value >> (bits - 1) else value
+
+
+def _number(header: Any, attribute: str, default: float) -> float:
+    value = header.get(attribute)
+    try:
+        return default if value is None or value == "" else float(value)
+    except (TypeError, ValueError) as error:
+        raise IntensityError(f"{attribute} is no number") from error
+
+
+def _whole(header: Any, attribute: str) -> int | None:
+    """Returns a padding value; bytes are what a file without types holds (implicit VR, or UN)."""
+    value = header.get(attribute)
+    if value is None or value == "":
+        return None
+    if isinstance(value, bytes):
+        return int.from_bytes(value[:2], "little") if len(value) >= 2 else None
+    try:
+        return int(value)
+    except (TypeError, ValueError) as error:
+        raise IntensityError(f"{attribute} is no whole number") from error

@@ -1,0 +1,89 @@
+"""Masks that Python gets of volumes in any array, and arguments that are refused."""
+
+import numpy as np
+import pytest
+
+from cosup_jax import phantom
+from cosup_jax.prediction import segment
+
+CHEST = phantom.draw_volume(5, size=32, slices=6)
+AFFINE = np.diag([-CHEST.spacing[2], -CHEST.spacing[1], CHEST.spacing[0], 1.0])
+STORED = CHEST.image.transpose(2, 1, 0)
+
+
+@pytest.fixture(scope="module")
+def expected(bright):
+    return segment.segment(STORED, affine=AFFINE, network=bright)
+
+
+@pytest.mark.parametrize(
+    ("volume", "affine"),
+    [
+        (STORED, AFFINE.tolist()),
+        (STORED.astype(float), AFFINE),
+        (STORED.astype(">i2"), AFFINE),
+        (np.ma.array(STORED), AFFINE),
+    ],
+)
+def test_the_same_values_give_the_same_mask_whatever_holds_them(bright, expected, volume, affine):
+    found = segment.segment(volume, affine=affine, network=bright)
+    np.testing.assert_array_equal(found, expected)
+    assert 0 < found.sum() < found.size
+
+
+def test_an_offset_that_is_sure_is_taken_off_with_a_warning(bright, expected):
+    with pytest.warns(UserWarning, match=r"Hounsfield units \+ 1024"):
+        found = segment.segment(STORED + 1024, affine=AFFINE, network=bright)
+    np.testing.assert_array_equal(found, expected)
+    with pytest.warns(UserWarning, match="--hu-offset -1500"):
+        found = segment.segment(STORED + 1500, affine=AFFINE, network=bright, hu_offset=-1500)
+    np.testing.assert_array_equal(found, expected)
+
+
+NAN = float("nan")
+WRONG = {
+    "intensity in capitals": (STORED, {"intensity": "HU"}, "intensity='HU'"),
+    "another word": (STORED, {"intensity": "ct"}, "expected one of hu"),
+    "intensity and offset": (STORED, {"intensity": "hu", "hu_offset": 1}, "give one of them"),
+    "threshold in per cent": (STORED, {"threshold": 50}, "between 0 and 1"),
+    "negative threshold": (STORED, {"threshold": -1}, "between 0 and 1"),
+    "no threshold": (STORED, {"threshold": NAN}, "between 0 and 1"),
+    "affine of zeros": (STORED, {"affine": np.zeros((4, 4))}, "affine"),
+    "affine of NaN": (STORED, {"affine": np.full((4, 4), NAN)}, "finite"),
+    "affine of three rows": (STORED, {"affine": AFFINE[:3, :3]}, "expected 4 × 4"),
+    "affine of words": (STORED, {"affine": [["a"] * 4] * 4}, "affine=.*expected numbers"),
+    "affine and spacing": (STORED, {"affine": AFFINE, "spacing": (1, 1, 1)}, "give one of them"),
+    "complex": (STORED.astype(complex), {}, "complex128"),
+    "words": (np.full((4, 4, 4), "a"), {}, "expected real numbers"),
+    "objects": (np.array([[[None, 1]]], object), {}, "expected real numbers"),
+    "a mask": (STORED > 0, {}, "bool"),
+    "masked": (np.ma.masked_less(STORED, -900), {}, "a masked array"),
+    "NaN": (np.where(STORED > 0, NAN, STORED), {}, "finite numbers only"),
+    "negative spacing": (STORED, {"spacing": (-1, 1, 1)}, "above 0 mm"),
+    "no spacing": (STORED, {"spacing": (0, 1, 1)}, "above 0 mm"),
+    "two spacings": (STORED, {"spacing": (1, 1)}, "expected 3 finite numbers"),
+    "least lesion of NaN": (STORED, {"min_lesion_ml": NAN, "spacing": (1, 1, 1)}, "expected mL"),
+    "least lesion unmeasured": (STORED, {"min_lesion_ml": 1}, "give the spacing"),
+    "rescaled twice": (STORED - 1024, {}, "--hu-offset 1024"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_arguments_are_refused_before_anything_is_computed(name):
+    volume, arguments, reason = WRONG[name]
+    with pytest.raises(ValueError, match=reason):
+        segment.segment(volume, network="no such weights", **arguments)
+
+
+def test_least_lesions_are_measured_by_the_voxels_own_volume(bright):
+    """Of a sheared grid a voxel is smaller than the product of its sides."""
+    sheared = AFFINE.copy()
+    sheared[1, 2] = -5 * CHEST.spacing[0]
+    alone = np.full((8, 8, 4), -1000, np.int16)
+    alone[3, 3, 2] = 1000
+    voxel = np.prod(CHEST.spacing) / 1000
+    for least, kept in ((0.99 * voxel, 1), (1.01 * voxel, 0)):
+        found = segment.segment(
+            alone, affine=sheared, network=bright, threshold=0.99, min_lesion_ml=least
+        )
+        assert bool(found.any()) == bool(kept)
