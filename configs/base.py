@@ -47,6 +47,13 @@ def get_config(data: str = DEFAULT_DATA) -> ConfigDict:
     config.data.scales = (1.0,)
     config.data.cache_gib = 8.0
 
+    # Balanced sampling: which share of the slices trained on is of which group; the score that
+    # chooses the epoch is then the mean over groups. Each is (start of the case ids, "infected",
+    # "empty" or "all", share), and a slice is of the first that it fits; () takes all as they are.
+    config.sampling = ConfigDict()
+    config.sampling.groups = ()
+    config.sampling.slices = 0  # in an epoch; 0 for as many as there are
+
     # How far training slices are changed at random; all off as in the paper. What each means, and
     # in which unit: cosup_jax/data/augment.py.
     config.augment = ConfigDict()
@@ -55,8 +62,11 @@ def get_config(data: str = DEFAULT_DATA) -> ConfigDict:
     config.augment.flip_vertical = 0.0
     config.augment.rotation = 0.0
     config.augment.scale = 0.0
+    config.augment.stretch = 0.0
     config.augment.shift = 0.0
     config.augment.elastic = 0.0
+    config.augment.equalise = 0.0
+    config.augment.window = 0.0
     config.augment.contrast = 0.0
     config.augment.brightness = 0.0
     config.augment.gamma = 0.0

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
+from cosup_jax.data.equalise import BINS, equalise
+
 _NODES = 6  # of the coarse grid of an elastic deformation, along each side
 _PIECES = 8  # of the random grey curve
 _MIN_STD = 1e-6
@@ -31,8 +33,13 @@ class Augmentation:
       flip_vertical: share of slices in which front and back change places.
       rotation: ± degrees about the centre.
       scale: the slice is magnified by a factor whose logarithm is within ±scale.
+      stretch: height to width changes by a factor whose logarithm is within ±stretch.
       shift: ± share of the side, along each side.
       elastic: standard deviation of a smooth random displacement, as a share of the side.
+      equalise: share of slices whose histogram is equalised, as a whole or tile by tile and with
+        any limit (`equalise.equalise`), as published sets were in which grey is no longer HU.
+      window: a narrower window: up to this share of the grey range becomes white, and up to a
+        quarter of it black.
       contrast: factor of the distance to mid-grey, its logarithm within ±contrast. What leaves
         0..1 is clipped, here and below, as a narrower window does.
       brightness: ± share of the grey range that is added.
@@ -51,8 +58,11 @@ class Augmentation:
     flip_vertical: float = 0.0
     rotation: float = 0.0
     scale: float = 0.0
+    stretch: float = 0.0
     shift: float = 0.0
     elastic: float = 0.0
+    equalise: float = 0.0
+    window: float = 0.0
     contrast: float = 0.0
     brightness: float = 0.0
     gamma: float = 0.0
@@ -62,7 +72,10 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         """Refuses what cannot be meant."""
-        shares = ("probability", "flip_horizontal", "flip_vertical", "shift", "elastic")
+        shares = (
+            *("probability", "flip_horizontal", "flip_vertical", "shift", "elastic"),
+            *("equalise", "window"),
+        )
         for name, value in dataclasses.asdict(self).items():
             if not 0 <= value <= (1 if name in shares else math.inf):
                 wanted = "a share from 0 to 1" if name in shares else "a number that is not below 0"
@@ -71,13 +84,18 @@ class Augmentation:
     @property
     def moves(self) -> bool:
         """Whether anything changes the geometry."""
-        names = ("flip_horizontal", "flip_vertical", "rotation", "scale", "shift", "elastic")
+        names = (
+            *("flip_horizontal", "flip_vertical", "rotation", "scale", "stretch", "shift"),
+            "elastic",
+        )
         return any(getattr(self, name) for name in names)
 
     @property
     def recolours(self) -> bool:
         """Whether anything changes the intensity."""
-        names = ("contrast", "brightness", "gamma", "curve", "noise", "blur")
+        names = (
+            *("equalise", "window", "contrast", "brightness", "gamma", "curve", "noise", "blur"),
+        )
         return any(getattr(self, name) for name in names)
 
 
@@ -136,6 +154,8 @@ def _places(
     )
     y = y * jnp.where(_chance(keys[1], s.flip_vertical), -1, 1)
     x = x * jnp.where(_chance(keys[2], s.flip_horizontal), -1, 1)
+    stretch = jnp.exp(on * _within(jax.random.fold_in(key, 1), s.stretch / 2))
+    y, x = y / stretch, x * stretch
     angle = on * _within(keys[3], math.radians(s.rotation))
     shrink = jnp.exp(-on * _within(keys[4], s.scale))
     shift = on * _within(keys[5], s.shift, (2,))
@@ -161,6 +181,14 @@ def _recolour(key: jax.Array, x: jax.Array, s: Augmentation, scaling: str) -> ja
     old = x
     if s.blur:
         x = _blurred(x, jax.random.uniform(keys[0], maxval=s.blur), math.ceil(2 * s.blur))
+    if s.equalise:
+        chance, limit, local = jax.random.split(jax.random.fold_in(key, 1), 3)
+        limit = jnp.exp(jax.random.uniform(limit, maxval=math.log(BINS)))
+        equal = equalise(x, limit, jax.random.uniform(local))
+        x = jnp.where(_chance(chance, s.equalise), equal, x)
+    if s.window:
+        white, black = s.window * jax.random.uniform(jax.random.fold_in(key, 2), (2,))
+        x = jnp.clip((x - black / 4) / jnp.maximum(1 - white - black / 4, 1e-3), 0, 1)
     factor = jnp.exp(_within(keys[1], s.contrast))
     x = jnp.clip((x - 0.5) * factor + 0.5 + _within(keys[2], s.brightness), 0, 1)
     if s.gamma:

@@ -15,6 +15,7 @@ from isal import isal_zlib
 from tqdm import tqdm
 
 from cosup_jax.data.preprocess import Preprocessing, prepare_example
+from cosup_jax.data.sampling import Group, mixed
 
 DEVICE_FIELDS = ("image", "mask", "edge", "_mask")
 # Stored as zlib streams, which are unpacked here in half the time; the lungs never are.
@@ -86,6 +87,7 @@ def train_batches(
     *,
     batch_size: int,
     seed: int,
+    groups: Sequence[Group] = (),
     process_index: int = 0,
     process_count: int = 1,
 ) -> grain.IterDataset:
@@ -99,6 +101,8 @@ def train_batches(
       dataset: from `open_split`.
       batch_size: slices in a global batch.
       seed: decides the order.
+      groups: where there are any, batches hold their shares of them (`sampling.mixed`), and an
+        epoch is as long as one likes.
       process_index: this process's number.
       process_count: how many processes share a batch.
 
@@ -108,24 +112,34 @@ def train_batches(
     """
     if batch_size % process_count:
         raise ValueError(f"batch size {batch_size} is not divided by {process_count} processes")
+    if groups:
+        mine = mixed(dataset, groups, seed)[process_index::process_count]
+        batches = mine.batch(batch_size // process_count, drop_remainder=True)
+        return batches.to_iter_dataset(_reading(dataset))
     used = steps_per_epoch(dataset, batch_size) * batch_size
     mine = dataset.seed(seed).shuffle()[process_index:used:process_count]
     batches = mine.batch(batch_size // process_count, drop_remainder=True)
     return batches.repeat().to_iter_dataset(_reading(dataset))
 
 
-def steps_per_epoch(dataset: grain.MapDataset, batch_size: int) -> int:
+def steps_per_epoch(dataset: grain.MapDataset, batch_size: int, slices: int = 0) -> int:
     """Returns how many whole batches an epoch has.
+
+    Args:
+      dataset: from `open_split`.
+      batch_size: slices in a global batch.
+      slices: in an epoch, where they are drawn from groups; 0 for as many as there are.
 
     Raises:
       EmptySplitError: not even one.
     """
-    if len(dataset) < batch_size:
+    count = slices or len(dataset)
+    if count < batch_size:
         raise EmptySplitError(
-            f"the training split holds {len(dataset)} slices, fewer than a batch of {batch_size}; "
+            f"the training split holds {count} slices, fewer than a batch of {batch_size}; "
             "give a smaller --config.batch_size"
         )
-    return len(dataset) // batch_size
+    return count // batch_size
 
 
 def eval_batches(dataset: grain.MapDataset, batch_size: int) -> Iterator[dict[str, np.ndarray]]:

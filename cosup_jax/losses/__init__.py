@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cosup_jax.losses import infnet, multiclass
+from cosup_jax.losses.cross_entropy import joint_cross_entropy_loss
 from cosup_jax.losses.joint import (
     REDUCTIONS,
     DiceOptions,
@@ -31,6 +32,7 @@ __all__ = [
     "edge_loss",
     "fusion_loss",
     "infnet",
+    "joint_cross_entropy_loss",
     "joint_loss",
     "multiclass",
     "semantic_loss",
@@ -43,6 +45,7 @@ _OF_JOINT = ("theta", "beta", "zeta", "omega", "reduction", "eps")
 _LOSSES: dict[str, tuple[Callable, tuple[str, ...]]] = {
     "joint": (joint_loss, _OF_JOINT),
     "infnet": (infnet.infnet_loss, ("weighted_bce",)),
+    "joint_cross_entropy": (joint_cross_entropy_loss, _OF_JOINT),
     "multiclass_joint": (multiclass.multiclass_joint_loss, _OF_JOINT),
     "cross_entropy": (multiclass.cross_entropy_loss, ("summed",)),
     "one_hot": (multiclass.one_hot_loss, ()),
@@ -53,8 +56,8 @@ def build(name: str, **options: Any) -> Callable:
     """Returns a loss by name, with its options set.
 
     Args:
-      name: `joint` or `infnet`, or for several classes `multiclass_joint`, `cross_entropy` or
-        `one_hot`.
+      name: `joint`, `joint_cross_entropy` or `infnet`, or for several classes
+        `multiclass_joint`, `cross_entropy` or `one_hot`.
       **options: arguments of `joint_loss`, `infnet.infnet_loss`, or of the function in
         `multiclass`.
 

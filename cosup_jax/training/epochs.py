@@ -13,7 +13,7 @@ from flax.training.early_stopping import EarlyStopping
 from ml_collections import ConfigDict
 
 from cosup_jax import devices
-from cosup_jax.data import pipeline
+from cosup_jax.data import pipeline, sampling
 from cosup_jax.models.guided import GUIDE
 from cosup_jax.runs import checkpoints, logs
 from cosup_jax.runs.state import TrainState, learning_rate, with_learning_rate
@@ -82,7 +82,10 @@ def stateful_prefetch(
 ) -> Iterator[tuple[dict[str, jax.Array], dict[str, Any]]]:
     """Yields batches on the devices, each with the iterator's state just after it."""
     config = one.setup.config
-    batches = iter(pipeline.train_batches(train, batch_size=config.batch_size, seed=config.seed))
+    groups = sampling.parse_groups(config.sampling.groups)
+    batches = iter(
+        pipeline.train_batches(train, batch_size=config.batch_size, seed=config.seed, groups=groups)
+    )
     if one.progress.iterator is not None:
         batches.set_state(one.progress.iterator)
     states: list[dict[str, Any]] = []

@@ -85,7 +85,7 @@ def fit(fits: Sequence[Fit]) -> None:
     setup = fits[0].setup
     config = setup.config
     train, validation = setup.open(config.data.train), setup.open(config.data.validation)
-    steps = pipeline.steps_per_epoch(train, config.batch_size)
+    steps = pipeline.steps_per_epoch(train, config.batch_size, config.sampling.slices)
     for one in fits:
         one.stream = stateful_prefetch(one, train)
         one.log = logs.RunLog(one.setup.workdir, one.progress.epoch)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from cosup_jax import devices, figures
-from cosup_jax.data import pipeline
+from cosup_jax.data import pipeline, sampling
 from cosup_jax.metrics import THRESHOLD, Counts, dice
 from cosup_jax.runs import logs
 from cosup_jax.runs.state import TrainState
@@ -21,7 +21,8 @@ class Validation(NamedTuple):
 
     Attributes:
       loss: the joint loss.
-      dice: Dice at 0.5, empty on empty counting 1, as the protocol `cosup` has it.
+      dice: Dice at 0.5, empty on empty counting 1, as the protocol `cosup` has it; where
+        `sampling.groups` are given, the mean over groups of the means over their slices.
     """
 
     loss: float
@@ -31,6 +32,8 @@ class Validation(NamedTuple):
 def score(setup: Setup, state: TrainState, dataset: grain.MapDataset) -> Validation:
     """Scores a split with the mapped evaluation step; filling (`_mask` 0) counts for nothing."""
     found, losses, weights = [], [], []
+    case_ids: list[str] = []
+    infected: list[bool] = []
     for batch in pipeline.eval_batches(dataset, setup.config.batch_size):
         on_devices = devices.shard(pipeline.for_device(batch), setup.devices)
         results = setup.eval_step(state, on_devices)
@@ -39,8 +42,12 @@ def score(setup: Setup, state: TrainState, dataset: grain.MapDataset) -> Validat
         found.append(dice(counts, empty="one"))
         losses.append(float(results["loss"]))
         weights.append(present)
+        case_ids += list(batch["case_id"][:present])
+        infected += batch["mask"][:present].any(axis=(1, 2, 3)).tolist()
+    groups = sampling.parse_groups(setup.config.sampling.groups)
     return Validation(
-        loss=float(np.average(losses, weights=weights)), dice=float(np.concatenate(found).mean())
+        loss=float(np.average(losses, weights=weights)),
+        dice=sampling.mean_of_groups(np.concatenate(found), case_ids, infected, groups),
     )
 
 

@@ -17,14 +17,17 @@ from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
 from cosup_jax import devices, losses, models, runs
-from cosup_jax.data import augment, datasets, pipeline
+from cosup_jax.data import augment, datasets, pipeline, sampling
 from cosup_jax.data.preprocess import prepare_example
 from cosup_jax.runs import checkpoints, logs
 from cosup_jax.runs.state import TrainState, count_parameters, create_state, make_optimizer
 from cosup_jax.training.step import parallel_eval_step, parallel_train_step
 
 # Fields that may change between a run and its continuation without changing what it computes.
-_FREE_FIELDS = ("epochs", "devices", "data.cache_gib", "data.data_dir", "log.image_epochs")
+# Where the files lie may change too: what they hold is compared by itself.
+_FREE_FIELDS = (
+    *("epochs", "devices", "data.cache_gib", "data.data_dir", "data.source", "log.image_epochs"),
+)
 _MULTIPLE = 32  # of pixels, to which the sizes of multi-scale training are rounded
 
 
@@ -118,9 +121,14 @@ def _check_values(config: ConfigDict) -> None:
             f"averaging.decay is {config.averaging.decay}, expected 0 for no average, or a number "
             "below 1 such as 0.99"
         )
-    for name, value in (("clip", config.clip), ("step_decay.epochs", config.step_decay.epochs)):
+    for name, value in (
+        ("clip", config.clip),
+        ("step_decay.epochs", config.step_decay.epochs),
+        ("sampling.slices", config.sampling.slices),
+    ):
         if value < 0:
             raise ValueError(f"{name} is {value}, expected a positive number, or 0 to do without")
+    sampling.parse_groups(config.sampling.groups)
 
 
 def with_seed(setup: Setup, seed: int, workdir: Path) -> Setup:

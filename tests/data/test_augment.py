@@ -15,10 +15,12 @@ from cosup_jax.data.augment import Augmentation
 
 SIDE = 24
 GEOMETRY = Augmentation(
-    flip_horizontal=0.5, flip_vertical=0.5, rotation=30, scale=0.3, shift=0.1, elastic=0.02
+    **{"flip_horizontal": 0.5, "flip_vertical": 0.5, "rotation": 30, "scale": 0.3, "shift": 0.1},
+    **{"stretch": 0.3, "elastic": 0.02},
 )
 INTENSITY = Augmentation(
-    contrast=0.3, brightness=0.2, gamma=0.4, curve=0.5, noise=0.05, blur=1.0, probability=0.9
+    **{"contrast": 0.3, "brightness": 0.2, "gamma": 0.4, "curve": 0.5, "noise": 0.05, "blur": 1.0},
+    **{"equalise": 0.5, "window": 0.4, "probability": 0.9},
 )
 EVERYTHING = Augmentation(**{**vars(INTENSITY), **vars(GEOMETRY), "probability": 0.9})
 
@@ -148,7 +150,7 @@ def test_a_slice_depends_on_its_key_alone():
 
 def test_intensity_keeps_the_order_of_grey_values_and_moves_nothing():
     """Without noise and blur every change is a monotone curve."""
-    changes = Augmentation(contrast=0.3, brightness=0.2, gamma=0.4, curve=0.5)
+    changes = Augmentation(contrast=0.3, brightness=0.2, gamma=0.4, curve=0.5, window=0.4)
     image = np.linspace(0, 1, SIDE * SIDE, dtype=np.float32).reshape(1, SIDE, SIDE, 1)
     _, mask = slices(4)
     out = compiled(changes, "unit")(keys(4), np.repeat(image, 4, axis=0), mask)
@@ -177,6 +179,48 @@ def test_another_size_is_the_same_slice_at_half_pixel_centres():
     inner = np.asarray(out["image"])[0, 1:-1, 24, 0]
     np.testing.assert_allclose(inner, image[0, :, 0, 0].reshape(12, 2).mean(1)[1:-1], atol=1e-6)
     np.testing.assert_array_equal(np.asarray(out["mask"])[0, :, 24, 0], np.arange(12) >= 6)
+
+
+def test_a_narrower_window_is_cut_off_at_both_ends_and_stretched():
+    image = np.linspace(0, 1, SIDE * SIDE, dtype=np.float32).reshape(1, SIDE, SIDE, 1)
+    many = np.repeat(image, 16, axis=0)
+    changes = Augmentation(window=0.4)
+    out = compiled(changes, "unit")(keys(16), many, np.zeros_like(many, np.uint8))["image"]
+    ends = []
+    for row in np.asarray(out).reshape(16, -1):
+        black, white = (row <= 0).mean(), (row >= 1).mean()
+        inside = (row > 0) & (row < 1)
+        expected = (image.ravel() - black) / (1 - white - black)
+        np.testing.assert_allclose(row[inside], expected[inside], atol=0.01)
+        ends.append((black, white))
+    black, white = np.transpose(ends)
+    assert black.max() <= 0.1 + 0.01
+    assert 0.2 < white.max() <= 0.4 + 0.01
+
+
+def test_stretching_changes_height_to_width_and_keeps_the_area():
+    side = 96
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    disc = (np.hypot(y, x) < 20).astype(np.uint8)[None, ..., None].repeat(16, 0)
+    changes = Augmentation(stretch=0.5)
+    found = np.asarray(compiled(changes)(keys(16), disc.astype(np.float32), disc)["mask"])
+    ratios = []
+    for mask in found[..., 0]:
+        height, width = mask.any(1).sum(), mask.any(0).sum()
+        ratios.append(np.log(float(height) / float(width)))
+        assert float(mask.sum()) == pytest.approx(float(disc[0].sum()), rel=0.05)
+    assert 0.25 < max(ratios) < 0.55
+    assert -0.55 < min(ratios) < -0.25
+
+
+def test_some_slices_are_equalised():
+    image = np.clip(np.random.default_rng(0).beta(2, 9, (1, 64, 64, 1)), 0, 1).astype(np.float32)
+    many = np.repeat(image, 32, axis=0)
+    changes = Augmentation(equalise=0.5)
+    out = compiled(changes, "unit")(keys(32), many, np.zeros_like(many, np.uint8))["image"]
+    changed = np.abs(np.asarray(out) - many).max(axis=(1, 2, 3))
+    assert 8 <= (changed > 1e-4).sum() <= 24
+    assert np.asarray(out).std(axis=(1, 2, 3)).max() > 1.5 * image.std()
 
 
 def test_settings_that_mean_nothing_are_named():

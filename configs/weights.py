@@ -1,0 +1,57 @@
+"""The weights that come with the package: ResUNet_C2F, small, trained on several sets at once.
+
+    python benchmarks/weights/make.py --data FOLDER --workdir runs/weights
+
+Not a row of the paper. The script puts the data together, trains with the settings of
+`--config=configs/weights.py:model=small,data=slice_folder`, and goes on where it was when it is
+started again. Each set has a share of every batch, whole and cropped to the lungs, with and without
+infection, and slices are changed so far that equalised, windowed, cropped and HU inputs look
+alike. `model=small` (0.9 M parameters) or `model=base` (3.6 M).
+"""
+
+from configs import base
+
+_MODELS = {
+    "small": {"width": 16, "blocks": (2, 2, 2, 1)},
+    "base": {"width": 32, "blocks": (2, 2, 2, 1)},
+}
+
+
+def get_config(argument: str = ""):
+    arguments = base.arguments(argument, model=tuple(_MODELS))
+    config = base.get_config(arguments["data"])
+    config.model.update(_MODELS[arguments["model"]])
+    config.data.size = (192, 192)
+    config.sampling.slices = 800
+    config.sampling.groups = (
+        ("equalised-crop", "all", 0.08),
+        ("equalised", "all", 0.17),
+        ("medseg-crop", "infected", 0.08),
+        ("medseg", "infected", 0.17),
+        ("medseg", "empty", 0.12),
+        ("cut", "all", 0.16),
+        ("semiseg", "all", 0.1),
+        ("normal", "empty", 0.12),
+    )
+    config.augment.probability = 0.9
+    config.augment.flip_horizontal = 0.5
+    config.augment.rotation = 15.0
+    config.augment.scale = 0.3
+    config.augment.stretch = 0.25
+    config.augment.shift = 0.08
+    config.augment.elastic = 0.012
+    config.augment.equalise = 0.35
+    config.augment.window = 0.4
+    config.augment.contrast = 0.25
+    config.augment.brightness = 0.08
+    config.augment.gamma = 0.3
+    config.augment.curve = 0.3
+    config.augment.noise = 0.04
+    config.augment.blur = 1.2
+    config.loss.name = "joint_cross_entropy"
+    config.learning_rate = 1e-3
+    config.plateau.patience = 15
+    config.early_stopping.patience = 100
+    config.averaging.decay = 0.998
+    config.epochs = 2000
+    return config
