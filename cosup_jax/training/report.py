@@ -43,7 +43,7 @@ def score(setup: Setup, state: TrainState, dataset: grain.MapDataset) -> Validat
         losses.append(float(results["loss"]))
         weights.append(present)
         case_ids += list(batch["case_id"][:present])
-        infected += batch["mask"][:present].any(axis=(1, 2, 3)).tolist()
+        infected += [bool(mask.any()) for mask in batch["mask"][:present]]
     groups = sampling.parse_groups(setup.config.sampling.groups)
     return Validation(
         loss=float(np.average(losses, weights=weights)),
