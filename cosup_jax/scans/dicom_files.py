@@ -1,25 +1,35 @@
-"""The files of a DICOM folder or zip: bounded, read one at a time, never unpacked to disk."""
+"""The files of DICOM folders and zips: bounded, read one at a time, never unpacked to disk."""
 
 import hashlib
+import io
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
 
-from cosup_jax.scans.nifti import VolumeError
+from cosup_jax.scans.nifti import MAX_VOXELS, VolumeError
 
 MAX_FILES = 20_000
 MAX_FILE_BYTES = 1 << 26  # a slice of 4096 × 4096 voxels of 16 bits, and as much again
+MAX_FRAMES_BYTES = 2 * MAX_VOXELS + MAX_FILE_BYTES  # of a file with many slices
 MAX_TOTAL_BYTES = 1 << 33
 SUFFIXES = (".dcm", ".ima", ".dicom")
+INDEX = "DICOMDIR"  # lists what else is on a disc
 
 _PREAMBLE, _MAGIC = 128, b"DICM"
-_INDEX = "DICOMDIR"  # lists what else is on a disc
+# Without a preamble a file begins with one of these groups: file meta, or the data set itself.
+_FIRST_GROUPS = (0x0002, 0x0008)
+_LAST_FIRST_ELEMENT = 0x0060
+_MAX_SWELL = 16  # a file of many slices is no more than this many times larger than in the zip
 _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 1
-_DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+_DAMAGE = (
+    *(OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
+    *(ValueError, IndexError, KeyError, TypeError, UnicodeError),
+)
 
 
 @dataclass(frozen=True)
@@ -29,61 +39,175 @@ class Part:
     Attributes:
       number: its place among the files by name, from 1; errors name it by this, since the name
         may be a patient's.
-      size: bytes, checked against `MAX_FILE_BYTES`.
-      opener: the path, or the archive and its member.
+      path: the file, or the zip that it lies in.
+      size: bytes.
+      member: its place in the list of the zip, or None.
+      folder: the folder it lies in, or the zip and the folders in it; never shown.
+      container: the zip, or the input that it was found in; copies in another one count.
     """
 
     number: int
+    path: Path
     size: int
-    opener: Path | tuple[zipfile.ZipFile, zipfile.ZipInfo]
+    member: int | None = None
+    folder: tuple[str, ...] = ()
+    container: str = ""
 
-    def read(self) -> bytes:
+
+class Budget:
+    """How many pieces of one file may still be read, so that one of millions of elements ends."""
+
+    def __init__(self, reads: int) -> None:
+        self._left = reads
+
+    def spend(self) -> None:
+        """Counts one piece.
+
+        Raises:
+          VolumeError: none is left.
+        """
+        self._left -= 1
+        if self._left < 0:
+            raise VolumeError("a header of more elements than any image has")
+
+
+class Bounded(io.BufferedReader):
+    """A file that is read in pieces, of which only so many may be read."""
+
+    name = ""  # pydicom keeps it
+
+    def __init__(self, raw: Any, budget: Budget) -> None:
+        super().__init__(raw)
+        self._budget = budget
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Returns at most `size` bytes, and spends one piece of the budget."""
+        self._budget.spend()
+        return super().read(size)
+
+
+class Reader:
+    """Reads parts, and keeps open the zip that it reads from; a context manager."""
+
+    def __init__(self) -> None:
+        self._zip: tuple[Path, zipfile.ZipFile] | None = None
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._zip:
+            self._zip[1].close()
+        self._zip = None
+
+    def open(self, part: Part, budget: Budget) -> Bounded:
+        """Opens one file, to be closed by the caller.
+
+        Raises:
+          VolumeError: unreadable or damaged.
+        """
+        if part.member is not None:
+            return Bounded(io.BytesIO(self.read(part)), budget)
+        try:
+            return Bounded(io.FileIO(part.path), budget)
+        except OSError as error:
+            raise VolumeError(f"cannot be opened ({error.strerror})") from error
+
+    def read(self, part: Part) -> bytes:
         """Returns the content.
 
         Raises:
           VolumeError: unreadable or damaged.
         """
         try:
-            if isinstance(self.opener, Path):
-                return self.opener.read_bytes()
-            archive, member = self.opener
-            with archive.open(member) as file:
-                return file.read(self.size)
+            if part.member is None:
+                return part.path.read_bytes()
+            if self._zip is None or self._zip[0] != part.path:
+                self._close()
+                self._zip = part.path, zipfile.ZipFile(part.path)
+            archive = self._zip[1]
+            with archive.open(archive.infolist()[part.member]) as file:
+                return file.read(part.size)
+        # Texts of these errors hold names of files, of a zip those inside.
         except _DAMAGE as error:
-            raise VolumeError(f"DICOM file {self.number}: unreadable: {error!r}") from error
+            raise VolumeError(f"unreadable ({type(error).__name__})") from error
 
 
 def looks_like(path: Path) -> bool:
-    """Whether a file says, by its suffix or its first bytes, that it is DICOM, and no index."""
-    if path.name.upper() == _INDEX:
+    """Whether a file says, by its suffix or its first bytes, that it is DICOM, and no index.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    if path.name.upper() == INDEX:
         return False
     if path.suffix.lower() in SUFFIXES:
         return True
     with path.open("rb") as file:
-        return file.read(_PREAMBLE + len(_MAGIC))[_PREAMBLE:] == _MAGIC
+        return begins_like(file.read(_PREAMBLE + len(_MAGIC)), path.stat().st_size)
 
 
-@contextmanager
-def open_parts(files: Sequence[Path]) -> Iterator[list[Part]]:
-    """Opens the files of one folder, or one zip; of a zip, no name is ever used as a path.
+def begins_like(start: bytes, size: int) -> bool:
+    """Whether a file of `size` bytes that begins with `start` may be DICOM.
+
+    That is the magic word behind a preamble, or, without one, a first element of a group in which
+    DICOM files begin, with a type in two letters or a length that fits the file.
+    """
+    if start[_PREAMBLE : _PREAMBLE + len(_MAGIC)] == _MAGIC:
+        return True
+    if len(start) < 8:
+        return False
+    for order in ("little", "big"):
+        group = int.from_bytes(start[:2], order)  # type: ignore[arg-type]
+        element = int.from_bytes(start[2:4], order)  # type: ignore[arg-type]
+        if group in _FIRST_GROUPS and element <= _LAST_FIRST_ELEMENT:
+            named = start[4:6].isalpha() and start[4:6].isupper()
+            return named or int.from_bytes(start[4:8], "little") <= size - 8
+    return False
+
+
+def list_files(paths: Iterable[Path], container: str = "") -> list[Part]:
+    """Returns the parts of some files, in the order of their paths.
+
+    Raises:
+      OSError: one is not there.
+    """
+    return [
+        Part(number, path, path.stat().st_size, None, path.resolve().parent.parts, container)
+        for number, path in enumerate(sorted(set(paths)), 1)
+    ]
+
+
+def list_parts(files: Sequence[Path]) -> list[Part]:
+    """Returns the parts of some files, or of one zip.
+
+    Raises:
+      VolumeError: as `list_zip`.
+      OSError: as `list_files`.
+    """
+    if len(files) == 1 and files[0].suffix.lower() == ".zip":
+        return list_zip(files[0])
+    return list_files(files)
+
+
+def list_zip(path: Path) -> list[Part]:
+    """Returns the parts of a zip without what Macs put beside its files; opens none of them.
 
     Raises:
       VolumeError: not a zip, encrypted, too many or too large files, more than can be of use.
     """
-    if len(files) == 1 and files[0].suffix.lower() == ".zip":
-        try:
-            archive = zipfile.ZipFile(files[0])
-        except _DAMAGE as error:
-            raise VolumeError(f"the zip is damaged: {error!r}") from error
-        with archive:
-            yield _bounded(_members(archive))
-    else:
-        yield _bounded([(path, path.stat().st_size) for path in sorted(files)])
-
-
-def _members(archive: zipfile.ZipFile) -> list[tuple]:
-    members = sorted((m for m in archive.infolist() if not m.is_dir()), key=lambda m: m.filename)
-    for number, member in enumerate(members, 1):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except _DAMAGE as error:
+        raise VolumeError(f"the zip is damaged ({type(error).__name__})") from error
+    wanted = [(member.filename, i) for i, member in enumerate(members) if _is_file(member)]
+    parts = []
+    for number, (name, i) in enumerate(sorted(wanted), 1):
+        member = members[i]
         if member.flag_bits & _ENCRYPTED:
             raise VolumeError(f"file {number} of the zip is encrypted; unpack it and give a folder")
         if member.compress_type not in _READABLE:
@@ -91,32 +215,61 @@ def _members(archive: zipfile.ZipFile) -> list[tuple]:
                 f"file {number} of the zip is compressed by method {member.compress_type}; "
                 "expected deflate, as all common programs write it"
             )
-    return [((archive, member), member.file_size) for member in members]
-
-
-def _bounded(openers: Sequence[tuple]) -> list[Part]:
-    total = sum(size for _, size in openers)
-    if len(openers) > MAX_FILES or total > MAX_TOTAL_BYTES:
+        most = min(MAX_FRAMES_BYTES, max(MAX_FILE_BYTES, _MAX_SWELL * member.compress_size))
+        if member.file_size > most:
+            raise VolumeError(
+                f"file {number} of the zip: {member.file_size:,} bytes; expected one slice a file, "
+                f"of at most {MAX_FILE_BYTES:,}"
+            )
+        folder = (*path.resolve().parts, *PurePosixPath(name.replace("\\", "/")).parent.parts)
+        parts.append(Part(number, path, member.file_size, i, folder, str(path)))
+    total = sum(part.size for part in parts)
+    if len(parts) > MAX_FILES or total > MAX_TOTAL_BYTES:
         raise VolumeError(
-            f"{len(openers):,} files of {total:,} bytes; expected at most {MAX_FILES:,} of "
+            f"{len(parts):,} files of {total:,} bytes; expected at most {MAX_FILES:,} of "
             f"{MAX_TOTAL_BYTES:,} together"
         )
-    parts = [Part(number, size, opener) for number, (opener, size) in enumerate(openers, 1)]
-    for part in parts:
-        if part.size > MAX_FILE_BYTES:
-            raise VolumeError(
-                f"DICOM file {part.number}: {part.size:,} bytes; expected one slice a file, of at "
-                f"most {MAX_FILE_BYTES:,}"
-            )
     return parts
 
 
-def digest(files: Sequence[Path]) -> str:
+def _is_file(member: zipfile.ZipInfo) -> bool:
+    """Whether a member is a file of the user's: no folder, nothing hidden, none of a Mac's own."""
+    names = member.filename.replace("\\", "/").split("/")
+    hidden = names[-1].startswith(".") or "__MACOSX" in names[:-1]
+    return bool(names[-1]) and not hidden
+
+
+def name_in_zip(part: Part) -> str:
+    """Returns the name of a file in a zip without its folders; it must not be shown."""
+    with zipfile.ZipFile(part.path) as archive:
+        name = archive.infolist()[cast(int, part.member)].filename
+    return PurePosixPath(name.replace("\\", "/")).name
+
+
+def digest(parts: Sequence[Part], what: str = "") -> str:
     """Returns the SHA-256 of the contents, whatever the order and the names of the files.
 
+    Args:
+      parts: the files.
+      what: which part of their content is meant, where that is not all.
+
     Raises:
-      VolumeError: as `open_parts` and `Part.read`.
+      VolumeError: as `Reader.read`.
     """
-    with open_parts(files) as parts:
-        found = sorted(hashlib.sha256(part.read()).digest() for part in parts)
-    return hashlib.sha256(b"dicom" + b"".join(found)).hexdigest()
+    with Reader() as reader:
+        found = sorted(hashlib.sha256(reader.read(part)).digest() for part in parts)
+    return hashlib.sha256(b"dicom" + what.encode() + b"".join(found)).hexdigest()
+
+
+@contextmanager
+def naming(number: int) -> Iterator[None]:
+    """Turns whatever a damaged file raises into an error that says which one it was."""
+    try:
+        yield
+    except VolumeError as error:
+        raise VolumeError(f"DICOM file {number}: {error}") from error
+    # pydicom raises nearly every built-in exception on damaged files.
+    except Exception as error:
+        raise VolumeError(
+            f"DICOM file {number}: unreadable or damaged ({type(error).__name__})"
+        ) from error

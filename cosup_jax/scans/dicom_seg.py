@@ -1,17 +1,24 @@
 """Masks and probabilities as DICOM Segmentation objects (highdicom, from the extra `dicom`)."""
 
 import hashlib
+import re
 import warnings
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import highdicom as hd
 import numpy as np
-from pydicom import config, uid
+from pydicom import charset, config, uid
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence as Items
 from pydicom.sr.codedict import codes
+from pydicom.valuerep import DSfloat
 
 from cosup_jax import __version__
 from cosup_jax.scans import kinds
 from cosup_jax.scans.dicom import Series
+from cosup_jax.scans.dicom_headers import text
 from cosup_jax.scans.nifti import VolumeError
 
 _MAKER = "cosup-jax"
@@ -22,13 +29,25 @@ _TYPES = {
 }
 _SERIES_NUMBERS = {"mask": 9101, "probability": 9102, "classes": 9103}
 _INFECTION = "Lung infection"
+_UTF8 = "ISO_IR 192"
+_SEXES = ("M", "F", "O")
+_LONGEST_UID = 64
+_SHARED = {  # what all images must name alike, and how a user would call it
+    "StudyInstanceUID": "study",
+    "FrameOfReferenceUID": "frame of reference",
+    "SeriesInstanceUID": "series",
+}
+
+
+class SegmentationError(VolumeError):
+    """Images to which no Segmentation can refer; the message says why, and names nobody."""
 
 
 def write(path: Path, frames: np.ndarray, series: Series, result: str) -> None:
     """Writes a Segmentation that refers to the images of a series.
 
-    Patient and study are those of the images, as the standard wants. The same frames on the same
-    images get the same identifiers.
+    It has the patient and the study of the images, as the standard wants, and nothing else of their
+    headers. The same frames on the same images get the same identifiers.
 
     Args:
       path: the file to write.
@@ -38,29 +57,62 @@ def write(path: Path, frames: np.ndarray, series: Series, result: str) -> None:
       result: `mask`, `probability` or `classes`.
 
     Raises:
-      VolumeError: the headers do not have what a Segmentation needs.
+      SegmentationError: the images lack what a Segmentation refers to them by.
+      OSError: the file cannot be written.
     """
+    check(series)
     try:
         with warnings.catch_warnings(), config.disable_value_validation():
             # Of an empty mask, highdicom says that all of its frames are kept.
-            warnings.filterwarnings("ignore", category=UserWarning)
-            _segmentation(frames, series, result).save_as(path)
+            warnings.simplefilter("ignore")
+            made = _segmentation(frames, series, result)
+            made.save_as(path)
     except OSError:
         raise
     # pydicom and highdicom raise nearly every built-in exception on odd headers.
     except Exception as error:
-        raise VolumeError(
+        raise SegmentationError(
             f"the headers of the images do not allow for a Segmentation ({type(error).__name__})"
         ) from error
+
+
+def check(series: Series) -> None:
+    """Checks that a Segmentation can refer to the images of a series, and to no others.
+
+    Raises:
+      SegmentationError: an image without an identifier, or with one that is none or that another
+        one has; images that do not share study, series or frame of reference.
+    """
+    names = [text(header, "SOPInstanceUID") for header in series.headers]
+    missing = names.count("")
+    if missing:
+        raise SegmentationError(f"{missing} of {len(names)} images have no SOPInstanceUID")
+    wrong = sum(not re.fullmatch(r"[0-9.]+", name) or len(name) > _LONGEST_UID for name in names)
+    if wrong:
+        raise SegmentationError(f"SOPInstanceUID of {wrong} of {len(names)} images is no UID")
+    places = {*zip(names, series.frames or [0] * len(names), strict=True)}
+    if len(places) < len(names):
+        raise SegmentationError(
+            f"{len(names)} images have {len(places)} different SOPInstanceUIDs; expected one each"
+        )
+    for attribute, called in _SHARED.items():
+        found = {text(header, attribute) for header in series.headers}
+        if "" in found:
+            raise SegmentationError(f"images without a {attribute}")
+        if len(found) > 1 and attribute != "SeriesInstanceUID":
+            raise SegmentationError(f"images of {len(found)} {attribute}s; expected one {called}")
+        if max(map(len, found)) > _LONGEST_UID:
+            raise SegmentationError(f"a {attribute} that is no UID")
 
 
 def _segmentation(frames: np.ndarray, series: Series, result: str) -> hd.seg.Segmentation:
     values = frames / np.float32(255) if result == "probability" else frames
     labels = kinds.CLASSES[: frames.max(initial=1)] if result == "classes" else (_INFECTION,)
-    source = [str(header.SOPInstanceUID) for header in series.headers]
+    source = [text(header, "SOPInstanceUID") for header in series.headers]
     named = [__version__, result, hashlib.sha256(frames.tobytes()).hexdigest(), *source]
-    return hd.seg.Segmentation(
-        source_images=list(series.headers),
+    images = _sources(series)
+    made = hd.seg.Segmentation(
+        source_images=images,
         pixel_array=values,
         segmentation_type=_TYPES[result],
         segment_descriptions=[_description(i, label) for i, label in enumerate(labels, 1)],
@@ -76,6 +128,8 @@ def _segmentation(frames: np.ndarray, series: Series, result: str) -> hd.seg.Seg
         content_description="Research use only",
         omit_empty_frames=bool(values.any()),
     )
+    _refer(made, [image.SOPInstanceUID for image in images], series)
+    return made
 
 
 def _description(number: int, label: str) -> hd.seg.SegmentDescription:
@@ -90,3 +144,96 @@ def _description(number: int, label: str) -> hd.seg.SegmentDescription:
         ),
         anatomic_regions=[codes.SCT.Lung],
     )
+
+
+def _sources(series: Series) -> list[Dataset]:
+    """Returns headers with nothing but what a Segmentation takes from its images.
+
+    Each slice stands for an image of its own here, be it a file or a frame of one.
+    """
+    first = series.headers[0]
+    images = []
+    for number, header in enumerate(series.headers):
+        image = Dataset()
+        image.file_meta = FileMetaDataset()
+        image.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+        image.SpecificCharacterSet = _UTF8
+        image.SOPClassUID = uid.CTImageStorage
+        image.SOPInstanceUID = uid.generate_uid(entropy_srcs=["source", str(number)])
+        for attribute in _SHARED:
+            setattr(image, attribute, text(first, attribute))
+        image.PatientName, image.PatientID = _name(first), text(first, "PatientID")
+        image.PatientBirthDate = _moment(text(first, "PatientBirthDate"), "%Y%m%d")
+        sex = text(first, "PatientSex")
+        image.PatientSex = sex if sex in _SEXES else ""
+        image.StudyDate = _moment(text(first, "StudyDate"), "%Y%m%d")
+        image.StudyTime = _moment(text(first, "StudyTime"), "%H%M%S")
+        image.StudyID = text(first, "StudyID")
+        image.AccessionNumber = image.ReferringPhysicianName = ""
+        image.Modality = "CT"
+        image.Rows, image.Columns = header.Rows, header.Columns
+        for attribute in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+            numbers = [DSfloat(float(n), auto_format=True) for n in header.get(attribute)]
+            setattr(image, attribute, numbers)
+        image.SliceThickness = DSfloat(float(header.SliceThickness), auto_format=True)
+        images.append(image)
+    return images
+
+
+def _name(header: Dataset) -> str:
+    """Returns PatientName; where the character set is none, as UTF-8 if the bytes are that."""
+    sets = text(header, "SpecificCharacterSet").split("\\")
+    name = header.get("PatientName")
+    stored = getattr(name, "original_string", None)
+    if isinstance(stored, bytes) and not any(
+        one.strip() and one.strip() in charset.python_encoding for one in sets
+    ):
+        try:
+            return stored.decode("utf-8").strip(" \0")
+        except UnicodeDecodeError:
+            return stored.decode("latin-1").strip(" \0")
+    return text(header, "PatientName")
+
+
+def _moment(value: str, form: str) -> str:
+    """Returns a date or time that is one, without fractions of a second, or nothing."""
+    digits = value.split(".")[0]
+    try:
+        datetime.strptime(digits, form)
+    except ValueError:
+        return ""
+    return digits if digits.isdecimal() and len(digits) == len(value.split(".")[0]) else ""
+
+
+def _refer(made: Dataset, stand_ins: Sequence[str], series: Series) -> None:
+    """Puts the images themselves in the place of those that stood for them."""
+    places = {name: i for i, name in enumerate(stand_ins)}
+
+    def reference(i: int, *, with_frame: bool) -> Dataset:
+        item = Dataset()
+        item.ReferencedSOPClassUID = _class_of(series.headers[i])
+        item.ReferencedSOPInstanceUID = text(series.headers[i], "SOPInstanceUID")
+        if with_frame and series.frames and series.frames[i]:
+            item.ReferencedFrameNumber = series.frames[i]
+        return item
+
+    for group in made.PerFrameFunctionalGroupsSequence:
+        for derivation in group.DerivationImageSequence:
+            for source in derivation.SourceImageSequence:
+                source.update(reference(places[source.ReferencedSOPInstanceUID], with_frame=True))
+    by_series: dict[str, dict[str, Dataset]] = {}
+    for i, header in enumerate(series.headers):
+        item = reference(i, with_frame=False)
+        known = by_series.setdefault(text(header, "SeriesInstanceUID"), {})
+        known[item.ReferencedSOPInstanceUID] = item
+    made.ReferencedSeriesSequence = Items([])
+    for name, references in by_series.items():
+        entry = Dataset()
+        entry.SeriesInstanceUID = name
+        entry.ReferencedInstanceSequence = Items(list(references.values()))
+        made.ReferencedSeriesSequence.append(entry)
+
+
+def _class_of(header: Dataset) -> str:
+    found = text(header, "SOPClassUID")
+    return found if re.fullmatch(r"[0-9.]+", found) else uid.CTImageStorage

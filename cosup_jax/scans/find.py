@@ -50,7 +50,7 @@ class Source:
     def digest(self) -> str:
         """Returns the SHA-256 of its content, in hexadecimal digits; reads all of it."""
         if self.kind == "dicom":
-            return dicom_files.digest(self.files)
+            return dicom_files.digest(dicom_files.list_parts(self.files))
         total = hashlib.sha256(self.kind.encode())
         for path in self.files:
             with path.open("rb") as file:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,26 @@ _UNEVEN = 0.1  # of the usual distance
 _TILT = 0.5  # degrees; less is rounding
 _STRAIGHT = 1.0  # pixels that an image may lie beside the line of all
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+
+
+class Plane(NamedTuple):
+    """Where the header of an image says that it lies; None where it has no usable value.
+
+    Attributes:
+      position: of the centre of the first pixel, in mm, in the LPS frame.
+      orientation: directions of a row and of a column.
+      spacing: of rows and of columns, in mm.
+      rows: pixels from top to bottom.
+      columns: pixels from left to right.
+      thickness: of the slice in mm.
+    """
+
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    spacing: tuple[float, ...] | None
+    rows: int
+    columns: int
+    thickness: float | None = None
 
 
 class Arrangement(NamedTuple):
@@ -36,28 +56,28 @@ class Arrangement(NamedTuple):
     notes: list[str]
 
 
-def sort(headers: Sequence[Any]) -> Arrangement:
+def sort(planes: Sequence[Plane]) -> Arrangement:
     """Puts the images of a series in order.
 
     Args:
-      headers: data sets with ImagePositionPatient, ImageOrientationPatient, PixelSpacing, Rows and
-        Columns.
+      planes: where they lie.
 
     Raises:
-      VolumeError: an attribute is missing or absurd; images differ in direction or pixel spacing,
+      VolumeError: a value is missing or absurd; images differ in direction, pixel spacing or size,
         are missing, doubled or out of line.
     """
-    across, down = _directions(headers)
-    row_distance, column_distance = _pixel_spacing(headers)
+    across, down = _directions(planes)
+    row_distance, column_distance = _pixel_spacing(planes)
+    _check_sizes(planes)
     normal = np.cross(across, down)
-    places = np.array([_numbers(header, "ImagePositionPatient", 3) for header in headers])
+    places = _values(planes, "position", "ImagePositionPatient")
     heights = places @ normal
     order = np.argsort(heights, kind="stable")
     places, heights = places[order], heights[order]
     notes: list[str] = []
-    if len(headers) == 1:
-        thickness = float(headers[0].get("SliceThickness") or 0)
-        if not (math.isfinite(thickness) and thickness > 0):
+    if len(planes) == 1:
+        thickness = planes[0].thickness or 0.0
+        if thickness <= 0:
             raise VolumeError("a single image without SliceThickness; its volume is unknown")
         step, distance = normal * thickness, thickness
         notes.append("a single image: its slice thickness is taken for the spacing")
@@ -70,29 +90,27 @@ def sort(headers: Sequence[Any]) -> Arrangement:
     affine[:3, 1] = _LPS_TO_RAS @ down * row_distance
     affine[:3, 2] = _LPS_TO_RAS @ step
     affine[:3, 3] = _LPS_TO_RAS @ places[0]
-    shape = (int(headers[0].Columns), int(headers[0].Rows), len(headers))
+    shape = (planes[0].columns, planes[0].rows, len(planes))
     upright = affine.copy()
     upright[:3, 2] = _LPS_TO_RAS @ normal * distance
     spacing = Grid(shape, upright).spacing
     return Arrangement(order.tolist(), Grid(shape, affine), spacing, distance, notes)
 
 
-def _numbers(header: Any, attribute: str, count: int) -> np.ndarray:
-    try:
-        values = np.array(header.get(attribute), np.float64)
-    except (TypeError, ValueError) as error:
-        raise VolumeError(f"an image whose {attribute} is no list of numbers") from error
-    if values.shape != (count,) or not np.isfinite(values).all():
-        raise VolumeError(f"an image without a usable {attribute}; expected {count} numbers")
-    return values
+def _values(planes: Sequence[Plane], field: str, attribute: str) -> np.ndarray:
+    found = [getattr(plane, field) for plane in planes]
+    missing = sum(value is None for value in found)
+    if missing:
+        raise VolumeError(f"{missing} of {len(planes)} images without a usable {attribute}")
+    return np.array(found, np.float64)
 
 
-def _directions(headers: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
-    all_six = np.array([_numbers(h, "ImageOrientationPatient", 6) for h in headers])
+def _directions(planes: Sequence[Plane]) -> tuple[np.ndarray, np.ndarray]:
+    all_six = _values(planes, "orientation", "ImageOrientationPatient")
     turned = int((np.abs(all_six - all_six[0]).max(axis=1) > _SAME_DIRECTION).sum())
     if turned:
         raise VolumeError(
-            f"{turned} of {len(headers)} images are turned against the first; expected none"
+            f"{turned} of {len(planes)} images are turned against the first; expected none"
         )
     across, down = all_six[0][:3], all_six[0][3:]
     gram = [across @ across, down @ down, across @ down]
@@ -101,13 +119,23 @@ def _directions(headers: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     return across, down
 
 
-def _pixel_spacing(headers: Sequence[Any]) -> tuple[float, float]:
-    spacings = np.array([_numbers(header, "PixelSpacing", 2) for header in headers])
+def _pixel_spacing(planes: Sequence[Plane]) -> tuple[float, float]:
+    spacings = _values(planes, "spacing", "PixelSpacing")
     if spacings.min() <= 0 or np.ptp(spacings, axis=0).max() > _SAME_SPACING:
         raise VolumeError(
             f"pixel spacings from {spacings.min(axis=0)} to {spacings.max(axis=0)} mm; expected one"
         )
     return float(spacings[0, 0]), float(spacings[0, 1])
+
+
+def _check_sizes(planes: Sequence[Plane]) -> None:
+    first = planes[0]
+    for plane in planes:
+        if (plane.rows, plane.columns) != (first.rows, first.columns):
+            raise VolumeError(
+                f"an image of {plane.columns} × {plane.rows} pixels, where others of the series "
+                f"have {first.columns} × {first.rows}"
+            )
 
 
 def _check_steps(heights: np.ndarray) -> float:

@@ -37,13 +37,9 @@ INCOMPLETE = {
         r"images are missing or unevenly spaced: image 4 and the next of 8 are 10\.00 mm apart, "
         r"most others 5\.00 mm \(1 such gaps\)",
     ),
-    "an image twice": (
-        lambda: make_images(MANY) + make_images(MANY)[3:4],
-        r"several series",
-    ),
     "two phases in one series": (
-        lambda: of_one_series(make_images(MANY) + make_images(MANY)),
-        "9 of 18 images lie where another one lies",
+        lambda: of_one_series(make_images(MANY) + make_images(MANY + 1)),
+        "9 of 18 images lie where another one lies; .*nothing in their headers parts them",
     ),
     "turned images": (
         lambda: of_one_series(
@@ -72,7 +68,8 @@ INCOMPLETE = {
 
 def of_one_series(images):
     for image in images:
-        image.SeriesInstanceUID = images[0].SeriesInstanceUID
+        for name in ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"):
+            setattr(image, name, images[0][name].value)
     return images
 
 
@@ -91,11 +88,7 @@ def test_series_that_are_not_one_whole_volume(tmp_path, name):
 
 CLAIMS = {
     "absurd size": ({"Rows": 65_000, "Columns": 65_000}, "claims 65000 × 65000 pixels"),
-    "no pixels": ({"Rows": 0}, "a CT image without Rows"),
-    "no name to refer to": (
-        {"SOPInstanceUID": "", "FrameOfReferenceUID": ""},
-        "a CT image without SOPInstanceUID, FrameOfReferenceUID",
-    ),
+    "no pixels": ({"Rows": 0}, "claims 6 × 0 pixels"),
     "more than is there": ({"Rows": 4000, "Columns": 4000}, "truncated: 96 bytes of pixels"),
     "colour": ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "expected 1, MONO"),
     "inverted": ({"PhotometricInterpretation": "MONOCHROME1"}, "expected 1, MONOCHROME2, 1"),
@@ -113,7 +106,7 @@ def test_headers_that_claim_what_cannot_be(tmp_path, name):
     fields, reason = CLAIMS[name]
     with pydicom.config.disable_value_validation():
         paths = save(tmp_path, make_images(MANY, **fields))
-    refused(paths, rf"DICOM file \d: .*{reason}")
+    refused(paths, rf"(DICOM file \d: |its header ).*{reason}")
 
 
 def test_a_truncated_file_is_named_by_its_number(tmp_path):
@@ -127,7 +120,7 @@ def test_a_truncated_file_is_named_by_its_number(tmp_path):
 def test_files_cut_anywhere_are_refused(tmp_path, length):
     path = save(tmp_path, make_images(HU[:1]))[0]
     path.write_bytes(path.read_bytes()[:length])
-    refused([path], "DICOM file 1|no CT images|an image without a usable")
+    refused([path], "DICOM file 1|no CT images|without a usable")
 
 
 @settings(max_examples=60, deadline=None)
@@ -158,8 +151,8 @@ def damaged(tmp_path_factory):
 
 def test_other_objects_are_named(tmp_path):
     image = make_images(HU[:1])[0]
-    image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = uid.EnhancedCTImageStorage
-    refused(save(tmp_path, [image]), "no CT images; found 1 Enhanced CT Image Storage")
+    image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = uid.EnhancedMRImageStorage
+    refused(save(tmp_path, [image]), "no CT images; found 1 Enhanced MR Image Storage")
 
 
 def test_deflated_files_are_refused_before_they_swell(tmp_path, monkeypatch):
@@ -167,7 +160,7 @@ def test_deflated_files_are_refused_before_they_swell(tmp_path, monkeypatch):
     image.file_meta.TransferSyntaxUID = uid.DeflatedExplicitVRLittleEndian
     paths = save(tmp_path, [image])
     monkeypatch.setattr("zlib.decompress", lambda *a: pytest.fail("inflated"))
-    refused(paths, "transfer syntax 'Deflated Explicit VR Little Endian', which is not read")
+    refused(paths, "1 file that cannot be read .* syntax 'Deflated Explicit VR Little Endian', which is not read")
 
 
 def compressed(tmp_path, syntax):
@@ -236,7 +229,7 @@ def test_a_zip_that_swells_is_refused_before_a_byte_is_read(tmp_path, monkeypatc
     bomb = archive(tmp_path / "a.zip", a=bytes(dicom_files.MAX_FILE_BYTES + 1))
     assert bomb.stat().st_size < 1e5
     monkeypatch.setattr(zipfile.ZipFile, "open", lambda *a, **k: pytest.fail("read"))
-    refused([bomb], r"DICOM file 1: 67,108,865 bytes; expected one slice a file")
+    refused([bomb], r"file 1 of the zip: 67,108,865 bytes; expected one slice a file")
 
 
 @pytest.mark.parametrize("limit", ["MAX_FILES", "MAX_TOTAL_BYTES"])

@@ -1,0 +1,96 @@
+"""Enhanced CT: a file of many slices, each turned into a header as that of a file of one slice."""
+
+from collections.abc import Sequence
+from io import BytesIO
+
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_sequence
+
+from cosup_jax.scans.dicom_files import Bounded, Budget
+from cosup_jax.scans.nifti import MAX_VOXELS, VolumeError
+
+GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+# The functional groups whose attributes a file of one slice has in its header.
+_MACROS = (
+    *("PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence"),
+    *("FrameContentSequence", "CTImageFrameTypeSequence", "CTReconstructionSequence"),
+    *("PixelValueTransformationSequence", "TemporalPositionSequence"),
+    "CardiacSynchronizationSequence",
+    # of Legacy Converted Enhanced CT: what else stood in the headers that it was made of
+    *("UnassignedSharedConvertedAttributesSequence",),
+    *("UnassignedPerFrameConvertedAttributesSequence",),
+)
+_ENCODING = "iso8859"  # no text that is taken here has other letters
+# Of these the file itself has its own.
+_NOT_TAKEN = {"SOPInstanceUID", "SOPClassUID", "InstanceNumber", "SeriesInstanceUID"}
+_RENAMED = {
+    "FrameType": "ImageType",
+    "FrameAcquisitionNumber": "AcquisitionNumber",
+    "FrameAcquisitionDateTime": "AcquisitionDateTime",
+}
+
+
+_LEFT = {*map(tag_for_keyword, (*GROUPS, "PixelData", "InstanceNumber"))}
+
+
+def split(header: Dataset, budget: Budget) -> list[Dataset] | None:
+    """Returns a header for each frame, with the frame's own attributes at its root.
+
+    Args:
+      header: of a file.
+      budget: of pieces that may be read of it.
+
+    Returns:
+      as many headers as there are frames, or None for a file of one slice.
+
+    Raises:
+      VolumeError: it claims frames that it does not describe, or more than there can be.
+    """
+    if GROUPS[1] not in header:
+        return None
+    shared = Dataset()
+    for item in _items(header, GROUPS[0], budget):
+        _take(shared, item, budget)
+    described = _items(header, GROUPS[1], budget)
+    frames = int(header.get("NumberOfFrames") or 0)
+    voxels = frames * int(header.Rows) * int(header.Columns)
+    if frames != len(described) or not 0 < voxels <= MAX_VOXELS:
+        raise VolumeError(
+            f"{frames} frames, of which its functional groups describe {len(described)}; expected "
+            f"as many, and at most {MAX_VOXELS:,} voxels"
+        )
+    root = Dataset()
+    root.update({tag: header[tag] for tag in header.keys() if tag not in _LEFT})  # noqa: SIM118
+    found = []
+    for item in described:
+        frame = Dataset()
+        frame.update(root)
+        frame.update(shared)
+        _take(frame, item, budget)
+        frame.NumberOfFrames = 1
+        found.append(frame)
+    return found
+
+
+def _items(header: Dataset, name: str, budget: Budget) -> Sequence[Dataset]:
+    """Returns the items of a sequence; pydicom would read them without any bound."""
+    if name not in header:
+        return []
+    element = header.get_item(name)
+    if not isinstance(element, RawDataElement):
+        return header[name].value or []
+    with Bounded(BytesIO(element.value or b""), budget) as file:
+        return read_sequence(
+            file, element.is_implicit_VR, element.is_little_endian, element.length, _ENCODING
+        )
+
+
+def _take(into: Dataset, item: Dataset, budget: Budget) -> None:
+    for macro in _MACROS:
+        for values in _items(item, macro, budget)[:1]:
+            for element in values:
+                name = _RENAMED.get(element.keyword, element.keyword)
+                if name and name not in _NOT_TAKEN and element.VR != "SQ":
+                    into[name] = DataElement(name, element.VR, element.value)

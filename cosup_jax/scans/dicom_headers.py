@@ -1,0 +1,269 @@
+"""The header of one DICOM file: what kind of thing it is, and of an image what matters here.
+
+Bounded whatever a file claims: no pixels are read, values that nobody asks for are passed over, and
+a header of too many elements is refused. No text of a header is ever part of a message.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pydicom
+from pydicom import uid
+from pydicom.datadict import tag_for_keyword
+from pydicom.filereader import read_dataset, read_partial, read_preamble
+
+from cosup_jax.scans import dicom_frames
+from cosup_jax.scans.dicom_files import MAX_FILE_BYTES, Budget, Part, Reader
+from cosup_jax.scans.nifti import VolumeError
+from cosup_jax.scans.series_geometry import Plane
+
+CT_CLASSES = (
+    uid.CTImageStorage,
+    uid.EnhancedCTImageStorage,
+    uid.LegacyConvertedEnhancedCTImageStorage,
+)
+LOCALIZER = "LOCALIZER"
+_CT = "CT"
+READS = 1_000_000  # pieces of a header that are read; the largest, of 4,000 slices, has 600,000
+_LARGEST = 1e9  # no number that is read here is as large
+_LONGEST = 64  # letters of a number or description that is kept
+_PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
+# What is read of a header; everything else is passed over.
+_KEYWORDS = (
+    # what it is
+    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"),
+    *("FrameOfReferenceUID", "ImageType", "NumberOfFrames", *dicom_frames.GROUPS),
+    # who and when, for a Segmentation
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
+    *("StudyDate", "StudyTime", "StudyID"),
+    # where it lies
+    *("Rows", "Columns", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
+    "SliceThickness",
+    # which of several it is
+    *("SeriesNumber", "SeriesDescription", "SeriesTime", "InstanceNumber", "AcquisitionNumber"),
+    *("AcquisitionTime", "AcquisitionDateTime", "ConvolutionKernel", "KVP"),
+    *("TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "TriggerTime"),
+    # what its pixels mean
+    *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated"),
+    *("BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue"),
+    *("PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept", "RescaleType"),
+    *("ModalityLUTSequence", "Manufacturer", "PixelDataProviderURL"),
+)
+_PIXELS = ("PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths")
+# By these the images of one series at the same places may be told apart, the surest first.
+_CHOICE = (
+    *("StackID", "TemporalPositionIndex", "TemporalPositionIdentifier"),
+    *("NominalPercentageOfCardiacPhase", "AcquisitionNumber", "ConvolutionKernel", "KVP"),
+    *("ImageType", "SeriesNumber", "SeriesDescription", "SeriesTime", "AcquisitionDateTime"),
+    *("AcquisitionTime", "TriggerTime"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """One slice of a CT: a file, or a frame of a file.
+
+    Attributes:
+      part: its file.
+      frame: its place in a file of many slices, from 0; None where the file is one slice.
+      patient: PatientID; empty where there is none, as the four identifiers after it.
+      study: StudyInstanceUID.
+      reference: FrameOfReferenceUID.
+      series: SeriesInstanceUID.
+      instance: SOPInstanceUID.
+      plane: where it lies.
+      number: SeriesNumber, as text.
+      description: SeriesDescription.
+      order: InstanceNumber, or None.
+      choice: what may tell it from another image at its place, by name.
+    """
+
+    part: Part
+    frame: int | None
+    patient: str
+    study: str
+    reference: str
+    series: str
+    instance: str
+    plane: Plane
+    number: str
+    description: str
+    order: int | None
+    choice: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A file that is no slice of a CT.
+
+    Attributes:
+      part: the file.
+      kind: what it is, in words that come from no file.
+      study: StudyInstanceUID, or empty.
+      fault: why it cannot be read, or empty.
+    """
+
+    part: Part
+    kind: str
+    study: str = ""
+    fault: str = ""
+
+
+@contextmanager
+def lenient() -> Iterator[None]:
+    """Lets pydicom read odd values without a word: what matters is checked here."""
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def read(part: Part, reader: Reader) -> list[Image] | Aside:
+    """Returns the slices of a file, or what it is instead.
+
+    Raises:
+      VolumeError: the file cannot be read, or is damaged.
+    """
+    budget = Budget(READS)
+    header = load(part, reader, budget)
+    if header is None:
+        return Aside(part, "not DICOM")
+    study = text(header, "StudyInstanceUID")
+    kind = _kind(header)
+    if kind:
+        return Aside(part, kind, study)
+    frames = dicom_frames.split(header, budget)
+    if frames is None:
+        if part.size > MAX_FILE_BYTES:
+            raise VolumeError(
+                f"{part.size:,} bytes; expected one slice a file, of at most {MAX_FILE_BYTES:,}"
+            )
+        if LOCALIZER in text(header, "ImageType"):
+            return Aside(part, "localizer", study)
+        return [_image(part, header, None)]
+    found = [_image(part, frame, i) for i, frame in enumerate(frames)]
+    kept = [image for image in found if LOCALIZER not in image.choice["ImageType"]]
+    return kept or Aside(part, "localizer", study)
+
+
+def load(
+    part: Part, reader: Reader, budget: Budget | None = None, *, pixels: bool = False
+) -> pydicom.FileDataset | None:
+    """Reads the header of a file, or all that concerns its pixels too; None if it is not DICOM.
+
+    What the file meta lacks is filled in: the class from the data set or the other way round, the
+    transfer syntax as the data set turns out to be written.
+
+    Raises:
+      VolumeError: unreadable, damaged, or of a transfer syntax that would have to be inflated.
+    """
+    tags = [tag_for_keyword(word) for word in (*_KEYWORDS, *(_PIXELS if pixels else ()))]
+
+    def ends(tag: int, vr: str | None, length: int) -> bool:
+        return int(tag) in _PIXEL_TAGS and not pixels
+
+    with lenient(), reader.open(part, budget or Budget(READS)) as file:
+        # By itself pydicom would inflate a deflated file of any size before it can be checked.
+        read_preamble(file, True)
+        meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
+        if meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian:
+            raise VolumeError(
+                "of transfer syntax 'Deflated Explicit VR Little Endian', which is not read"
+            )
+        file.seek(0)
+        found = read_partial(file, ends, force=True, specific_tags=tags)  # type: ignore[arg-type]
+    if not len(found) and not len(meta):
+        return None
+    meta = found.file_meta
+    if not meta.get("TransferSyntaxUID"):
+        implicit, little = found.original_encoding
+        meta.TransferSyntaxUID = (
+            uid.ImplicitVRLittleEndian
+            if implicit
+            else uid.ExplicitVRLittleEndian
+            if little
+            else uid.ExplicitVRBigEndian
+        )
+    if not text(found, "SOPClassUID"):
+        found.SOPClassUID = uid.UID(text(meta, "MediaStorageSOPClassUID"))
+    return found
+
+
+def _kind(header: pydicom.Dataset) -> str:
+    """Returns what a file is in the words of the standard, or nothing if it is a CT image."""
+    sop_class = text(header, "SOPClassUID")
+    if sop_class in CT_CLASSES:
+        return ""
+    name = uid.UID(sop_class).name
+    if name and name != sop_class:
+        return name
+    # The class was lost or replaced with the other identifiers; what it is can still be seen.
+    place = ("Rows", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+    slice_like = all(header.get(word) for word in place) or dicom_frames.GROUPS[1] in header
+    return "" if text(header, "Modality") == _CT and slice_like else "of an unknown kind"
+
+
+def _image(part: Part, header: pydicom.Dataset, frame: int | None) -> Image:
+    choice = {name: text(header, name) for name in _CHOICE}
+    for i, value in enumerate(numbers(header, "DimensionIndexValues") or ()):
+        choice[f"DimensionIndexValues {i}"] = str(value)
+    order = numbers(header, "InstanceNumber")
+    if frame is not None:
+        order = (frame,)
+    return Image(
+        part=part,
+        frame=frame,
+        patient=text(header, "PatientID"),
+        study=text(header, "StudyInstanceUID"),
+        reference=text(header, "FrameOfReferenceUID"),
+        series=text(header, "SeriesInstanceUID"),
+        instance=text(header, "SOPInstanceUID"),
+        plane=plane(header),
+        number=text(header, "SeriesNumber")[:_LONGEST],
+        description=text(header, "SeriesDescription")[:_LONGEST],
+        order=int(order[0]) if order else None,
+        choice=choice,
+    )
+
+
+def plane(header: pydicom.Dataset) -> Plane:
+    """Returns where an image lies; what is missing or no number is None."""
+    thickness = numbers(header, "SliceThickness")
+    size = [numbers(header, name) for name in ("Rows", "Columns")]
+    return Plane(
+        position=numbers(header, "ImagePositionPatient", 3),
+        orientation=numbers(header, "ImageOrientationPatient", 6),
+        spacing=numbers(header, "PixelSpacing", 2),
+        rows=int(size[0][0]) if size[0] else 0,
+        columns=int(size[1][0]) if size[1] else 0,
+        thickness=thickness[0] if thickness else None,
+    )
+
+
+def text(header: pydicom.Dataset, name: str) -> str:
+    """Returns a value as text without blanks around it; empty where it is missing or unreadable."""
+    try:
+        value = header.get(name)
+    # pydicom converts a value when it is asked for, and raises whatever the bytes provoke.
+    except Exception:
+        return ""
+    if value is None:
+        return ""
+    parts = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    return "\\".join(str(part) for part in parts).strip(" \0")
+
+
+def numbers(header: pydicom.Dataset, name: str, count: int = 0) -> tuple[float, ...] | None:
+    """Returns numbers, `count` of them unless that is 0; None where they are not there, or absurd."""
+    try:
+        value: Any = header.get(name)
+        if value is None:
+            return None
+        values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        found = tuple(float(part) for part in values)
+    except Exception:
+        return None
+    fits = len(found) == count if count else bool(found)
+    return found if fits and all(abs(n) < _LARGEST for n in found) else None

@@ -1,0 +1,255 @@
+"""Which CT images make one scan: by their series, and where identifiers fail, by where they lie.
+
+Images of different patients, studies or frames of reference, where these are filled, are never of
+one scan. No text of a header is part of a note or a reason.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from os.path import commonpath
+
+from cosup_jax.scans import dicom_stacks
+from cosup_jax.scans.dicom_headers import Aside, Image
+from cosup_jax.scans.dicom_stacks import is_stack
+
+_FEW = 2  # so many images beside a scan are none of their own
+_MANY = 4  # and from here on they may be
+_FEW_WITHOUT_PLACE = 8
+_KEPT_APART = ("patient", "study", "reference")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The images of one scan.
+
+    Attributes:
+      images: in no order.
+      notes: what the user should know.
+      fault: why they are no whole volume, or empty.
+      part: which of several stacks of its series it is, or empty.
+    """
+
+    images: tuple[Image, ...]
+    notes: tuple[str, ...] = ()
+    fault: str = ""
+    part: str = ""
+
+    @property
+    def series(self) -> str:
+        """The identifier that all its images share, or empty."""
+        shared = {image.series for image in self.images}
+        return shared.pop() if len(shared) == 1 else ""
+
+
+def arrange(
+    images: Iterable[Image], content: Callable[[Image], Hashable]
+) -> tuple[list[Stack], list[Aside]]:
+    """Finds the scans among the images of some folders and zips.
+
+    Args:
+      images: of CT.
+      content: returns what is equal for exact copies of an image alone; called where images lie at
+        the same place.
+
+    Returns:
+      the scans, and the images that belong to none.
+    """
+    shared, loose = _by_series(list(images))
+    groups: list[tuple[list[Image], tuple[str, ...]]] = [
+        (group, ()) for group in _join_containers(shared)
+    ]
+    stacks: list[Stack] = []
+    aside: list[Aside] = []
+    for group, notes in [*groups, *_join_folders(_by_place(loose))]:
+        kept, scouts = dicom_stacks.drop_scouts(group)
+        aside += [_aside(image, "localizer") for image in scouts]
+        for found in dicom_stacks.split(kept, content):
+            more = (*notes, *found.notes)
+            stacks.append(Stack(tuple(found.images), more, found.fault, found.part))
+    kept_stacks, trifles = _without_trifles(_refuse_scattered(stacks))
+    return kept_stacks, aside + trifles
+
+
+def _aside(image: Image, kind: str) -> Aside:
+    return Aside(image.part, kind, image.study)
+
+
+def _by_series(images: Sequence[Image]) -> tuple[list[list[Image]], list[Image]]:
+    """Returns the images of series that say so, and those whose series is empty or theirs alone."""
+    groups: dict[tuple[str, str], list[Image]] = defaultdict(list)
+    for image in images:
+        groups[image.part.container, image.series].append(image)
+    shared, loose = [], []
+    for (_, series), group in groups.items():
+        if series and len(group) > 1:
+            shared += _apart(group)
+        else:
+            loose += group
+    return shared, loose
+
+
+def _apart(group: list[Image]) -> list[list[Image]]:
+    """Parts a series whose images name several patients, studies or frames of reference."""
+    parts = [group]
+    for name in _KEPT_APART:
+        found = []
+        for part in parts:
+            filled = {getattr(image, name) for image in part} - {""}
+            found += _group(part, lambda i, n=name: getattr(i, n)) if len(filled) > 1 else [part]
+        parts = found
+    return parts
+
+
+def _group(images: Iterable[Image], key: Callable[[Image], Hashable]) -> list[list[Image]]:
+    groups: dict[Hashable, list[Image]] = defaultdict(list)
+    for image in images:
+        groups[key(image)].append(image)
+    return list(groups.values())
+
+
+def _join_containers(groups: list[list[Image]]) -> list[list[Image]]:
+    """Joins what several inputs or zips hold of one series, where the parts make one stack."""
+
+    def named(group: list[Image]) -> tuple[str, ...]:
+        first = group[0]
+        return (first.series, *(getattr(first, name) for name in _KEPT_APART))
+
+    result: list[list[Image]] = []
+    by_name: dict[tuple[str, ...], list[list[Image]]] = defaultdict(list)
+    for group in groups:
+        by_name[named(group)].append(group)
+    for same in by_name.values():
+        union = [image for group in same for image in group]
+        result += [union] if len(same) > 1 and is_stack(union) else same
+    return result
+
+
+def _by_place(loose: Sequence[Image]) -> list[list[Image]]:
+    """Groups images without a shared series by folder, by all that is filled, and by geometry."""
+
+    def key(image: Image) -> Hashable:
+        kept = tuple(getattr(image, name) for name in _KEPT_APART)
+        return (image.part.folder, kept, *dicom_stacks.shape_of(image))
+
+    groups = []
+    for group in _group(loose, key):
+        numbered = _group(group, lambda image: image.number)
+        # A program that numbers each image as a series of its own says nothing by it.
+        groups += [group] if len(numbered) == len(group) else numbered
+    return groups
+
+
+def _join_folders(
+    groups: list[list[Image]],
+) -> list[tuple[list[Image], tuple[str, ...]]]:
+    """Joins what several folders hold of one stack, where the images' numbers go on as well.
+
+    The folders nearest to each other are tried first, so that two patients in a folder each are
+    not taken for one where the halves of a third lie beside them.
+    """
+
+    def key(group: list[Image]) -> Hashable:
+        first = group[0]
+        kept = tuple(getattr(first, name) for name in _KEPT_APART)
+        return kept, first.number, dicom_stacks.shape_of(first)
+
+    by_key: dict[Hashable, list[list[Image]]] = defaultdict(list)
+    for group in groups:
+        by_key[key(group)].append(group)
+    result: list[tuple[list[Image], tuple[str, ...]]] = []
+    for same in by_key.values():
+        parents = {g[0].part.folder[:n] for g in same for n in range(len(g[0].part.folder) + 1)}
+        joined = [(group, 1) for group in same]
+        for parent in sorted(parents, key=len, reverse=True):
+            below = [item for item in joined if item[0][0].part.folder[: len(parent)] == parent]
+            union = [image for group, _ in below for image in group]
+            if len(below) > 1 and is_stack(union) and dicom_stacks.is_numbered(union):
+                joined = [item for item in joined if item not in below]
+                joined.append((union, sum(count for _, count in below)))
+        for group, count in joined:
+            note = f"no series is named: the images of {count} folders make one stack"
+            result.append((group, (note,) if count > 1 else ()))
+    return result
+
+
+def _refuse_scattered(stacks: list[Stack]) -> list[Stack]:
+    """Finds images that each name a study or the like of their own, and yet make one stack."""
+    single = [stack for stack in stacks if len(stack.images) == 1 and not stack.fault]
+    groups = _group(
+        (stack.images[0] for stack in single),
+        lambda image: (image.part.folder, dicom_stacks.shape_of(image)),
+    )
+    scattered: list[Stack] = []
+    for group in groups:
+        if len(group) >= _MANY and is_stack(group):
+            fault = (
+                f"each of {len(group)} images that make one stack names a patient, a study or a "
+                "frame of reference of its own; nothing says that they are one scan"
+            )
+            scattered.append(Stack(tuple(group), fault=fault))
+    taken = {image for stack in scattered for image in stack.images}
+    return [s for s in stacks if s.images[0] not in taken or len(s.images) > 1] + scattered
+
+
+def _without_trifles(stacks: list[Stack]) -> tuple[list[Stack], list[Aside]]:
+    """Sets a few images apart that lie beside a scan, such as overviews and pages of a report."""
+    whole = [s for s in stacks if len(s.images) >= _MANY and not s.fault]
+    studies = {(s.images[0].part.container, s.images[0].study) for s in whole}
+    folders = {image.part.folder for s in whole for image in s.images}
+    kept: list[Stack] = []
+    aside: list[Aside] = []
+    for stack in stacks:
+        first, count = stack.images[0], len(stack.images)
+        near = first.part.folder in folders or (
+            bool(first.study) and (first.part.container, first.study) in studies
+        )
+        placed = all(i.plane.position and i.plane.orientation for i in stack.images)
+        if near and placed and count <= _FEW:
+            aside += [_aside(image, "image of a series of one or two") for image in stack.images]
+        elif near and not placed and count <= _FEW_WITHOUT_PLACE:
+            aside += [_aside(image, "CT image without a place") for image in stack.images]
+        else:
+            kept.append(stack)
+    return kept, aside
+
+
+def folder_of(stack: Stack) -> str:
+    """Returns the folder in which all its files lie, or the one zip; the file if there is one."""
+    paths = {str(image.part.path) for image in stack.images}
+    if len(paths) == 1:
+        return paths.pop()
+    return commonpath([str(image.part.path.parent) for image in stack.images])
+
+
+def choose(stacks: Sequence[Stack], wanted: str) -> list[Stack]:
+    """Returns the stacks of the series that a user means.
+
+    Args:
+      stacks: to choose from.
+      wanted: SeriesNumber, or else the beginning of SeriesInstanceUID or of SeriesDescription.
+    """
+    text = wanted.strip().casefold()
+    for fits in (
+        lambda stack: stack.images[0].number.casefold() == text,
+        lambda stack: stack.images[0].description.casefold() == text,
+        lambda stack: stack.series.startswith(text),
+        lambda stack: stack.images[0].description.casefold().startswith(text),
+    ):
+        if found := [stack for stack in stacks if text and fits(stack)]:
+            return found
+    return []
+
+
+def listed(stacks: Sequence[Stack], *, identify: bool = False) -> str:
+    """Lists series by number and size; with their identifiers and descriptions for a terminal."""
+    texts = []
+    for stack in stacks:
+        first = stack.images[0]
+        extra = [f"{len(stack.images)} images"]
+        if identify:
+            extra += [f"UID {stack.series}"] * bool(stack.series)
+            shown = "".join(c if c.isprintable() else "?" for c in first.description)
+            extra += [repr(shown)] * bool(shown)
+        texts.append(f"{first.number or 'no number'} ({', '.join(extra)})")
+    return "; ".join(texts)

@@ -1,0 +1,183 @@
+"""The images of one series as stacks: copies left out, phases and kernels told apart."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from cosup_jax.scans import series_geometry
+from cosup_jax.scans.dicom_headers import Image
+from cosup_jax.scans.nifti import VolumeError
+
+_DIGITS = 3  # of directions and distances by which images are told apart
+_ACROSS = 0.7  # cosine below which two planes are not of one stack
+_FEWEST = 4  # images of a stack that is told from others at the same places
+_SAME_PLACE = 1e-2  # mm
+# Such stacks may lie elsewhere too; acquisitions alone may be turns of the gantry.
+_SURE = {"StackID", "ConvolutionKernel", "KVP", "ImageType", "SeriesNumber", "SeriesDescription"}
+
+
+class Found(NamedTuple):
+    """One stack: its images, notes, why it is no whole volume (or empty), which part it is."""
+
+    images: list[Image]
+    notes: tuple[str, ...] = ()
+    fault: str = ""
+    part: str = ""
+
+
+def shape_of(image: Image) -> Hashable:
+    """Returns what images of one stack share: direction, matrix and pixel spacing."""
+    plane = image.plane
+    numbers = [*(plane.orientation or ()), *(plane.spacing or ())]
+    return plane.rows, plane.columns, tuple(round(n, _DIGITS) + 0.0 for n in numbers)
+
+
+def is_stack(images: Sequence[Image]) -> bool:
+    """Whether images make one whole, even stack."""
+    return not _fault(images)
+
+
+def _fault(images: Sequence[Image]) -> str:
+    try:
+        series_geometry.sort([image.plane for image in images])
+    except VolumeError as error:
+        return str(error)
+    return ""
+
+
+def is_numbered(images: Sequence[Image]) -> bool:
+    """Whether InstanceNumber only grows, or only falls, along the stack that they make."""
+    order = series_geometry.sort([image.plane for image in images]).order
+    numbers = [images[i].order for i in order]
+    if None in numbers:
+        return False
+    steps = np.diff(np.array(numbers, np.int64))
+    return bool((steps > 0).all() or (steps < 0).all())
+
+
+def drop_scouts(images: list[Image]) -> tuple[list[Image], list[Image]]:
+    """Returns the images of a series without the few that lie across most of them, and those."""
+    turned = defaultdict(list)
+    for image in images:
+        direction = image.plane.orientation
+        turned[direction and tuple(round(n, _DIGITS) for n in direction)].append(image)
+    most = max(turned.values(), key=len)
+    if len(most) < _FEWEST or most[0].plane.orientation is None:
+        return images, []
+    axis = _normal(most[0])
+    scouts = [
+        image
+        for image in images
+        if image.plane.orientation and abs(float(_normal(image) @ axis)) < _ACROSS
+    ]
+    if not scouts or len(scouts) >= len(most) or len(scouts) >= _FEWEST:
+        return images, []
+    return [image for image in images if image not in scouts], scouts
+
+
+def _normal(image: Image) -> np.ndarray:
+    directions = np.array(image.plane.orientation, np.float64)
+    return np.cross(directions[:3], directions[3:])
+
+
+def split(images: list[Image], content: Callable[[Image], Hashable]) -> list[Found]:
+    """Returns the stacks that the images of one series make.
+
+    Args:
+      images: without overviews.
+      content: as for `dicom_series.arrange`.
+    """
+    kept = _without_copies(images, content)
+    copies = len(images) - len(kept)
+    notes = (f"{copies} exact copies of its images count once",) if copies else ()
+    fault = _fault(kept)
+    doubled = bool(fault) and _is_doubled(kept)
+    for way, parts in _ways(kept, bool(fault), doubled):
+        if len(parts) > 1 and all(len(part) >= _FEWEST and is_stack(part) for part in parts):
+            sizes = [len(part) for part in parts]
+            if way not in _SURE and 2 * min(sizes) < max(sizes):
+                continue
+            more = f"one of {len(parts)} stacks of its series"
+            return [Found(part, (*notes, more), part=f"{way} {i}") for i, part in enumerate(parts)]
+    if doubled:
+        fault += ", and nothing in their headers parts them into whole stacks"
+    return [Found(kept, notes, fault)]
+
+
+def _without_copies(images: list[Image], content: Callable[[Image], Hashable]) -> list[Image]:
+    places: dict[Hashable, list[Image]] = defaultdict(list)
+    for image in images:
+        places[image.plane].append(image)
+    dropped: set[int] = set()
+    for same in places.values():
+        seen: list[Image] = []
+        for image in same:
+            if any(
+                _may_be_copy(image, other) and content(image) == content(other) for other in seen
+            ):
+                dropped.add(id(image))
+            else:
+                seen.append(image)
+    return [image for image in images if id(image) not in dropped]
+
+
+def _may_be_copy(image: Image, other: Image) -> bool:
+    one_file = image.part == other.part
+    named = image.instance and other.instance and image.instance != other.instance
+    return not one_file and not named
+
+
+def _is_doubled(images: Sequence[Image]) -> bool:
+    """Whether two images lie at one place."""
+    if any(i.plane.position is None or i.plane.orientation is None for i in images):
+        return False
+    axis = _normal(images[0])
+    heights = np.sort([float(np.array(image.plane.position) @ axis) for image in images])
+    return bool((np.diff(heights) < _SAME_PLACE).any())
+
+
+def _ways(
+    images: list[Image], faulty: bool, doubled: bool
+) -> Iterator[tuple[str, list[list[Image]]]]:
+    """Yields ways to part images, the surest first."""
+    names = [
+        name
+        for name in dict.fromkeys(name for image in images for name in image.choice)
+        if 1 < len({image.choice.get(name) for image in images}) < len(images)
+    ]
+    if not faulty:
+        yield "StackID", _parted(images, ("StackID",))
+        return
+    yield "geometry", _group(images, shape_of)
+    ways = [(name,) for name in names if doubled or name in _SURE]
+    for way in [*ways, *itertools.combinations([w[0] for w in ways], 2)]:
+        yield " ".join(way), _parted(images, way)
+    if doubled:
+        yield "folder", _group(images, lambda image: image.part.folder)
+        yield from _by_number(images)
+
+
+def _parted(images: list[Image], names: tuple[str, ...]) -> list[list[Image]]:
+    return _group(images, lambda image: tuple(image.choice.get(name, "") for name in names))
+
+
+def _group(images: list[Image], key: Callable[[Image], Hashable]) -> list[list[Image]]:
+    groups: dict[Hashable, list[Image]] = defaultdict(list)
+    for image in images:
+        groups[key(image)].append(image)
+    return list(groups.values())
+
+
+def _by_number(images: list[Image]) -> Iterator[tuple[str, list[list[Image]]]]:
+    """Yields the images in runs of InstanceNumber, as many as there are images at each place."""
+    numbers = [image.order for image in images]
+    if None in numbers or len(set(numbers)) < len(numbers):
+        return
+    ordered = sorted(images, key=lambda image: image.order or 0)
+    places = len({image.plane.position for image in images})
+    if len(images) % places == 0:
+        runs = [ordered[i : i + places] for i in range(0, len(images), places)]
+        yield "InstanceNumber", runs
