@@ -68,6 +68,8 @@ MEDICAL_FILES = (
     "cosup_jax/scans/nifti_place.py",
     "cosup_jax/scans/geometry.py",
     "cosup_jax/scans/dicom.py",
+    "cosup_jax/scans/dicom_frames.py",
+    "cosup_jax/scans/dicom_headers.py",
     "cosup_jax/scans/dicom_seg.py",
 )
 MEDICAL_READERS = {"SimpleITK", "highdicom", "nibabel", "pydicom"}

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -160,9 +161,7 @@ def begins_like(start: bytes, size: int) -> bool:
         return True
     if len(start) < 8:
         return False
-    for order in ("little", "big"):
-        group = int.from_bytes(start[:2], order)  # type: ignore[arg-type]
-        element = int.from_bytes(start[2:4], order)  # type: ignore[arg-type]
+    for group, element in (struct.unpack_from(form, start) for form in ("<HH", ">HH")):
         if group in _FIRST_GROUPS and element <= _LAST_FIRST_ELEMENT:
             named = start[4:6].isalpha() and start[4:6].isupper()
             return named or int.from_bytes(start[4:8], "little") <= size - 8

@@ -256,7 +256,7 @@ def text(header: pydicom.Dataset, name: str) -> str:
 
 
 def numbers(header: pydicom.Dataset, name: str, count: int = 0) -> tuple[float, ...] | None:
-    """Returns numbers, `count` of them unless that is 0; None where they are not there, or absurd."""
+    """Returns numbers, `count` of them unless that is 0; None where there are none, or absurd."""
     try:
         value: Any = header.get(name)
         if value is None:

@@ -7,6 +7,7 @@ one scan. No text of a header is part of a note or a reason.
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from os.path import commonpath
 
 from cosup_jax.scans import dicom_stacks
@@ -93,10 +94,10 @@ def _apart(group: list[Image]) -> list[list[Image]]:
     """Parts a series whose images name several patients, studies or frames of reference."""
     parts = [group]
     for name in _KEPT_APART:
-        found = []
+        found: list[list[Image]] = []
         for part in parts:
             filled = {getattr(image, name) for image in part} - {""}
-            found += _group(part, lambda i, n=name: getattr(i, n)) if len(filled) > 1 else [part]
+            found += _group(part, attrgetter(name)) if len(filled) > 1 else [part]
         parts = found
     return parts
 
@@ -130,7 +131,7 @@ def _by_place(loose: Sequence[Image]) -> list[list[Image]]:
 
     def key(image: Image) -> Hashable:
         kept = tuple(getattr(image, name) for name in _KEPT_APART)
-        return (image.part.folder, kept, *dicom_stacks.shape_of(image))
+        return image.part.folder, kept, dicom_stacks.shape_of(image)
 
     groups = []
     for group in _group(loose, key):

@@ -160,7 +160,7 @@ def test_deflated_files_are_refused_before_they_swell(tmp_path, monkeypatch):
     image.file_meta.TransferSyntaxUID = uid.DeflatedExplicitVRLittleEndian
     paths = save(tmp_path, [image])
     monkeypatch.setattr("zlib.decompress", lambda *a: pytest.fail("inflated"))
-    refused(paths, "1 file that cannot be read .* syntax 'Deflated Explicit VR Little Endian', which is not read")
+    refused(paths, "cannot be read .*'Deflated Explicit VR Little Endian', which is not read")
 
 
 def compressed(tmp_path, syntax):
