@@ -4,6 +4,7 @@ Bounded whatever a file claims: no pixels are read, values that nobody asks for 
 a header of too many elements is refused. No text of a header is ever part of a message.
 """
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -114,10 +115,15 @@ class Aside:
 
 @contextmanager
 def lenient() -> Iterator[None]:
-    """Lets pydicom read odd values without a word: what matters is checked here."""
+    """Lets pydicom read odd values without a word, which would show them: what matters is checked."""
+    logger, before = pydicom.config.logger, pydicom.config.logger.level
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
-        yield
+        logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logger.setLevel(before)
 
 
 def read(part: Part, reader: Reader) -> list[Image] | Aside:
