@@ -115,7 +115,7 @@ class Aside:
 
 @contextmanager
 def lenient() -> Iterator[None]:
-    """Lets pydicom read odd values without a word, which would show them: what matters is checked."""
+    """Lets pydicom read odd values without a word, as words would show them."""
     logger, before = pydicom.config.logger, pydicom.config.logger.level
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
