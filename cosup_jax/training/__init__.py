@@ -1,1 +1,1 @@
-"""Training: state, step, devices, checkpoints and the loop."""
+"""Training: from a configuration to a best epoch."""
