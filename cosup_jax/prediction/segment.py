@@ -18,7 +18,7 @@ from cosup_jax.metrics import THRESHOLD
 from cosup_jax.models.output import SegOutput
 from cosup_jax.prediction import findings
 from cosup_jax.scans import kinds
-from cosup_jax.scans.geometry import Grid
+from cosup_jax.scans.geometry import Grid, GridError
 from cosup_jax.scans.intensity import judge
 
 MAX_BATCH = 8
@@ -210,7 +210,10 @@ def segment(
         raise ValueError(f"min_lesion_ml={min_lesion_ml}: expected mL, 0 or more")
     if affine is not None and spacing is not None:
         raise ValueError("affine and spacing: give one of them")
-    grid = None if affine is None else Grid(values.shape, _numbers("affine", affine, (4, 4)))
+    try:
+        grid = None if affine is None else Grid(values.shape, _numbers("affine", affine, (4, 4)))
+    except GridError as error:
+        raise ValueError(str(error)) from error
     sides = None if grid is None else grid.spacing
     if spacing is not None:
         z, y, x = _numbers("spacing", spacing, (3,)).tolist()

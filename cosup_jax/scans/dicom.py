@@ -6,7 +6,6 @@ the headers claim has been held against the file, the codec's own header include
 """
 
 import hashlib
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -24,13 +23,16 @@ from cosup_jax.scans import (
     dicom_frames,
     dicom_headers,
     dicom_series,
+    rescale,
     series_geometry,
 )
 from cosup_jax.scans.dicom_files import Budget, Part, Reader, naming
 from cosup_jax.scans.dicom_headers import Aside, Image
 from cosup_jax.scans.dicom_series import Stack
 from cosup_jax.scans.geometry import Grid
+from cosup_jax.scans.intensity import IntensityError
 from cosup_jax.scans.nifti import MAX_SIDE, MAX_VOXELS, VolumeError
+from cosup_jax.scans.rescale import Rescale
 
 _NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
 _LOSSLESS = (
@@ -44,7 +46,6 @@ _FAMILIES = {
     uid.JPEG2000: codestreams.JPEG_2000,
 }
 _PIXEL_GROUP = 0x7FE0
-_INT16 = np.iinfo(np.int16)
 # The kinds of pixels that the standard names; an unknown one is not repeated in a message.
 _KINDS = (
     *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422"),
@@ -64,6 +65,7 @@ class Series:
         as if each were a file.
       notes: what the user should know; no identifiers.
       frames: of each slice its place in its file from 1, or 0 where its file is one slice.
+      no_density: why means of the values are no HU; empty where they are.
     """
 
     grid: Grid
@@ -72,6 +74,7 @@ class Series:
     headers: tuple[pydicom.Dataset, ...]
     notes: tuple[str, ...]
     frames: tuple[int, ...] = ()
+    no_density: str = ""
 
 
 def scan_headers(parts: Sequence[Part]) -> tuple[list[Stack], list[Aside]]:
@@ -112,12 +115,15 @@ def _contents(reader: Reader) -> Callable[[Image], Hashable]:
     return content
 
 
-def read_series(files: Sequence[Path], series: str | int | None = None) -> Series:
+def read_series(
+    files: Sequence[Path], series: str | int | None = None, hu_offset: float | None = None
+) -> Series:
     """Reads the one CT series of a folder or zip.
 
     Args:
       files: DICOM files, or one zip.
       series: which one to read where there are several, as `dicom_series.choose` takes it.
+      hu_offset: as for `read_stack`.
 
     Raises:
       VolumeError: no CT series, or several; images that are missing, doubled, of different shape or
@@ -135,7 +141,7 @@ def read_series(files: Sequence[Path], series: str | int | None = None) -> Serie
         raise VolumeError(f"several series: {listed}; choose one, or give a folder of one")
     left = len(stacks) - len(chosen)
     notes += [f"other series left out: {left}"] * bool(left)
-    return read_stack(chosen[0], notes)
+    return read_stack(chosen[0], notes, hu_offset)
 
 
 def nothing_found(aside: Sequence[Aside]) -> str:
@@ -154,12 +160,13 @@ def set_aside(aside: Sequence[Aside]) -> list[str]:
     return [f"set aside: {listed}"] if counts else []
 
 
-def read_stack(stack: Stack, notes: Sequence[str] = ()) -> Series:
+def read_stack(stack: Stack, notes: Sequence[str] = (), hu_offset: float | None = None) -> Series:
     """Reads the images of one scan.
 
     Args:
       stack: from `scan_headers`.
       notes: what is known of it besides.
+      hu_offset: what is to be added to make HU of the values.
 
     Raises:
       VolumeError: the images are no whole volume; a damaged file, or headers that claim what is not
@@ -170,21 +177,32 @@ def read_stack(stack: Stack, notes: Sequence[str] = ()) -> Series:
     lie = series_geometry.sort([image.plane for image in stack.images])
     images = [stack.images[i] for i in lie.order]
     with Reader() as reader:
-        headers, stored, lossy = _read_pixels(images, reader)
-    said = [*notes, *stack.notes, *lie.notes]
+        headers, stored, lossy, scales = _read_pixels(images, reader, hu_offset)
+    try:
+        said = [*notes, *stack.notes, *lie.notes, *rescale.differences(scales)]
+    except IntensityError as error:
+        raise VolumeError(str(error)) from error
     if lossy:
         said.append(f"{lossy} of {len(images)} images are compressed with loss")
     for header in headers:
         if not header.get("SliceThickness"):
             header.SliceThickness = DSfloat(lie.distance, auto_format=True)
     frames = tuple(0 if image.frame is None else image.frame + 1 for image in images)
-    return Series(lie.grid, stored, lie.spacing, tuple(headers), tuple(said), frames)
+    return Series(
+        *(lie.grid, stored, lie.spacing, tuple(headers), tuple(said), frames),
+        no_density=rescale.no_density(scales),
+    )
 
 
 def _read_pixels(
-    images: Sequence[Image], reader: Reader
-) -> tuple[list[pydicom.Dataset], np.ndarray, int]:
-    """Returns headers, (columns, rows, slices) int16 in HU, how many images have lost something."""
+    images: Sequence[Image], reader: Reader, hu_offset: float | None
+) -> tuple[list[pydicom.Dataset], np.ndarray, int, list[Rescale]]:
+    """Reads pixels.
+
+    Returns:
+      headers; (columns, rows, slices) int16 in HU; how many images have lost something; how the
+      header of each makes HU.
+    """
     rows, columns = images[0].plane.rows, images[0].plane.columns
     voxels = rows * columns * len(images)
     if not 0 < min(rows, columns) <= max(rows, columns) <= MAX_SIDE or voxels > MAX_VOXELS:
@@ -195,6 +213,7 @@ def _read_pixels(
     # A file that is there for every claimed slice bounds nothing yet: compressed ones are small.
     stored = np.empty((columns, rows, len(images)), np.int16, order="F")
     headers: list[pydicom.Dataset] = [pydicom.Dataset()] * len(images)
+    scales = [Rescale()] * len(images)
     lossy = 0
     by_part: dict[Part, list[int]] = defaultdict(list)
     for i, image in enumerate(images):
@@ -213,10 +232,11 @@ def _read_pixels(
                     raise VolumeError("changed while it was read")
                 _check(file, rows, columns, image.frame)
                 lossy += file.file_meta.TransferSyntaxUID in _LOSSY
-                pixels = pixel_array(file, index=None if frames is None else image.frame)
-                stored[..., i] = _hounsfield(header, pixels).T
+                frame = None if frames is None else image.frame
+                values, scales[i] = _hounsfield(header, file, frame, hu_offset)
+                stored[..., i] = values.T
                 headers[i] = _without_pixels(header)
-    return headers, stored, lossy
+    return headers, stored, lossy, scales
 
 
 def _without_pixels(header: pydicom.Dataset) -> pydicom.Dataset:
@@ -262,17 +282,19 @@ def _check(image: pydicom.Dataset, rows: int, columns: int, frame: int | None) -
     codestreams.check(stream, family, (rows, columns), bytes_claimed)
 
 
-def _hounsfield(header: pydicom.Dataset, pixels: np.ndarray) -> np.ndarray:
-    """Returns (rows, columns) int16; fractions of a HU are rounded."""
-    slope, intercept = _number(header, "RescaleSlope", 1), _number(header, "RescaleIntercept", 0)
-    if not (math.isfinite(slope) and math.isfinite(intercept)) or slope == 0:
-        raise VolumeError(f"rescale slope {slope} and intercept {intercept}; expected numbers")
-    values = np.rint(pixels * slope + intercept)
-    if values.min() < _INT16.min or values.max() > _INT16.max:
-        raise VolumeError(f"values from {values.min():g} to {values.max():g}; no CT has such HU")
-    return values.astype(np.int16)
-
-
-def _number(image: pydicom.Dataset, attribute: str, default: float) -> float:
-    value = image.get(attribute)
-    return default if value is None else float(value)
+def _hounsfield(
+    header: pydicom.Dataset, file: pydicom.Dataset, frame: int | None, offset: float | None
+) -> tuple[np.ndarray, Rescale]:
+    """Returns (rows, columns) int16 in HU of a frame, and how its header makes HU."""
+    pixels = pixel_array(file, index=frame)
+    try:
+        scale = rescale.read(header)
+        raw = None
+        if scale.needs_all_bits and file.file_meta.TransferSyntaxUID in _NATIVE:
+            order = ">" if file.file_meta.TransferSyntaxUID == _NATIVE[-1] else "<"
+            kind = np.dtype(f"{order}{'i' if scale.signed else 'u'}{scale.bits[0] // 8}")
+            start = (frame or 0) * pixels.size * kind.itemsize
+            raw = np.frombuffer(file.PixelData, kind, pixels.size, start).reshape(pixels.shape)
+        return rescale.hounsfield(pixels, scale, raw=raw, offset=offset), scale
+    except IntensityError as error:
+        raise VolumeError(str(error)) from error

@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -203,7 +203,7 @@ def _read_nifti(path: Path, hu_offset: float | None) -> Scan:
         nifti.write_labels(folder / f"{result}.nii.gz", np.stack(slices), path, step=step)
 
     place = volume.place
-    unknown = {"sides": place.no_sides, "size": place.no_size} | _no_density(volume.judgement)
+    unknown = {"sides": place.no_sides, "size": place.no_size}
     return Scan(
         slices=list(volume.slices()),
         intensity=volume.intensity,
@@ -212,13 +212,14 @@ def _read_nifti(path: Path, hu_offset: float | None) -> Scan:
         intercept=volume.intercept,
         spacing=None if place.no_size else volume.grid.spacing,
         notes=(*place.notes, *volume.judgement.notes),
-        unknown={what: why for what, why in unknown.items() if why},
+        unknown={what: why for what, why in unknown.items() if why}
+        | _no_density(volume.judgement.no_density),
         shear=volume.grid.shear,
     )
 
 
-def _no_density(judgement: intensity.Judgement) -> dict[str, str]:
-    return {"density": judgement.no_density} if judgement.no_density else {}
+def _no_density(why: str) -> dict[str, str]:
+    return {"density": why} if why else {}
 
 
 def _read_slices(files: Sequence[Path], hu_offset: float | None) -> Scan:
@@ -238,7 +239,7 @@ def _read_slices(files: Sequence[Path], hu_offset: float | None) -> Scan:
         save=partial(_save_slices, stems),
         intercept=found.offset,
         notes=found.notes,
-        unknown=_no_density(found),
+        unknown=_no_density(found.no_density),
     )
 
 
@@ -260,9 +261,11 @@ def _read_dicom(source: Source, series: int | None, hu_offset: float | None) -> 
         raise ScanError(
             f"reading DICOM needs {error.name}; install it with: pip install 'cosup-jax[dicom]'"
         ) from error
-    found = dicom.read_series(source.files, series)
-    stored = found.grid.to_axial(found.stored)
-    judged = intensity.judge(list(stored), offset=hu_offset)
+    found = dicom.read_series(source.files, series, hu_offset)
+    stored, added = found.grid.to_axial(found.stored), hu_offset or 0.0
+    judged = intensity.judge(list(stored), intercept=-added, offset=hu_offset)
+    if judged.kind == "grey8":
+        judged = replace(judged, notes=("8-bit grey values in a CT's headers",))
 
     def save(folder: Path, result: str, slices: Sequence[np.ndarray]) -> None:
         frames = found.grid.from_axial(np.stack(slices)).transpose(2, 1, 0)
@@ -272,8 +275,8 @@ def _read_dicom(source: Source, series: int | None, hu_offset: float | None) -> 
         slices=list(stored),
         intensity=judged.kind,
         save=save,
-        intercept=judged.offset,
+        intercept=judged.offset - added,
         spacing=found.spacing,
         notes=found.notes + judged.notes,
-        unknown=_no_density(judged),
+        unknown=_no_density(judged.no_density or found.no_density),
     )

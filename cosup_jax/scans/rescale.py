@@ -44,6 +44,21 @@ class Rescale:
     bits: tuple[int, int] = (16, 16)
     signed: bool = False
 
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The first and last number that is padding, with the sign of the stored numbers."""
+        first, last = sorted(
+            _as_stored(v, self.bits[0], self.signed) for v in self.padding or (0,) * 2
+        )
+        return first, last
+
+    @property
+    def needs_all_bits(self) -> bool:
+        """Whether the padding has bits that the numbers have not."""
+        half = 1 << (self.bits[1] - 1)
+        low, high = (-half, half) if self.signed else (0, 2 * half)
+        return self.padding is not None and not low <= self.ends[0] <= self.ends[1] < high
+
 
 def read(header: Any) -> Rescale:
     """Reads a CT image's header, or the part of an enhanced one that has these attributes.
@@ -83,7 +98,7 @@ def hounsfield(
     Args:
       stored: (rows, columns) whole numbers.
       rescale: from `read`.
-      raw: the same with all allocated bits, where there is more in them than in those stored.
+      raw: the same with all allocated bits, where the padding needs them.
       offset: what the user says is to be added.
 
     Raises:
@@ -92,7 +107,9 @@ def hounsfield(
     _check_unit(rescale.unit, offset)
     values = np.rint(stored * rescale.slope + (rescale.intercept + (offset or 0)))
     if rescale.padding is not None:
-        values[_is_padding(stored, raw, rescale)] = AIR
+        numbers = stored if raw is None else raw
+        first, last = rescale.ends
+        values[(numbers >= first) & (numbers <= last)] = AIR
     lowest, highest = float(values.min()), float(values.max())
     if lowest < _INT16.min or highest > _INT16.max:
         raise IntensityError(
@@ -125,14 +142,13 @@ def differences(images: Sequence[Rescale]) -> list[str]:
         if len(kinds) > 1:
             shown = ", ".join(f"{kind or 'none'} in {values.count(kind)}" for kind in kinds[:4])
             notes.append(f"{name} differs between the images: {shown}")
-    if units == {_MODIFIED}:
-        notes.append("modified Hounsfield units (RescaleType HU_MOD)")
     return notes
 
 
-def is_modified(images: Sequence[Rescale]) -> bool:
-    """Returns whether the headers call the values modified HU, whose means are no HU."""
-    return any(image.unit == _MODIFIED for image in images)
+def no_density(images: Sequence[Rescale]) -> str:
+    """Returns why means of the values are no HU; empty where they are."""
+    modified = any(image.unit == _MODIFIED for image in images)
+    return "modified Hounsfield units (RescaleType HU_MOD)" if modified else ""
 
 
 def _check_unit(unit: str, offset: float | None) -> None:
@@ -143,17 +159,6 @@ def _check_unit(unit: str, offset: float | None) -> None:
         raise IntensityError(
             f"an unknown RescaleType; {OPTION} 0 reads the values as Hounsfield units"
         )
-
-
-def _is_padding(stored: np.ndarray, raw: np.ndarray | None, rescale: Rescale) -> np.ndarray:
-    """Returns where the padding is; its value may be written with or without a sign."""
-    assert rescale.padding is not None
-    allocated, used = rescale.bits
-    first, last = sorted(_as_stored(v, allocated, rescale.signed) for v in rescale.padding)
-    span = 1 << used
-    fits = -(span >> 1) <= first and last < span >> 1 if rescale.signed else last < span
-    numbers = stored if fits or raw is None else raw
-    return (numbers >= first) & (numbers <= last)
 
 
 def _as_stored(value: int, bits: int, signed: bool) -> int:

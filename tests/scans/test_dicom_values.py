@@ -1,0 +1,103 @@
+"""What a DICOM series stores becomes HU, or its reason: padding, units, and what differs in it."""
+
+import numpy as np
+import pytest
+
+from cosup_jax import phantom
+from cosup_jax.scans.find import Source
+from cosup_jax.scans.intensity import IntensityError
+from cosup_jax.scans.nifti import VolumeError
+from tests.scans.dicom_series import make_images, save
+
+
+@pytest.fixture(scope="module")
+def chest():
+    return phantom.draw_volume(5, size=48, slices=6)
+
+
+def read(folder, images, **how):
+    source = Source(folder, "dicom", tuple(save(folder, images)))
+    return source.read(**how)
+
+
+def corners(hu):
+    y, x = np.mgrid[: hu.shape[1], : hu.shape[2]] - (hu.shape[1] - 1) / 2
+    return np.hypot(y, x) > hu.shape[1] / 2
+
+
+def padded(chest, value, *, signed=0, bits=16, vr="US"):
+    """Stored HU + 1024, the corners being padding that the header names."""
+    images = make_images(chest.image, chest.spacing, BitsStored=bits, PixelRepresentation=signed)
+    for image, hu in zip(images, chest.image, strict=True):
+        stored = np.where(corners(chest.image), value, hu.astype(int) + 1024)
+        image.PixelData = stored.astype("<i2" if signed else "<u2").tobytes()
+        image.HighBit = bits - 1
+        image.add_new("PixelPaddingValue", vr, value)
+    return images
+
+
+PADDINGS = {
+    "the bits of -2000, unsigned": {"value": 63536},
+    "in the middle of bone": {"value": 3000},
+    "below all, signed": {"value": -2000, "signed": 1, "vr": "SS"},
+    "beyond the 12 bits stored": {"value": 63536, "bits": 12},
+}
+
+
+@pytest.mark.parametrize("name", PADDINGS)
+def test_padding_is_air_whatever_its_value(tmp_path, chest, name):
+    scan = read(tmp_path, padded(chest, **PADDINGS[name]))
+    outside = corners(chest.image)
+    expected = np.where(outside, -1000, chest.image)
+    np.testing.assert_array_equal(np.stack(scan.true_slices()), expected)
+    assert (scan.intensity, scan.unknown) == ("hu", {})
+
+
+def test_what_differs_between_images_is_noted(tmp_path, chest):
+    images = make_images(chest.image, chest.spacing)
+    other = make_images(chest.image, chest.spacing, intercept=-1000.0, PixelPaddingValue=0)
+    for name in ("PixelData", "RescaleIntercept"):
+        images[2][name] = other[2][name]
+    scan = read(tmp_path, images)
+    assert "rescale intercept differs between the images: -1024 in 5, -1000 in 1" in scan.notes
+    np.testing.assert_array_equal(np.stack(scan.true_slices()), chest.image)
+
+
+def test_an_image_whose_intercept_was_lost_is_seen(tmp_path, chest):
+    images = make_images(chest.image, chest.spacing)
+    images[2].RescaleIntercept = 0
+    with pytest.raises(IntensityError, match="1 of 6 slices .* as if 1024 were added"):
+        read(tmp_path, images)
+
+
+def test_maps_are_known_by_their_unit(tmp_path, chest):
+    images = make_images(chest.image, chest.spacing, RescaleType="MGML")
+    with pytest.raises(VolumeError, match="RescaleType MGML: mg/mL of a material"):
+        read(tmp_path, images)
+    images = make_images(chest.image, chest.spacing)
+    images[3].RescaleType = "HU_MOD"
+    with pytest.raises(VolumeError, match="2 different units"):
+        read(tmp_path / "mixed", images)
+    scan = read(tmp_path / "all", make_images(chest.image, chest.spacing, RescaleType="HU_MOD"))
+    assert "HU_MOD" in scan.unknown["density"]
+
+
+@pytest.mark.parametrize("lost", [-1024, -32768])
+def test_an_offset_may_be_given(tmp_path, chest, lost):
+    """An intercept that was lost, or one that 16 bits with a sign do not hold."""
+    images = make_images(chest.image, chest.spacing, PixelRepresentation=0)
+    for image, hu in zip(images, chest.image, strict=True):
+        image.PixelData = (hu.astype(int) - lost).astype("<u2").tobytes()
+        image.RescaleIntercept = 0
+    scan = read(tmp_path, images, hu_offset=lost)
+    np.testing.assert_array_equal(np.stack(scan.true_slices()), chest.image)
+    assert scan.notes == (f"--hu-offset {lost} was added to the values",)
+    assert scan.unknown == {}
+
+
+def test_an_intercept_that_was_lost_is_found_by_the_values(tmp_path, chest):
+    images = make_images(chest.image, chest.spacing, RescaleIntercept=0, RescaleType="")
+    scan = read(tmp_path, images)
+    np.testing.assert_array_equal(np.stack(scan.true_slices()), chest.image)
+    assert "Hounsfield units + 1024" in scan.notes[0]
+    assert scan.unknown.keys() == {"density"}
