@@ -66,6 +66,7 @@ DEVICE_NAMES = {
 MEDICAL_FILES = (
     "cosup_jax/scans/nifti.py",
     "cosup_jax/scans/nifti_place.py",
+    "cosup_jax/scans/nifti_write.py",
     "cosup_jax/scans/geometry.py",
     "cosup_jax/scans/dicom.py",
     "cosup_jax/scans/dicom_frames.py",

@@ -49,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="add this to the values of scans that are no Hounsfield units as they stand, such as "
         "-1024; without it the scan tells, or is refused",
     )
+    parser.add_argument(
+        "--format",
+        choices=("nifti", "dicom-seg", "both"),
+        default="dicom-seg",
+        help="what masks of DICOM scans are written as (default: dicom-seg)",
+    )
     parser.set_defaults(overrides=None)
 
 
@@ -59,8 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{len(others)} files belong to no scan, the first is {others[0]}")
     from cosup_jax import weights
     from cosup_jax.prediction import cohort
+    from cosup_jax.prediction.folder import TABLE
+    from cosup_jax.prediction.records import FAILED
+    from cosup_jax.prediction.settings import Settings
 
-    settings = cohort.Settings(
+    settings = Settings(
         threshold=arguments.threshold,
         tta=arguments.tta,
         probability=arguments.probability,
@@ -68,9 +77,13 @@ def run(arguments: argparse.Namespace) -> int:
         identify=arguments.identify,
         series=arguments.series,
         hu_offset=arguments.hu_offset,
+        format=arguments.format,
     )
     network = weights.load_pretrained(arguments.weights or weights.DEFAULT)
     rows = cohort.process(sources, arguments.out, network, settings)
-    failed = sum(row["status"] == cohort.FAILED for row in rows)
-    print(f"{len(rows) - failed} of {len(rows)} scans done; see {arguments.out / cohort.TABLE}")
+    failed = sum(row["status"] == FAILED for row in rows)
+    told = [f"{len(rows) - failed} of {len(rows)} scans done"]
+    told += [f"{failed} failed"] * bool(failed)
+    told += [f"{len(others)} files set aside"] * bool(others)
+    print(f"{', '.join(told)}; the table of all that is there: {arguments.out / TABLE}")
     return 1 if failed else 0

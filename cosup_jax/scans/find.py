@@ -7,6 +7,7 @@ slices of the axial view, and its results are written on its own grid.
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,7 +17,7 @@ from typing import NoReturn
 import numpy as np
 from PIL import Image
 
-from cosup_jax.scans import dicom_files, images, intensity, nifti
+from cosup_jax.scans import dicom_files, images, intensity, nifti, nifti_write, results
 from cosup_jax.scans.names import name_from_file, volume_name
 from cosup_jax.scans.scan import Scan
 
@@ -85,7 +86,7 @@ def find_scans(
 
     A folder with pictures is one scan, unless all of them are named `<case>_<slice>` and there are
     several cases; a folder with DICOM files and a zip are one scan each; every NIfTI file is one.
-    Folders in folders are searched too, hidden ones are not; links to folders are not followed.
+    Folders in folders are searched too, but not hidden ones, those of results and links to folders.
 
     Args:
       inputs: files and folders.
@@ -121,6 +122,8 @@ def find_scans(
 
 def _walk(root: Path, ignore: Path) -> Iterable[tuple[Path, list[Path], list[Path]]]:
     for place, folders, files in os.walk(root, onerror=_unreadable):
+        if results.is_here(Path(place)):
+            del folders[:], files[:]
         folders[:] = sorted(
             f for f in folders if f[0] != "." and (Path(place) / f).resolve() != ignore
         )
@@ -169,19 +172,19 @@ def _cases(folder: Path, pictures: Sequence[Path]) -> list[Source]:
 def _numbered(path: Path) -> tuple:
     """Sorts `a10` after `a9`."""
     return tuple(
-        (int(t), "") if t.isdigit() else (-1, t) for t in re.split(r"(\d{1,18})", path.name)
+        (int(t), "") if t.isdecimal() else (-1, t) for t in re.split(r"(\d{1,18})", path.name)
     )
 
 
 def _with_own_names(sources: Sequence[Source]) -> list[Source]:
-    cleaned = [clean_name(source.name) if source.name else "" for source in sources]
-    folded = [name.casefold() for name in cleaned]
+    """Cleans the names; of several in one place that become the same, each gets a digest."""
+    cleaned = Counter((path, clean_name(n)) for path, n in {(s.path, s.name) for s in sources})
     result = []
-    for source, name in zip(sources, cleaned, strict=True):
-        if name and folded.count(name.casefold()) > 1:
-            place = f"{source.path.resolve()}/{source.name}"
-            name = f"{name}-{hashlib.sha256(place.encode()).hexdigest()[:6]}"
-        result.append(Source(source.path, source.kind, source.files, name))
+    for given in sources:
+        name = clean_name(given.name) if given.name else ""
+        if cleaned[given.path, name] > 1:
+            name = f"{name}-{hashlib.sha256(given.name.encode()).hexdigest()[:6]}"
+        result.append(replace(given, name=name))
     return result
 
 
@@ -279,4 +282,5 @@ def _read_dicom(source: Source, series: int | None, hu_offset: float | None) -> 
         spacing=found.spacing,
         notes=found.notes + judged.notes,
         unknown=_no_density(judged.no_density or found.no_density),
+        save_nifti=partial(nifti_write.save_on_grid, found.grid),
     )

@@ -20,7 +20,7 @@ import numpy as np
 from absl import logging
 from nibabel.spatialimages import HeaderDataError
 
-from cosup_jax.scans import intensity
+from cosup_jax.scans import intensity, nifti_write
 from cosup_jax.scans.geometry import TOLERANCE, Grid, GridError
 from cosup_jax.scans.nifti_place import FIELDS, Place, place
 
@@ -189,9 +189,7 @@ def write_labels(path: Path, labels: np.ndarray, image: Path, *, step: float = 1
     header = nib.Nifti1Header()
     for field in FIELDS:
         header[field] = source[field]
-    written = nib.Nifti1Image(np.asarray(stored, np.uint8), None, header, dtype=np.uint8)
-    written.header.set_slope_inter(step, 0)
-    nib.save(written, path)
+    nifti_write.write(path, stored, header, step)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ class Scan:
       unknown: why something cannot be known of it: `size` of a voxel, `sides` of the patient,
         `density` in HU.
       shear: see `Grid.shear`; above 1 only where the header leaves open how large a voxel is.
+      save_nifti: writes a result as NIfTI where `save` writes DICOM, else None.
     """
 
     slices: Sequence[np.ndarray]
@@ -36,6 +37,7 @@ class Scan:
     notes: tuple[str, ...] = ()
     unknown: Mapping[str, str] = field(default_factory=dict)
     shear: float = 1.0
+    save_nifti: Callable[[Path, str, Sequence[np.ndarray]], None] | None = None
 
     def values(self, index: int) -> np.ndarray:
         """Returns a slice as (H, W) float32 in its true unit."""

@@ -1,0 +1,192 @@
+"""The results of one scan: mask, classes, probabilities, findings and page, in one folder."""
+
+import errno
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from cosup_jax import __version__, models, report, weights
+from cosup_jax.prediction import findings
+from cosup_jax.prediction.segment import Segmenter
+from cosup_jax.prediction.settings import DICOM_SEG, NIFTI, Settings
+from cosup_jax.scans import kinds
+from cosup_jax.scans.scan import Scan
+
+_DIGITS = {"lesion_mean_hu": 1, "lung_ml": 1}
+# What a disk says that has no room or takes nothing; no other file would fare better there.
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes results with one network and one set of settings.
+
+    Attributes:
+      network: from `load_pretrained`.
+      segmenter: of this network.
+      settings: what is found, and what is written of it.
+    """
+
+    network: weights.Pretrained
+    segmenter: Segmenter
+    settings: Settings
+
+    def make(self, scan: Scan, folder: Path, name: str, content: str) -> dict[str, Any]:
+        """Writes the results of a scan into a folder and returns its findings and notes.
+
+        Args:
+          scan: the scan.
+          folder: an empty folder.
+          name: what the scan is called on its page.
+          content: SHA-256 of the scan.
+
+        Raises:
+          ValueError, OSError: there is no mask of it, or the disk takes nothing any more.
+        """
+        count = len(scan.slices)
+        kept: list[np.ndarray] = []
+        masks: list[np.ndarray] = []
+        labels: list[np.ndarray] = []  # of a network that tells classes apart
+        names = classes(self.network)
+        values = (scan.values(i) for i in range(count))
+        found = self.segmenter.labelled(values, scan.intensity, count)
+        for probability, likeliest in tqdm(
+            found, total=count, desc=name, unit="slice", leave=False
+        ):
+            masks.append(probability > self.settings.threshold)
+            if names:
+                labels.append(likeliest * masks[-1])
+            if self.settings.probability or self.settings.report:
+                kept.append(np.rint(probability * 255).astype(np.uint8))
+        true = scan.true_slices()
+        result = findings.describe(
+            *(true, masks),
+            intensity=scan.intensity,
+            spacing=scan.spacing,
+            unknown=scan.unknown,
+            shear=scan.shear,
+        )
+        if names:
+            findings.add_classes(result, labels, names, scan.spacing, scan.unknown)
+        notes = [*scan.notes, *result.notes]
+        self._save(scan, folder, "mask", [mask.astype(np.uint8) for mask in masks], notes)
+        if names:
+            self._save(scan, folder, "classes", labels, notes)
+        if self.settings.probability:
+            self._save(scan, folder, "probability", kept, notes)
+        if self.settings.report:
+            self._page(folder, scan, true, masks, kept, result, notes, name, content)
+        whys: dict[str, list[str]] = {}
+        for field, reason in result.reasons.items():
+            whys.setdefault(reason, []).append(field)
+        notes += [f"no {', '.join(fields)}: {reason}" for reason, fields in whys.items()]
+        return {**_rounded(result.values), "notes": "; ".join(dict.fromkeys(notes))}
+
+    def _save(
+        self,
+        scan: Scan,
+        folder: Path,
+        result: str,
+        slices: Sequence[np.ndarray],
+        notes: list[str],
+    ) -> None:
+        """Writes one result in each form that is wanted; a form that fails is replaced by another.
+
+        The mask must be there in some form; of the others it is noted that they are not.
+        """
+        wanted = self.settings.format
+        try:
+            if scan.save_nifti is None:
+                scan.save(folder, result, slices)
+                return
+            refused = ""
+            if wanted != NIFTI:
+                try:
+                    scan.save(folder, result, slices)
+                except Exception as error:
+                    _raise_if_full(error)
+                    (folder / f"{result}.dcm").unlink(missing_ok=True)
+                    refused = _told(error)
+            if refused:
+                notes.append(f"NIfTI in place of a DICOM Segmentation: {refused}")
+            if refused or wanted != DICOM_SEG:
+                scan.save_nifti(folder, result, slices)
+        except Exception as error:
+            _raise_if_full(error)
+            if result == "mask":
+                raise
+            notes.append(f"no {result} file: {_told(error)}")
+
+    def _page(
+        self,
+        folder: Path,
+        scan: Scan,
+        slices: Sequence[np.ndarray],
+        masks: Sequence[np.ndarray],
+        probabilities: Sequence[np.ndarray],
+        result: findings.Findings,
+        notes: list[str],
+        name: str,
+        content: str,
+    ) -> None:
+        settings = self.settings
+        options = [f"--threshold={settings.threshold}"] + ["--tta"] * settings.tta
+        provenance = {
+            "input": f"sha256 {content}",
+            "weights": f"{self.network.name}, sha256 {self.network.digest}",
+            "version": f"cosup-jax {__version__}",
+            "command": f"python -m cosup_jax predict {name} --report {' '.join(options)}",
+        }
+        try:
+            report.write_page(
+                folder / "report.html",
+                title=name,
+                volume=_stack(slices),
+                mask=_stack(masks),
+                probability=_stack(probabilities) / np.float32(255),
+                spacing=scan.spacing,
+                intensity="hu" if scan.intensity == "hu" else "grey",
+                findings=_rounded(result.values),
+                reasons=result.reasons,
+                provenance=provenance,
+                notes=list(dict.fromkeys(notes)),
+            )
+        except Exception as error:
+            _raise_if_full(error)
+            notes.append(f"no page: {_told(error)}")
+
+
+def classes(network: weights.Pretrained) -> tuple[str, ...]:
+    """Returns the classes of infection that a network tells apart; nothing where it has one."""
+    return kinds.CLASSES[: models.count_classes(network.model) - 1]
+
+
+def _told(error: Exception) -> str:
+    """Returns what one of our own errors says; of others their kind, as they may name somebody."""
+    own = type(error).__module__.partition(".")[0] == "cosup_jax"
+    return str(error) if own else type(error).__name__
+
+
+def _raise_if_full(error: Exception) -> None:
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) in NO_ROOM:
+        raise error
+
+
+def _rounded(values: Mapping[str, float | int | None]) -> dict[str, float | int | None]:
+    return {
+        name: round(value, _DIGITS.get(name, 3)) if isinstance(value, float) else value
+        for name, value in values.items()
+    }
+
+
+def _stack(slices: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns (Z, H, W); slices smaller than others lie in the upper left corner."""
+    shape = np.max([pixels.shape for pixels in slices], axis=0)
+    stacked = np.zeros((len(slices), *shape), np.result_type(*slices))
+    for place, pixels in zip(stacked, slices, strict=True):
+        place[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return stacked

@@ -1,0 +1,60 @@
+"""What a call of `predict` is asked for."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cosup_jax.metrics import THRESHOLD
+
+NIFTI, DICOM_SEG, BOTH = FORMATS = ("nifti", "dicom-seg", "both")
+
+
+class CohortError(ValueError):
+    """Settings, or a folder for results, that cannot be used; the message says why."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the results besides scan and weights.
+
+    Attributes:
+      threshold: probability above which a voxel is infection.
+      tta: average over each slice and its mirror image.
+      probability: write the probabilities too.
+      report: write a page for each scan.
+      identify: DICOM scans keep the name of their folder or zip in the table and in file names.
+      series: number of the DICOM series to read where there are several.
+      hu_offset: what is to be added to the values to make them HU; None: the scan tells.
+      format: how results of DICOM scans are written, one of `FORMATS`.
+    """
+
+    threshold: float = THRESHOLD
+    tta: bool = False
+    probability: bool = False
+    report: bool = False
+    identify: bool = False
+    series: int | None = None
+    hu_offset: float | None = None
+    format: str = DICOM_SEG
+
+    def __post_init__(self) -> None:
+        """Checks what can be wrong."""
+        if not 0 < self.threshold < 1:
+            raise CohortError(f"--threshold={self.threshold}: expected a number between 0 and 1")
+        if self.format not in FORMATS:
+            raise CohortError(f"--format={self.format}: expected one of {', '.join(FORMATS)}")
+
+    def kept(self) -> dict[str, Any]:
+        """Returns the settings as a record has them."""
+        return dataclasses.asdict(self)
+
+    def joined(self, before: Mapping[str, Any]) -> "Settings":
+        """Returns these settings, with all that `before` had written too."""
+        form = self.format if before.get("format", self.format) == self.format else BOTH
+        return dataclasses.replace(
+            self,
+            format=form,
+            report=self.report or bool(before.get("report")),
+            probability=self.probability or bool(before.get("probability")),
+        )
