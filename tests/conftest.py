@@ -1,10 +1,9 @@
 """The strict environment all tests run in: four fake CPU devices, no silent rank promotion."""
 
 import fcntl
-import importlib.util
-import mmap
 import os
-from pathlib import Path
+import subprocess
+import sys
 
 # In the environment, so that processes which tests start have all of it too.
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -18,28 +17,36 @@ import jax
 import pytest
 
 
-def knows(flag):
-    """Whether this jaxlib has an XLA flag; XLA ends the process at one that it has not."""
-    for path in Path(importlib.util.find_spec("jaxlib").origin).parent.rglob("*.so"):
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as code:
-            if code.find(flag.encode()) >= 0:
-                return True
-    return False
+def accepts(flag):
+    """Whether XLA takes a flag: a process of its own asks, since XLA ends it at one it has not."""
+    asked = subprocess.run(
+        [sys.executable, "-c", "import jax; jax.devices()"],
+        env=os.environ | {"XLA_FLAGS": flag},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if asked.returncode and "Unknown flag" not in asked.stderr:
+        raise RuntimeError(f"asking XLA for {flag} ended with {asked.returncode}\n{asked.stderr}")
+    return not asked.returncode
 
 
-# XLA reads them when the first device is asked for.
-FLAGS = "--xla_force_host_platform_device_count=4"
-if knows("xla_cpu_use_fusion_emitters"):
-    FLAGS += " --xla_cpu_use_fusion_emitters=false"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
+# XLA reads them when the first device is asked for. The processes which xdist and tests start find
+# them in the environment, and do not ask again.
+DEVICES = "--xla_force_host_platform_device_count=4"
+if DEVICES not in os.environ.get("XLA_FLAGS", ""):
+    EMITTERS = "--xla_cpu_use_fusion_emitters=false"
+    flags = [os.environ.get("XLA_FLAGS", ""), DEVICES, EMITTERS if accepts(EMITTERS) else ""]
+    os.environ["XLA_FLAGS"] = " ".join(filter(None, flags))
 
-# The same examples in every run, and no test fails because a machine is slow.
-hypothesis.settings.register_profile(
-    "same",
-    derandomize=True,
-    deadline=None,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
-)
+# The same examples in every run, in .ci/nightly others; no test fails because a machine is slow.
+for profile in ("same", "fuzz"):
+    hypothesis.settings.register_profile(
+        profile,
+        derandomize=profile == "same",
+        deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
 hypothesis.settings.load_profile("same")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
-from benchmarks.step import torch_reference
 from cosup_jax import losses, models
 from cosup_jax.models.initialise import initialise
 from cosup_jax.runs.state import count_parameters
+from tests import needs
+
+torch, torch_reference = needs.torch(), needs.torch("benchmarks.torch_reference")
 
 SETTINGS = {"width": 6, "blocks": (1, 2, 1, 1), "edge_levels": (1, 2), "mask_levels": (3, 4, 5)}
 SIZE, BATCH = (32, 48), 3

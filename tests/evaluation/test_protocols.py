@@ -1,11 +1,11 @@
 """Both protocols against pysodmetrics and against loops over thresholds."""
 
 import numpy as np
-import py_sod_metrics
 import pytest
 
 from cosup_jax import metrics
 from cosup_jax.evaluation.protocols import PROTOCOLS, protocol_named
+from tests import needs
 from tests.metrics.sod_cases import greys, pysodmetrics, real, synthetic, truths
 
 
@@ -26,7 +26,8 @@ def test_s_e_and_mae_are_those_of_pysodmetrics(protocol):
 
 
 def test_the_48_real_masks_agree_too():
-    s, e, m = py_sod_metrics.Smeasure(), py_sod_metrics.Emeasure(), py_sod_metrics.MAE()
+    sod = needs.pysodmetrics()
+    s, e, m = sod.Smeasure(), sod.Emeasure(), sod.MAE()
     rows = []
     for grey, truth in real(48):
         for measure in (s, e, m):
@@ -38,22 +39,19 @@ def test_the_48_real_masks_agree_too():
     assert mean["mae"] == pytest.approx(m.get_results()["mae"], abs=1e-6)
 
 
-HANDLERS = {
-    "dice": py_sod_metrics.DICEHandler,
-    "iou": py_sod_metrics.IOUHandler,
-    "sensitivity": py_sod_metrics.SensitivityHandler,
-    "specificity": py_sod_metrics.SpecificityHandler,
-    "precision": py_sod_metrics.PrecisionHandler,
-}
-
-
 @pytest.mark.parametrize("prediction", ["blurred", "random", "binary"])
 def test_ratios_are_those_of_pysodmetrics_where_there_is_overlap(prediction):
+    sod = needs.pysodmetrics()
     grey, truth = greys()[prediction], truths()["lesions"]
     handlers = {
-        name: make(with_dynamic=True, with_adaptive=False) for name, make in HANDLERS.items()
+        "dice": sod.DICEHandler,
+        "iou": sod.IOUHandler,
+        "sensitivity": sod.SensitivityHandler,
+        "specificity": sod.SpecificityHandler,
+        "precision": sod.PrecisionHandler,
     }
-    theirs = py_sod_metrics.FmeasureV2(metric_handlers=handlers)
+    made = {n: handler(with_dynamic=True, with_adaptive=False) for n, handler in handlers.items()}
+    theirs = sod.FmeasureV2(metric_handlers=made)
     theirs.step(grey, truth.astype(np.uint8) * 255)
     rules = PROTOCOLS["semiseg"]
     scored = rules.score(grey / 255, truth)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cosup_jax.interop import WeightsFileError, pickles, read_tensors
+from tests import needs
 from tests.interop import pickled
 from tests.interop.pickled import body, mapping, storage, tensor, write_stream, write_zip
 
@@ -217,9 +218,7 @@ def test_a_pickle_without_an_end_is_not_read_for_ever(monkeypatch):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_what_pytorch_writes_is_read(stream, tmp_path):
-    torch = pytest.importorskip(
-        "torch", reason="reads what PyTorch wrote, which is not installed (the extra `torch`)"
-    )
+    torch = needs.torch()
     module = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3))
     optimizer = torch.optim.Adam(module.parameters())
     module(torch.ones(1, 2, 5, 5)).sum().backward()

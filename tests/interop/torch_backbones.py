@@ -1,10 +1,8 @@
 """ResNet, Res2Net-50 v1b and VGG-16 in PyTorch, with the names their published files have."""
 
-import pytest
+from tests import needs
 
-torch = pytest.importorskip(
-    "torch", reason="compares with PyTorch, which is not installed (the extra `torch`)"
-)
+torch = needs.torch()
 nn, F = torch.nn, torch.nn.functional
 
 

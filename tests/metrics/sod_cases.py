@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 
 import numpy as np
-import py_sod_metrics
 import pytest
 from PIL import Image
 from scipy import ndimage
+
+from tests import needs
 
 REAL = Path(os.environ.get("COSUP_REAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
 SIZE = (61, 48)
@@ -15,7 +16,8 @@ SIZE = (61, 48)
 
 def pysodmetrics(grey, truth):
     """S, MAE and the curve of E by rising threshold of one map; it stretches the map to 0..1."""
-    s, e, m = py_sod_metrics.Smeasure(), py_sod_metrics.Emeasure(), py_sod_metrics.MAE()
+    sod = needs.pysodmetrics()
+    s, e, m = sod.Smeasure(), sod.Emeasure(), sod.MAE()
     for measure in (s, e, m):
         measure.step(grey, truth.astype(np.uint8) * 255)
     return {"s": s.sms[0], "mae": m.maes[0], "e": e.changeable_ems[0][::-1]}
