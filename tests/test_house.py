@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests import needs
+
 ROOT = Path(__file__).resolve().parents[1]
 RUN_TIME = ("cosup_jax", "tfds_builders", "configs", "train.py")
 ALL_CODE = (*RUN_TIME, "tests", "benchmarks", ".ci")
@@ -46,8 +48,10 @@ NOT_IMPORTED = {
     "flatbuffers": "jax.export imports it and does not declare it",
     "importlib-resources": "tensorflow-datasets imports it and does not declare it",
 }
+# What the dev extra brings for the oldest Python only (tests/needs.py).
+OLDEST_ONLY = "; python_version < '3.12'"
 # Of one version, because it is what speeds are compared with.
-PINNED = {"torch==2.13.0"}
+PINNED = {f"torch==2.13.0{OLDEST_ONLY}"}
 # Imported only where the extra that brings it is asked for, each by the one who asks.
 ON_DEMAND = {"apache-beam", "highdicom", "pydicom"}
 DEVICE_FILE = "cosup_jax/devices.py"
@@ -194,10 +198,20 @@ def requirements(group: str) -> set[str]:
 
 def test_every_dependency_has_a_lower_bound_and_none_an_upper_one():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = project["dependencies"] + project["optional-dependencies"]["dev"]
-    assert set(lines) >= PINNED
-    for line in set(lines) - PINNED:
+    dev = set(project["optional-dependencies"]["dev"])
+    assert dev >= PINNED
+    for line in [*project["dependencies"], *(x.removesuffix(OLDEST_ONLY) for x in dev - PINNED)]:
         assert re.fullmatch(r"[\w-]+>=[\d.]+", line), line
+
+
+def test_tests_are_skipped_where_the_dev_extra_leaves_something_out_and_there_only():
+    """What has a marker is asked of `needs`, and the oldest Python has all of it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    dev = project["optional-dependencies"]["dev"]
+    partly = {re.split("[>=]", line)[0] for line in dev if line.endswith(OLDEST_ONLY)}
+    assert partly == {DISTRIBUTIONS.get(name, name) for name in needs.OLDEST_ONLY}
+    assert offenders(lambda p: imported(p) & needs.OLDEST_ONLY, "tests") == {}
+    assert project["requires-python"] == ">={}.{}".format(*needs.OLDEST)
 
 
 def test_links_of_every_page_lead_somewhere():
@@ -229,7 +243,8 @@ def test_the_top_level_holds_what_it_should_and_no_more():
 
 def test_ci_runs_the_test_command_of_the_readme():
     """`.ci/run` finds the command in the README by how it begins, so there must be just one."""
-    (setup,) = re.findall(r"^setup='(.*)'$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    stages = (ROOT / ".ci/stages.sh").read_text()
+    (setup,) = re.findall(r"^setup='(.*)'$", stages, re.MULTILINE)
     commands = re.findall(r"^```bash\n(.*)\n```$", (ROOT / "README.md").read_text(), re.MULTILINE)
     begun = [command for command in commands if command.startswith(setup)]
     assert begun == [f"{setup} && .venv/bin/python -m pytest"]

@@ -26,7 +26,7 @@ def test_s_e_and_mae_are_those_of_pysodmetrics(protocol):
 
 
 def test_the_48_real_masks_agree_too():
-    sod = needs.pysodmetrics()
+    sod = needs.module("py_sod_metrics")
     s, e, m = sod.Smeasure(), sod.Emeasure(), sod.MAE()
     rows = []
     for grey, truth in real(48):
@@ -41,7 +41,7 @@ def test_the_48_real_masks_agree_too():
 
 @pytest.mark.parametrize("prediction", ["blurred", "random", "binary"])
 def test_ratios_are_those_of_pysodmetrics_where_there_is_overlap(prediction):
-    sod = needs.pysodmetrics()
+    sod = needs.module("py_sod_metrics")
     grey, truth = greys()[prediction], truths()["lesions"]
     handlers = {
         "dice": sod.DICEHandler,

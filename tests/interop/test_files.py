@@ -218,7 +218,7 @@ def test_a_pickle_without_an_end_is_not_read_for_ever(monkeypatch):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_what_pytorch_writes_is_read(stream, tmp_path):
-    torch = needs.torch()
+    torch = needs.module("torch")
     module = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3))
     optimizer = torch.optim.Adam(module.parameters())
     module(torch.ones(1, 2, 5, 5)).sum().backward()

@@ -2,7 +2,7 @@
 
 from tests import needs
 
-torch = needs.torch()
+torch = needs.module("torch")
 nn, F = torch.nn, torch.nn.functional
 
 

@@ -16,7 +16,7 @@ SIZE = (61, 48)
 
 def pysodmetrics(grey, truth):
     """S, MAE and the curve of E by rising threshold of one map; it stretches the map to 0..1."""
-    sod = needs.pysodmetrics()
+    sod = needs.module("py_sod_metrics")
     s, e, m = sod.Smeasure(), sod.Emeasure(), sod.MAE()
     for measure in (s, e, m):
         measure.step(grey, truth.astype(np.uint8) * 255)

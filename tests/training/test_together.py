@@ -53,8 +53,11 @@ def train(model, seeds, *, together, count=1, steps=2, **options):
     return list(zip(starts, jax.device_get(list(states)), rows, strict=True))
 
 
-def assert_same(found, expected):
-    """Metrics of each step, and how far parameters and statistics have moved, by global norm."""
+def assert_same(found, expected, way=1e-5):
+    """Metrics of each step, parameters and statistics by global norm, and the way they have taken.
+
+    `way` is how far the ways may lie apart, as a share of their length.
+    """
     for (start, state, rows), (_, other, wanted) in zip(found, expected, strict=True):
         for row, want in zip(rows, wanted, strict=True):
             for name in want:
@@ -65,14 +68,18 @@ def assert_same(found, expected):
             assert float(optax.tree.norm(moved)) <= 1e-5 * float(size), part
         taken = [jax.tree.map(lambda a, b: a - b, s.params, start.params) for s in (state, other)]
         difference = optax.tree.norm(jax.tree.map(lambda a, b: a - b, *taken))
-        assert float(difference) <= 1e-5 * float(optax.tree.norm(taken[1]))
+        assert float(difference) <= way * float(optax.tree.norm(taken[1]))
 
 
 def test_seeds_together_are_seeds_alone():
     """On the network of the paper: gradients (by SGD), losses and statistics of the first steps."""
     model = models.build("cosup", width=4, blocks=(1, 1, 1, 1), axis_name=devices.AXIS)
     alone = train(model, SEEDS, together=False)
-    assert_same(train(model, SEEDS, together=True), alone)
+    # The second gradient of seed 1 stands at a kink, of a ReLU or between two pixels of a maximum:
+    # in float64 too it turns by 6e-4 when parameters change by 2e-7 of themselves, while those of
+    # the other seeds turn by 1e-6. So float32 leaves it to the compiler on which side both fall. What
+    # a wrong program does, such as statistics of one device's share only, begins at 5e-3.
+    assert_same(train(model, SEEDS, together=True), alone, way=1e-3)
     losses_seen = {rows[0]["loss"] for _, _, rows in alone}
     assert len(losses_seen) == len(SEEDS)
 
