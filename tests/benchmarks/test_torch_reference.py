@@ -11,7 +11,7 @@ from cosup_jax.runs.state import count_parameters
 from tests import needs
 
 torch = needs.module("torch")
-torch_reference = needs.module("torch", "benchmarks.torch_reference")
+torch_reference = needs.module("torch", "benchmarks.step.torch_reference")
 
 SETTINGS = {"width": 6, "blocks": (1, 2, 1, 1), "edge_levels": (1, 2), "mask_levels": (3, 4, 5)}
 SIZE, BATCH = (32, 48), 3
