@@ -9,6 +9,7 @@ import difflib
 import functools
 import importlib.util
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType
@@ -54,6 +55,7 @@ _LATER: Mapping[str, Any] = {
     "step_decay.epochs": 0,
     "step_decay.factor": 0.1,
 }
+_PATHS = ("data.data_dir", "data.source", "init")
 # Likewise, of the section `model` of one network.
 _LATER_OF_NETWORK: Mapping[str, Mapping[str, Any]] = {"cosup": {"model.classes": 1}}
 
@@ -214,6 +216,8 @@ def differences(first: str, second: str, ignoring: Sequence[str] = ()) -> list[s
     """Returns the dotted names in which two JSON configurations differ, some fields left out.
 
     One that is older than a field counts as having it at the value that leaves a run as it was.
+    Fields are compared by what they mean: a path by the place it leads to, and values and classes
+    of a mask in any order.
 
     Raises:
       ConfigError: one of them is not a JSON object, or a group of fields is none.
@@ -222,8 +226,17 @@ def differences(first: str, second: str, ignoring: Sequence[str] = ()) -> list[s
     return sorted(
         name
         for name in flat_first.keys() | flat_second.keys()
-        if flat_first.get(name) != flat_second.get(name) and name not in ignoring
+        if _meaning(name, flat_first.get(name)) != _meaning(name, flat_second.get(name))
+        and name not in ignoring
     )
+
+
+def _meaning(name: str, value: Any) -> Any:
+    if name in _PATHS and isinstance(value, str) and value:
+        return os.path.realpath(os.path.expanduser(value))
+    if name == "data.mask_values" and isinstance(value, str):
+        return sorted("".join(value.split()).split(","))
+    return value
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 import abc
 import collections
+import contextlib
 import itertools
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ from tensorflow_datasets.core import writer
 from tensorflow_datasets.proto import tf_example_pb2
 from tqdm import tqdm
 
-from cosup_jax.data import schema, splits
+from cosup_jax.data import schema, sources, splits
 from cosup_jax.scans.images import ImageError
 from cosup_jax.scans.nifti import VolumeError
 
@@ -38,13 +40,29 @@ class Case:
 
     Attributes:
       case_id: names the scan; unique within a dataset.
-      patient_id: the person scanned, or `schema.UNKNOWN_PATIENT`.
+      patient_id: the person scanned, or `schema.UNKNOWN_PATIENT`; both names in their normal form.
       source: whatever the builder needs to read it (paths, a seed); small and picklable.
     """
 
     case_id: str
     patient_id: str
     source: Any
+
+    def __post_init__(self) -> None:
+        """Brings both names into the form in which they are compared."""
+        for name in ("case_id", "patient_id"):
+            object.__setattr__(self, name, schema.normal_name(getattr(self, name)))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps absl from warning: of what was said before, or of what is meant so."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 class _StableWriter(writer.ExampleWriter):
@@ -121,6 +139,41 @@ class CtSliceBuilder(  # type: ignore[call-arg]
     def read_case(self, case: Case) -> Iterator[dict[str, Any]]:
         """Yields the examples of a case, made by `schema.make_example`."""
 
+    def source_cases(self, dl_manager: tfds.download.DownloadManager) -> Sequence[Case]:
+        """Returns the cases of all splits, of whose files the dataset is built."""
+        return [case for group in self.cases(dl_manager).values() for case in group]
+
+    def source_digest(self, folder: Path) -> str:
+        """Returns a digest of all that a build reads of a folder: names of cases, and contents.
+
+        Raises:
+          DatasetLayoutError: the folder is not laid out as expected.
+        """
+        cases = self.source_cases(types.SimpleNamespace(manual_dir=folder))
+        return sources.digest(sorted(cases, key=lambda case: case.case_id))
+
+    def check_source(self, folder: Path) -> None:
+        """Refuses to pass off what was built of other files as what a folder holds now.
+
+        What an earlier version built does not know of what, and `datasets.describe` says so.
+
+        Raises:
+          DatasetLayoutError: they differ, or the folder is not laid out as expected.
+        """
+        built = self.info.metadata.get("source_digest")
+        if not folder.is_dir():
+            raise DatasetLayoutError(
+                f"{self.name} is built, in {self.data_dir}, but {folder} is no folder; correct it, "
+                "or give no folder to take the dataset as it is"
+            )
+        with quiet():
+            if built is None or built == self.source_digest(folder.resolve()):
+                return
+        raise DatasetLayoutError(
+            f"{self.data_dir} was built of other files than {folder} holds now; give another "
+            "data_dir for this folder, or remove what is built, or give no folder to take that"
+        )
+
     def source_folder(self, dl_manager: tfds.download.DownloadManager) -> Path:
         """Returns the folder into which the user put the source files.
 
@@ -169,7 +222,13 @@ class CtSliceBuilder(  # type: ignore[call-arg]
         self.info.metadata.update(
             patients=patients, skipped=skipped, patients_apart=self.patients_apart
         )
+        if self.MANUAL_DOWNLOAD_INSTRUCTIONS:
+            self.info.metadata["source_digest"] = self._present_digest(dl_manager)
         return {name: self._generate_examples(group) for name, group in cases.items()}
+
+    def _present_digest(self, dl_manager: tfds.download.DownloadManager) -> str:
+        with quiet():
+            return self.source_digest(self.source_folder(dl_manager))
 
     def _listed(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Sequence[Case]]:
         layout = self.MANUAL_DOWNLOAD_INSTRUCTIONS or ""

@@ -1,18 +1,18 @@
 """Finds a dataset by its name, builds it where it has not been built yet, and describes it."""
 
-import contextlib
 import hashlib
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
-from absl import logging
 
 import tfds_builders
 from cosup_jax.data import schema, splits
+from cosup_jax.data.builder import quiet
+
+MASK_VALUES = "0:0,255:1"  # unless declared otherwise
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,29 @@ def parse_mask_values(text: str) -> dict[int, int]:
     """Parses which grey value of a mask file means which class.
 
     Raises:
-      ValueError: not of the form value:class[,value:class].
+      ValueError: not of the form value:class[,value:class], or a value stands there twice.
 
     >>> parse_mask_values("0:0,255:1")
     {0: 0, 255: 1}
     """
     try:
-        pairs = [part.split(":") for part in text.split(",")]
-        return {int(value): int(label) for value, label in pairs}
+        pairs = [(int(value), int(label)) for value, label in _pairs(text)]
     except ValueError:
         raise ValueError(
-            f"--config.data.mask_values={text!r}: expected value:class pairs such as 0:0,255:1"
+            f"--config.data.mask_values={text!r}: expected value:class pairs such as {MASK_VALUES}"
         ) from None
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(value for value, _ in pairs if [v for v, _ in pairs].count(value) > 1)
+        raise ValueError(
+            f"--config.data.mask_values={text!r}: the value {twice} stands there twice; expected "
+            "each once"
+        )
+    return found
+
+
+def _pairs(text: str) -> list[list[str]]:
+    return [part.split(":") for part in text.split(",")]
 
 
 def make_builder(
@@ -48,7 +59,7 @@ def make_builder(
     config: str = "",
     source: str = "",
     data_dir: str = "",
-    mask_values: str = "0:0,255:1",
+    mask_values: str = MASK_VALUES,
 ) -> tfds.core.DatasetBuilder:
     """Returns the builder of a dataset; nothing is read or written yet.
 
@@ -61,31 +72,32 @@ def make_builder(
       mask_values: for folders of one's own, which grey value of a mask means which class.
 
     Raises:
-      ValueError: no such dataset or configuration.
+      ValueError: no such dataset or configuration, or it takes no folder or mask values.
       DatasetLayoutError: the source folder is missing or not laid out as expected.
     """
     builder_class = tfds_builders.load_class(name)
     known = [c.name for c in builder_class.BUILDER_CONFIGS]
     if config and config not in known:
         raise ValueError(f"dataset {name!r} has no configuration {config!r}; there are {known}")
+    values = parse_mask_values(mask_values)
+    own = hasattr(builder_class, "config_from_source")
+    if source and not builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        raise ValueError(
+            f"the dataset {name!r} is made without files, but the folder {source!r} is given "
+            "(data.source); for a folder of your own take data=slice_folder"
+        )
+    if values != parse_mask_values(MASK_VALUES) and not (own and source):
+        raise ValueError(
+            f"data.mask_values={mask_values!r} is for a folder of your own (data=slice_folder with "
+            f"data.source); the dataset {name!r} would be read without it"
+        )
     chosen = config or None
-    if source and hasattr(builder_class, "config_from_source"):
-        chosen = builder_class.config_from_source(source, parse_mask_values(mask_values))
-    with _quiet():
+    if source and own:
+        chosen = builder_class.config_from_source(source, values)
+    with quiet():
         return builder_class(
             config=chosen, data_dir=data_dir or None, file_format=tfds.core.FileFormat.ARRAY_RECORD
         )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps TFDS from warning of a configuration made on the spot, as a user's folder needs one."""
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
 
 
 def prepare(
@@ -97,6 +109,9 @@ def prepare(
 ) -> None:
     """Builds the dataset unless it lies built on disk. A build that is cut off leaves nothing.
 
+    What lies there is taken only if it was built of what the source folder holds now: the content
+    decides, not the path.
+
     Args:
       builder: from `make_builder`.
       source: the folder with the publisher's or the user's files; empty where none is needed.
@@ -106,11 +121,14 @@ def prepare(
         `runner=FlinkRunner,flink_master=host:8081`; the stored bytes are the same.
 
     Raises:
-      DatasetLayoutError: the source folder is missing or not laid out as expected.
+      DatasetLayoutError: the source folder is missing or not laid out as expected, or what lies
+        built is of other files.
       VolumeError, ImageError, ExampleError: a file is bad, and `skip_bad` is not set.
       ImportError: `beam_options` without Apache Beam installed.
     """
     if builder.is_prepared():
+        if source:
+            builder.check_source(Path(source).expanduser())
         return
     builder.skip_bad = skip_bad
     manual_dir = str(Path(source).expanduser().resolve()) if source else None
@@ -155,81 +173,27 @@ def describe(builder: tfds.core.DatasetBuilder) -> str:
     warning = splits.unknown_patients_warning(builder.info.metadata["patients"])
     if warning:
         rows.append(f"  note: {warning}")
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS and "source_digest" not in builder.info.metadata:
+        rows.append(
+            "  note: built by an earlier version, which did not keep of which files; nobody can "
+            "say whether they are those of the folder named"
+        )
     return "\n".join([f"dataset {builder.info.full_name}", *rows])
 
 
-def people(builder: tfds.core.DatasetBuilder, split: str) -> dict[str, Any]:
-    """Returns whose slices a split holds, to be kept with a run trained on it.
-
-    Args:
-      builder: a built dataset.
-      split: its name, TFDS slicing allowed; of a part, all patients of the whole are returned.
-
-    Returns:
-      `dataset`, its full name; `patients`, their ids; `collection`, the builder's.
-    """
-    names = re.findall(r"\w+", re.sub(r"\[.*?\]", "", split))
-    known = builder.info.metadata["patients"]
-    return {
-        "dataset": builder.info.full_name,
-        "patients": sorted(set().union(*(known[name] for name in names))),
-        "collection": builder.collection,
-    }
-
-
-def check_apart(
-    builder: tfds.core.DatasetBuilder, split: str, trained_on: Mapping[str, Any]
+def fingerprint(
+    builder: tfds.core.DatasetBuilder, split_names: Iterable[str], name: str | None = None
 ) -> str:
-    """Refuses to score a network on patients of another dataset that it was trained on.
-
-    Several datasets are of the same people: those of `covid_ct_seg` are in `covid_chestct`,
-    `cosup_covid` and `covid_semiseg` too. Splits of one dataset were compared when it was built.
-
-    Args:
-      builder: the dataset to score on.
-      split: its split.
-      trained_on: `people` of the split trained on.
-
-    Returns:
-      A sentence of warning where patients are shared by design or not all known, or nothing.
-
-    Raises:
-      PatientOverlapError: naming some of the patients that both datasets hold.
-    """
-    scored = people(builder, split)
-    # Of another version, the splits are still the same.
-    same = scored["dataset"].rpartition("/")[0] == trained_on["dataset"].rpartition("/")[0]
-    if same and not builder.info.metadata["patients_apart"]:
-        return f"{scored['dataset']} has the same patients in several splits, by design"
-    shared = set(scored["patients"]) & set(trained_on["patients"])
-    unknown = schema.UNKNOWN_PATIENT in shared
-    shared -= {schema.UNKNOWN_PATIENT}
-    if not same:
-        if unknown and scored["collection"] == trained_on["collection"] != "":
-            shared.add(scored["collection"])
-        if shared:
-            raise splits.PatientOverlapError(
-                f"{split} of {scored['dataset']} holds patients that were trained on, in "
-                f"{trained_on['dataset']}: {', '.join(sorted(shared)[:5])}. Such a score says "
-                "nothing; score on other data"
-            )
-    return splits.unknown_patients_warning(
-        {f"the data trained on ({trained_on['dataset']})": trained_on["patients"]}
-        | {f"{split} of {scored['dataset']}": scored["patients"]}
-    )
-
-
-def evaluation_split(builder: tfds.core.DatasetBuilder, wanted: str, validation: str) -> str:
-    """Returns the split to report on: `wanted`, or the validation split where there is no such."""
-    return wanted if wanted in builder.info.splits else validation
-
-
-def fingerprint(builder: tfds.core.DatasetBuilder, split_names: Iterable[str]) -> str:
     """Returns a SHA-256 over the records of the given splits (16 hex digits).
 
     It depends on what is stored and its order alone, and not on the cut into files.
+
+    Args:
+      builder: a built dataset.
+      split_names: its splits, TFDS slicing allowed.
+      name: what the dataset is called in the digest; None for its full name.
     """
-    digest = hashlib.sha256(builder.info.full_name.encode())
+    digest = hashlib.sha256((name or builder.info.full_name).encode())
     for name in split_names:
         records = builder.as_data_source(
             split=name, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
@@ -238,3 +202,17 @@ def fingerprint(builder: tfds.core.DatasetBuilder, split_names: Iterable[str]) -
         for record in records:
             digest.update(record)
     return digest.hexdigest()[:16]
+
+
+def holds(builder: tfds.core.DatasetBuilder, kept: Mapping[str, Any]) -> bool:
+    """Tells whether a dataset holds the very records that a run has noted of its data.
+
+    Args:
+      builder: a built dataset, which may be called otherwise than it was then.
+      kept: `dataset`, `splits` and `fingerprint`, as in the run's data.json.
+
+    Raises:
+      KeyError: one of these is not there.
+    """
+    found = fingerprint(builder, kept["splits"], kept["dataset"])
+    return found == kept["fingerprint"]

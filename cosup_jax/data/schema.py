@@ -14,6 +14,7 @@
 | spacing | (3,) float32 | voxel spacing (z, y, x) in mm, NaN where unknown |
 """
 
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,17 @@ UINT16_OFFSET = 32768
 
 class ExampleError(ValueError):
     """A slice that does not fit the schema; the message names the slice and what was expected."""
+
+
+def normal_name(text: str) -> str:
+    """Returns a name as names are compared: in Unicode's form NFC, without blanks around it.
+
+    File systems and tables write one and the same name, such as `é`, in one character or in two.
+
+    >>> normal_name("e\u0301 ") == "\u00e9"
+    True
+    """
+    return unicodedata.normalize("NFC", text).strip()
 
 
 def features() -> tfds.features.FeaturesDict:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cosup_jax.data.builder import DatasetLayoutError
+from cosup_jax.data.schema import normal_name
 from cosup_jax.scans.images import IMAGE_SUFFIXES, JPEG_MASK, MASK_SUFFIXES
 from cosup_jax.scans.names import UNKNOWN_PATIENT, SliceName, name_from_file
 
@@ -25,7 +26,7 @@ def list_slices(folder: Path, root: Path, *, masks: bool = False) -> dict[str, P
       masks: whether these are masks, which may not be JPEGs.
 
     Returns:
-      file stem to path, in the order of the names; may be empty.
+      file stem in its normal form to path, in the order of the names; may be empty.
 
     Raises:
       DatasetLayoutError: no such folder, a file of another kind, a link out of `root`, or two files
@@ -34,16 +35,24 @@ def list_slices(folder: Path, root: Path, *, masks: bool = False) -> dict[str, P
     if not folder.is_dir():
         raise DatasetLayoutError(f"{folder}: no such folder; expected one full of PNG or TIFF")
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name.lower() in _DESKTOP_FILES:
-            continue
+    for path in visible(folder):
         _check_file(path, root, masks)
-        if path.stem in found:
+        stem = normal_name(path.stem)
+        if stem in found:
             raise DatasetLayoutError(
-                f"{path}: has the name of {found[path.stem].name}; expected one file per slice"
+                f"{path}: has the name of {found[stem].name}; expected one file per slice"
             )
-        found[path.stem] = path
+        found[stem] = path
     return found
+
+
+def visible(folder: Path) -> list[Path]:
+    """Returns what lies in a folder by name, but for what is hidden or left behind by desktops."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and path.name.lower() not in _DESKTOP_FILES
+    )
 
 
 def _check_file(path: Path, root: Path, masks: bool) -> None:
@@ -114,7 +123,7 @@ def read_index(path: Path, images: Mapping[str, Path]) -> dict[str, SliceName]:
       DatasetLayoutError: naming the CSV's row and what was expected of it.
     """
     rows = _read_rows(path)
-    stems = {image.name: stem for stem, image in images.items()}
+    stems = {normal_name(image.name): stem for stem, image in images.items()}
     names: dict[str, SliceName] = {}
     for number, row in rows:
         where = f"{path}, row {number}"
@@ -155,7 +164,7 @@ def _read_rows(path: Path) -> Sequence[tuple[int, dict[str, str]]]:
             raise DatasetLayoutError(
                 f"{path}, row {number}: another number of cells; expected {len(columns)}"
             )
-    return [(number, {k: v.strip() for k, v in row.items()}) for number, row in rows]
+    return [(number, {k: normal_name(v) for k, v in row.items()}) for number, row in rows]
 
 
 def _name_from_row(row: Mapping[str, str], stem: str, where: str) -> SliceName:

@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 from matplotlib.figure import Figure
 
 from cosup_jax import figures, models
-from cosup_jax.data import datasets, pipeline, schema
+from cosup_jax.data import pipeline, schema
 from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_labels
 from cosup_jax.evaluation import scoring, tables
 from cosup_jax.evaluation.protocols import protocol_named
@@ -49,9 +49,7 @@ def evaluate_classes(
     if count == 1:
         raise ValueError(f"{run.workdir}: its network does not tell classes apart")
     builder = scoring.open_dataset(run)
-    chosen = split or datasets.evaluation_split(
-        builder, run.config.data.test, run.config.data.validation
-    )
+    chosen = scoring.chosen_split(run, builder, split)
     note = "; ".join(scoring.notes(run, builder, chosen, asked=split is not None))
     predict = segment.Predictor(run.model, run.variables, tta=tta, by_class=True)
     summaries, infected = {}, np.zeros(0, np.int64)

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cosup_jax import figures, models
-from cosup_jax.data import datasets
 from cosup_jax.evaluation import classes, pictures, scoring
 from cosup_jax.evaluation.calibration import calibration
 from cosup_jax.evaluation.protocols import protocol_named
@@ -46,8 +45,7 @@ def draw(
     _check_alike(runs)
     first = next(iter(runs.values()))
     builder = scoring.open_dataset(first)
-    data = first.config.data
-    chosen = split or datasets.evaluation_split(builder, data.test, data.validation)
+    chosen = scoring.chosen_split(first, builder, split)
     scores, predictors, prepared = {}, {}, {}
     for name, run in runs.items():
         scoring.notes(run, builder, chosen, asked=split is not None)

@@ -1,7 +1,5 @@
 """A trained network scored on any split of any dataset, each slice once."""
 
-import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,17 +9,19 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from cosup_jax.data import datasets, pipeline
+from cosup_jax import files
+from cosup_jax.data import datasets, people, pipeline
 from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_image
 from cosup_jax.evaluation import calibration, pictures, saved, tables
 from cosup_jax.evaluation.protocols import Protocol, protocol_named
 from cosup_jax.evaluation.volumes import Volumes
 from cosup_jax.prediction import segment
-from cosup_jax.runs import Run
+from cosup_jax.runs import DATA, Run
 
 USED_FOR_SELECTION = "used for selection of the epoch"
-TRAINED_ON = "trained on"
+SELECTED_ON_TRAINED = "the epoch was selected on slices that were trained on"
 NO_TEST_SPLIT = "this dataset has no test split"
+NO_TEST_ASKED = "no test split is named by the configuration"
 _READERS = grain.ReadOptions(num_threads=2, prefetch_buffer_size=16)
 
 Predictor = Callable[[np.ndarray], np.ndarray]
@@ -61,9 +61,7 @@ def evaluate_run(
     if save_predictions and out is None:
         raise ValueError("predictions can be saved only where a folder to write to is given")
     builder = open_dataset(run)
-    chosen = split or datasets.evaluation_split(
-        builder, run.config.data.test, run.config.data.validation
-    )
+    chosen = chosen_split(run, builder, split)
     if tune_threshold:
         _check_tunable(rules, chosen, run.config.data.validation)
     about = {
@@ -100,7 +98,7 @@ def _check_tunable(protocol: Protocol, split: str, validation: str) -> None:
         raise ValueError(
             f"protocol {protocol.name} has no single threshold to choose; tune it with cosup"
         )
-    if _names(split) & _names(validation):
+    if people.terms(split) & people.terms(validation):
         raise ValueError(
             f"{split} is the split a threshold is chosen on; Dice at that threshold would be "
             "flattered there, so score another split"
@@ -121,6 +119,18 @@ def open_dataset(run: Run) -> tfds.core.DatasetBuilder:
     return builder
 
 
+def chosen_split(run: Run, builder: tfds.core.DatasetBuilder, split: str | None) -> str:
+    """Returns the split to score: the one asked for, or that of the run's configuration.
+
+    Raises:
+      SplitError: the dataset has no such split, or it is empty.
+    """
+    if split is None:
+        return people.evaluation_split(builder, run.config.data.test, run.config.data.validation)
+    people.check_split(builder, split)
+    return split
+
+
 def notes(run: Run, builder: tfds.core.DatasetBuilder, split: str, *, asked: bool) -> list[str]:
     """Returns what a reader must know of a split that a run is scored on.
 
@@ -132,28 +142,59 @@ def notes(run: Run, builder: tfds.core.DatasetBuilder, split: str, *, asked: boo
 
     Raises:
       PatientOverlapError: see `evaluate_run`.
+      FileError: data.json is damaged.
     """
-    path = run.workdir / "data.json"
-    trained = json.loads(path.read_text()) if path.is_file() else {}
+    path, used = run.workdir / DATA, run.config.data
+    trained = files.read_json(path) if path.is_file() else {}
+    own = _is_own(builder, trained)
+    of_training = own and bool(people.terms(split) & people.terms(used.train))
     found = []
-    if "trained_on" in trained:
-        found.append(datasets.check_apart(builder, split, trained["trained_on"]))
-    else:
-        found.append(f"the run's {path.name} names no patients: nobody checked who was trained on")
-    if trained.get("dataset") == builder.info.full_name:
-        used = run.config.data
-        if split != used.validation and _names(split) & _names(used.train):
-            found.append(TRAINED_ON)
-        if _names(split) & _names(used.validation):
+    try:
+        if "trained_on" in trained:
+            whose = trained["trained_on"]
+            found.append(people.check_apart(builder, split, whose, of_training=of_training))
+        else:
+            found.append(f"the run's {DATA} names no patients: nobody checked who was trained on")
+        if _was_selected_on(builder, split, trained, own and used.validation):
             found.append(USED_FOR_SELECTION)
-    if not asked and split == run.config.data.validation:
-        found.append(NO_TEST_SPLIT)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise files.FileError(
+            f"{path}: is damaged, it is not what a run writes ({error!r}); put the file back"
+        ) from error
+    if own and used.validation in used.train.split("+"):
+        found.append(SELECTED_ON_TRAINED)
+    if not asked and split == used.validation:
+        found.append(NO_TEST_SPLIT if used.test else NO_TEST_ASKED)
     return list(filter(None, found))
 
 
-def _names(split: str) -> set[str]:
-    """The splits that a TFDS expression such as `train[:45]+validation` takes slices of."""
-    return set(re.sub(r"\[.*?\]", "", split).split("+"))
+def _is_own(builder: tfds.core.DatasetBuilder, trained: Mapping[str, Any]) -> bool:
+    """Whether a dataset is the one that a run was trained on, whatever it was called then."""
+    name = trained.get("dataset")
+    if name == builder.info.full_name or not isinstance(name, str):
+        return name == builder.info.full_name
+    # Folders were once called by more than their content.
+    return name.partition("/")[0] == builder.name and datasets.holds(builder, trained)
+
+
+def _was_selected_on(
+    builder: tfds.core.DatasetBuilder, split: str, trained: Mapping[str, Any], validation: str
+) -> bool:
+    """Whether a split has slices or patients by which the run's epoch, or one before, was chosen.
+
+    Args:
+      builder: the dataset scored on.
+      split: its split.
+      trained: the run's data.json.
+      validation: the run's validation split where the dataset is the run's own.
+    """
+    if validation and people.terms(split) & people.terms(validation):
+        return True
+    whose = trained.get("selected_on")
+    if whose is None or not builder.info.metadata["patients_apart"]:
+        return False
+    scored = people.people(builder, split)
+    return any(people.shared(scored, one) for one in people.each(whose))
 
 
 def open_split(

@@ -15,7 +15,7 @@ from cosup_jax import models
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.runs import checkpoints
 
-CONFIG = "config.json"
+CONFIG, DATA = "config.json", "data.json"
 # Without which a run cannot be used. Every version has them.
 _NEEDED = (
     "batch_size",

@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tqdm import tqdm
 
-from cosup_jax.data import datasets, preprocess, schema, splits
+from cosup_jax.data import people, preprocess, schema, splits
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.metrics import THRESHOLD
 from cosup_jax.scans import images
@@ -98,10 +98,11 @@ def open_pool(
       PoolError: no such split, a patient to exclude who is not in it, or nothing is left.
     """
     check_split(builder, split, exclude)
+    left_out = set(map(schema.normal_name, exclude))
     source = builder.as_data_source(split=split)
     reader = tqdm(source, desc=f"reading {split}", unit="slice", delay=2.0)
     found = [_slice(i, example, settings) for i, example in enumerate(reader)]
-    kept = {s.file: s for s in found if s.patient_id not in exclude}
+    kept = {s.file: s for s in found if s.patient_id not in left_out}
     if not kept:
         raise PoolError(f"the split {split!r} of {builder.info.full_name} has no slice left")
     order = splits.ranked(kept, f"semi:{seed}")
@@ -120,8 +121,8 @@ def check_split(builder: tfds.core.DatasetBuilder, split: str, exclude: Sequence
             f"{builder.info.full_name} has no split {name!r} to take unlabelled slices from; it "
             f"has {', '.join(builder.info.splits)}. Give one with --config.semi.unlabelled"
         )
-    patients = datasets.people(builder, split)["patients"]
-    if strangers := sorted(set(exclude) - set(patients)):
+    patients = people.people(builder, split)["patients"]
+    if strangers := sorted(set(map(schema.normal_name, exclude)) - set(patients)):
         raise PoolError(
             f"--config.semi.exclude_patients names {', '.join(strangers)}, not in the split "
             f"{split!r}; its patients are {', '.join(patients)}"
@@ -131,8 +132,8 @@ def check_split(builder: tfds.core.DatasetBuilder, split: str, exclude: Sequence
 def _slice(place: int, example: Mapping[str, Any], settings: Preprocessing) -> Slice:
     return Slice(
         place,
-        example["case_id"].decode(),
-        example["patient_id"].decode(),
+        schema.normal_name(example["case_id"].decode()),
+        schema.normal_name(example["patient_id"].decode()),
         int(example["slice_index"]),
         preprocess.prepare_image(*_values(example), settings),
     )

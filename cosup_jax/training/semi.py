@@ -25,7 +25,8 @@ from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
 from cosup_jax import runs
-from cosup_jax.training import pseudo, rounds, setup
+from cosup_jax.data import people, splits
+from cosup_jax.training import provenance, pseudo, rounds, setup
 from cosup_jax.training.setup import keep_description, make_setup
 
 LABELLED, ROUNDS, PSEUDO, PRETRAIN = "labelled", "rounds", "pseudo", "pretrain"
@@ -87,7 +88,17 @@ def check(config: ConfigDict) -> None:
 def open_unlabelled(config: ConfigDict) -> tfds.core.DatasetBuilder:
     """Builds the dataset where needed, so that a fault is told before anything is trained."""
     builder = make_setup(config, Path()).builder
-    pseudo.check_split(builder, config.semi.unlabelled, config.semi.exclude_patients)
+    semi = config.semi
+    pseudo.check_split(builder, semi.unlabelled, semi.exclude_patients)
+    whose = people.people(builder, semi.unlabelled, semi.exclude_patients)
+    for use, split in provenance.uses(config, builder).items():
+        both = sorted(people.shared(whose, people.people(builder, split)))
+        if use != "train" and both:
+            raise splits.PatientOverlapError(
+                f"--config.semi.unlabelled={semi.unlabelled}: holds slices of patients of "
+                f"data.{use}: {', '.join(both[:5])}. Leave them out with "
+                "--config.semi.exclude_patients"
+            )
     return builder
 
 

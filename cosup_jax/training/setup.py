@@ -5,7 +5,6 @@ import functools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import grain
 import jax
@@ -16,11 +15,12 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax import devices, losses, models, runs
-from cosup_jax.data import augment, datasets, pipeline, sampling
+from cosup_jax import devices, files, losses, models, runs
+from cosup_jax.data import augment, datasets, people, pipeline, sampling
 from cosup_jax.data.preprocess import prepare_example
 from cosup_jax.runs import checkpoints, logs
 from cosup_jax.runs.state import TrainState, count_parameters, create_state, make_optimizer
+from cosup_jax.training import provenance
 from cosup_jax.training.step import parallel_eval_step, parallel_train_step
 
 # Fields that may change between a run and its continuation without changing what it computes.
@@ -37,11 +37,12 @@ class RunMismatch(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """Everything of a run that does not change while it trains."""
+    """Everything of a run that does not change while it trains; `notes` are for who reads it."""
 
     config: ConfigDict
     workdir: Path
     builder: tfds.core.DatasetBuilder
+    notes: tuple[str, ...]
     model: nn.Module
     optimizer: optax.GradientTransformation
     devices: list[jax.Device]
@@ -93,11 +94,18 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
     chosen = devices.choose_devices(config.devices, config.batch_size)
     model = runs.build_model(config, devices.AXIS)
     datasets.prepare(builder, data.source)
+    notes = people.check_uses(
+        builder,
+        provenance.uses(config, builder),
+        provenance.trained_before(config.init),
+        exclude=config.semi.exclude_patients if config.semi.per_round else (),
+    )
     loss = losses.build(**config.loss.to_dict())
     return Setup(
         config=config,
         workdir=workdir,
         builder=builder,
+        notes=tuple(notes),
         model=model,
         optimizer=make_optimizer(config.learning_rate, config.clip, **config.optimizer.to_dict()),
         devices=chosen,
@@ -177,12 +185,10 @@ def describe(setup: Setup, state: TrainState) -> str:
     """Returns what a run says first."""
     c = setup.config
     stages = getattr(setup.model, "edge_stages", ()), getattr(setup.model, "mask_stages", ())
-    shared = set(c.data.train.split("+")) & {c.data.validation, c.data.test}
-    notes = [f"  note: {name} is trained on too; its scores say nothing" for name in sorted(shared)]
     return "\n".join(
         [
             datasets.describe(setup.builder),
-            *notes,
+            *(f"  note: {note}" for note in setup.notes),
             f"network {c.model.name}: {count_parameters(state.params):,} parameters, "
             f"edges supervised at {', '.join(stages[0]) or 'none'}, "
             f"masks at {', '.join(stages[1]) or 'none'}, "
@@ -200,16 +206,14 @@ def keep_description(setup: Setup) -> None:
       RunMismatch: naming the fields that differ.
     """
     setup.workdir.mkdir(parents=True, exist_ok=True)
-    config_path, data_path = setup.workdir / runs.CONFIG, setup.workdir / "data.json"
+    config_path, data_path = setup.workdir / runs.CONFIG, setup.workdir / runs.DATA
     config_json = configuration.to_json(setup.config)
     used = [s for s in (setup.config.data.train, setup.config.data.validation)]
     data = {
         "dataset": setup.builder.info.full_name,
         "fingerprint": datasets.fingerprint(setup.builder, used),
         "splits": used,
-        "trained_on": _with_initial(
-            datasets.people(setup.builder, setup.config.data.train), setup.config.init
-        ),
+        **provenance.whose(setup.config, setup.builder),
     }
     # A run that failed before its first checkpoint may be started again with other settings.
     if config_path.exists() and checkpoints.exist(setup.workdir):
@@ -219,7 +223,9 @@ def keep_description(setup: Setup) -> None:
                 f"{setup.workdir} holds a run of another configuration (differing in "
                 f"{', '.join(differing)}); give another --workdir, or remove the folder"
             )
-        if data_path.exists() and json.loads(data_path.read_text()) != data:
+        if data_path.exists() and not provenance.is_same(
+            files.read_json(data_path), setup.builder, used
+        ):
             raise RunMismatch(
                 f"{setup.workdir} holds a run on other data ({data_path}); give another --workdir"
             )
@@ -227,15 +233,6 @@ def keep_description(setup: Setup) -> None:
     versions = logs.versions(setup.devices)
     (setup.workdir / "versions.json").write_text(json.dumps(versions, indent=2) + "\n")
     config_path.write_text(config_json + "\n")
-
-
-def _with_initial(people: dict[str, Any], init: str | None) -> dict[str, Any]:
-    """Adds the patients that the run whose weights are started from was trained on."""
-    path = Path(init or "").expanduser() / "data.json"
-    if not init or not path.is_file():
-        return people
-    earlier = json.loads(path.read_text())["trained_on"]["patients"]
-    return people | {"patients": sorted({*people["patients"], *earlier})}
 
 
 def make_state(setup: Setup) -> TrainState:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tfds_builders
-from cosup_jax.data import datasets, pipeline
+from cosup_jax.data import datasets, people, pipeline
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.data.splits import PatientOverlapError
 from tests.dummy import write
@@ -60,32 +60,35 @@ SHARED = {
 @pytest.mark.parametrize("row", SHARED)
 def test_shared_patients_are_refused(built, row):
     trained, train, scored, split = SHARED[row]
-    whose = datasets.people(built(*trained), train)
+    whose = people.people(built(*trained), train)
     with pytest.raises(PatientOverlapError) as caught:
-        datasets.check_apart(built(*scored), split, whose)
+        people.check_apart(built(*scored), split, whose)
     assert f"{split} of {'/'.join(scored)}/" in str(caught.value)
     assert f"holds patients that were trained on, in {'/'.join(trained)}/" in str(caught.value)
 
 
 def test_the_same_fold_of_another_packing_may_be_scored(built):
-    whose = datasets.people(built(*COVID_CT_SEG), "train+validation")
+    whose = people.people(built(*COVID_CT_SEG), "train+validation")
     assert whose["patients"]
-    assert datasets.check_apart(built("covid_chestct", "fold0"), "test", whose) == ""
+    assert people.check_apart(built("covid_chestct", "fold0"), "test", whose) == ""
 
 
 def test_where_nobody_can_tell_it_is_said(built):
-    whose = datasets.people(built(*COVID_CT_SEG), "train")
-    assert "test of covid_semiseg/default/2.0.0 are not all known" in datasets.check_apart(
+    whose = people.people(built(*COVID_CT_SEG), "train")
+    assert "test of covid_semiseg/default/2.0.0 are not all known" in people.check_apart(
         built("covid_semiseg", "default"), "test", whose
     )
     leaky = built("cosup_covid", "paper")
-    said = datasets.check_apart(leaky, "test", datasets.people(leaky, "train"))
+    said = people.check_apart(leaky, "test", people.people(leaky, "train"))
     assert said == "cosup_covid/paper/1.0.0 has the same patients in several splits, by design"
 
 
-def test_the_splits_of_one_dataset_were_compared_when_it_was_built(built):
+def test_what_is_asked_for_as_training_data_is_scored_and_called_so(built):
     builder = built(*COVID_CT_SEG)
-    whose = datasets.people(builder, "train")
-    assert datasets.check_apart(builder, "test", whose) == ""
+    whose = people.people(builder, "train")
+    assert people.check_apart(builder, "test", whose) == ""
     of_another_version = whose | {"dataset": "covid_ct_seg/fold0/0.9.0"}
-    assert datasets.check_apart(builder, "train", of_another_version) == ""
+    with pytest.raises(PatientOverlapError, match="holds patients that were trained on"):
+        people.check_apart(builder, "train", of_another_version)
+    said = people.check_apart(builder, "train", of_another_version, of_training=True)
+    assert said == people.TRAINED_ON

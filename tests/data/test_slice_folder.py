@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from cosup_jax.data import schema
 from cosup_jax.data.builder import DatasetLayoutError
+from cosup_jax.data.splits import PatientOverlapError
 from tests.data.builder_conformance import build, check_builder, read_all, stored_bytes
 from tests.data.slice_folders import add, built, draw, make, picture, save, square, write_index
 from tfds_builders.slice_folder.slice_folder_dataset_builder import (
@@ -128,22 +130,47 @@ def test_the_default_configuration_reads_manual_dir(folder, tmp_path):
 def test_two_folders_or_a_changed_one_are_never_confused(folder, tmp_path):
     before = folder_config(folder)
     assert before.name == folder_config(folder).name
-    assert before.name.startswith("mine-")
     other = shutil.copytree(folder, tmp_path / "sub" / "mine")
     save(other / "train/image/a_003.png", np.zeros((40, 40), np.uint8))
     declared = folder_config(folder, mask_values={0: 0, 1: 1})
     names = {before.name, folder_config(other).name, declared.name}
-    stat = (folder / "train/image/a_003.png").stat()
-    os.utime(folder / "train/image/a_003.png", ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    mask = folder / "train/mask/a_003.png"
+    stat, content = mask.stat(), mask.read_bytes()
+    mask.write_bytes(content[:-1] + b"!")  # as long as before, and as old
+    os.utime(mask, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     names.add(folder_config(folder).name)
-    assert len(names) == 4
+    write_index(folder, "file\na_003.png\na_004.png\nb_003.png\nb_004.png\n")
+    names.add(folder_config(folder).name)
+    assert len(names) == 5
     assert Builder.config_from_source(str(folder)).folder == str(folder)
 
 
-def test_a_folder_name_that_tfds_cannot_bear_is_made_safe(folder):
-    odd = folder.rename(folder.parent / "ä (Kopie) für/CT".replace("/", "_"))
-    name = folder_config(odd).name
+def test_one_content_is_one_dataset_wherever_it_lies(folder, tmp_path):
+    name = folder_config(folder).name
+    os.utime(folder / "train/image/a_003.png", ns=(0, 0))
+    (folder / "train/image/.DS_Store").write_bytes(b"x")
+    (tmp_path / "link").symlink_to(folder)
+    copied = shutil.copytree(folder, tmp_path / "ä (Kopie) für/CT")
+    (copied / "val").rename(copied / "validation")
+    spelled = (folder, f"{folder}/", tmp_path / "x/.." / folder.name, tmp_path / "link", copied)
+    assert {folder_config(place).name for place in spelled} == {name}
+    reordered = folder_config(folder, mask_values={255: 1, 0: 0})
+    assert reordered.name == name
     assert tfds.core.naming.parse_builder_name_kwargs(f"slice_folder/{name}")[1] == {"config": name}
+
+
+def test_names_in_two_unicode_forms_are_one_name(tmp_path):
+    decomposed, composed = (unicodedata.normalize(form, "patiént") for form in ("NFD", "NFC"))
+    for split, name in (("train", f"{decomposed}_001"), ("val", "v_001")):
+        add(tmp_path / "in", split, name)
+    mask = tmp_path / f"in/train/mask/{decomposed}_001.png"
+    mask.rename(mask.with_name(f"{composed}_001.png"))
+    write_index(tmp_path / "in", f"file,patient\n{composed}_001.png, {decomposed} \n")
+    (example,) = read_all(built(tmp_path / "in", tmp_path), "train").values()
+    assert example["case_id"].decode() == example["patient_id"].decode() == composed
+    add(tmp_path / "in", "val", f"{composed}_002")
+    with pytest.raises(PatientOverlapError, match=composed):
+        built(tmp_path / "in", tmp_path)
 
 
 def test_an_interrupted_build_leaves_nothing_to_read(folder, tmp_path, monkeypatch):

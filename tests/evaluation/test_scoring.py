@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from cosup_jax import cli, evaluation, runs
+from cosup_jax.data import people
 from cosup_jax.data.splits import PatientOverlapError
 from cosup_jax.evaluation import gallery, scoring, tables, volumes
 from tests.data import slice_folders
@@ -149,7 +150,7 @@ def noted(run, split, asked=True):
 
 def test_what_a_reader_must_know_of_a_split_is_noted(run):
     assert noted(run, "test", asked=False) == []
-    assert noted(run, "train[:3]") == [scoring.TRAINED_ON]
+    assert noted(run, "train[:3]") == [people.TRAINED_ON]
     assert noted(run, "test+validation[:1]") == [scoring.USED_FOR_SELECTION]
     assert noted(run, "validation") == [scoring.USED_FOR_SELECTION]
     assert noted(run, "validation", asked=False)[-1] == scoring.NO_TEST_SPLIT

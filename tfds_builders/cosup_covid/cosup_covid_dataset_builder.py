@@ -61,12 +61,16 @@ class Builder(CtSliceBuilder):
 
     def cases(self, dl_manager: tfds.download.DownloadManager) -> Mapping[str, Sequence[Case]]:
         """Lists train, validation and test."""
+        cases = self.source_cases(dl_manager)
+        return split_by_patient(cases) if self.patients_apart else split_by_slice(cases)
+
+    def source_cases(self, dl_manager: tfds.download.DownloadManager) -> Sequence[Case]:
+        """Lists the cases before slices are counted, which takes reading all of them."""
         folder = self.source_folder(dl_manager)
         for name in SOURCES:
             if not (folder / name).is_dir():
                 raise self.layout_error(f"{folder / name}: no such folder")
-        cases = list_cases(folder)
-        return split_by_patient(cases) if self.patients_apart else split_by_slice(cases)
+        return list_cases(folder)
 
     def read_case(self, case: Case) -> Iterator[dict[str, Any]]:
         """Yields the slices of a case that are in its split, with mask 1 for any infection."""

@@ -1,8 +1,6 @@
 """The user's own slices: a folder of images and masks per split."""
 
 import dataclasses
-import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from cosup_jax.data import schema, slice_files
+from cosup_jax.data import schema, slice_files, sources
 from cosup_jax.data.builder import NO_DATA_NEEDED, Case, CtSliceBuilder, DatasetLayoutError
 from cosup_jax.data.splits import PatientOverlapError
 from cosup_jax.scans import images
@@ -23,8 +21,6 @@ LUNG_VALUES = {0: 0, 1: 1, 2: 2, 255: 1}
 SPLIT_FOLDERS = {"train": ("train",), "validation": ("val", "validation"), "test": ("test",)}
 _KINDS = ("image", "mask", "lung")
 _LARGEST_VALUE = 65535
-_LONGEST_NAME = 60
-_NAME_SAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 @dataclasses.dataclass(eq=False)
@@ -53,17 +49,15 @@ def folder_config(
 ) -> SliceFolderConfig:
     """Returns the configuration of one folder in its present state.
 
-    Its name is the folder's and eight hex digits over the names, sizes and times of its files and
-    over `mask_values`, so that two folders, or one before and after a change, are never confused.
+    Its name has the digest of what the folder holds and of `mask_values`: two folders, or one
+    before and after a change, are never confused, and copies of one are the same dataset.
 
     Raises:
       DatasetLayoutError: the folder does not exist or holds no split.
     """
     root = Path(folder).expanduser().resolve()
-    digest = source_digest(root, mask_values)
-    safe = _NAME_SAFE.sub("_", root.name)[:_LONGEST_NAME] or "folder"
     return SliceFolderConfig(
-        name=f"{safe}-{digest}",
+        name=f"slices-{source_digest(root, mask_values)}",
         version=Builder.VERSION,
         description=f"the slices of the folder {root.name}",
         folder=str(root),
@@ -72,21 +66,20 @@ def folder_config(
 
 
 def source_digest(root: Path, mask_values: Mapping[int, int]) -> str:
-    """Returns eight hex digits over the files' names, sizes and times, and the mask values."""
-    digest = hashlib.sha256(repr(sorted(mask_values.items())).encode())
-    for path in _source_files(find_splits(root)):
-        status = path.stat()
-        name = path.relative_to(root).as_posix()
-        digest.update(repr((name, status.st_size, status.st_mtime_ns)).encode())
-    return digest.hexdigest()[:8]
+    """Returns a digest of the files' names and contents, and of the mask values."""
+    folders = find_splits(root)
+    listed = {split: sorted(_source_files(folder)) for split, folder in folders.items()}
+    return sources.digest([sorted(mask_values.items()), listed])
 
 
-def _source_files(folders: Mapping[str, Path]) -> Iterator[Path]:
-    for folder in folders.values():
-        index = _index_path(folder)
-        parts = [folder / kind for kind in _KINDS if (folder / kind).is_dir()]
-        files = [path for part in parts for path in sorted(part.iterdir()) if path.is_file()]
-        yield from [index, *files] if index.is_file() else files
+def _source_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    index = _index_path(folder)
+    if index.is_file():
+        yield "index", index
+    for kind in _KINDS:
+        for path in slice_files.visible(folder / kind) if (folder / kind).is_dir() else ():
+            if path.is_file():
+                yield f"{kind}/{schema.normal_name(path.name)}", path
 
 
 def _index_path(folder: Path) -> Path:
@@ -164,6 +157,15 @@ class Builder(CtSliceBuilder):
         """Returns the configuration of a folder; see `folder_config`."""
         return folder_config(source, mask_values)
 
+    def source_digest(self, folder: Path) -> str:
+        """Returns the digest of a folder, see the function of this name."""
+        return source_digest(folder, self.builder_config.mask_values)
+
+    def source_folder(self, dl_manager: tfds.download.DownloadManager) -> Path:
+        """Returns the folder of the configuration, or the one that TFDS was given."""
+        named = self.builder_config.folder
+        return Path(named).resolve() if named else super().source_folder(dl_manager)
+
     def download_and_prepare(self, *, download_config=None, **kwargs) -> None:
         """Builds the dataset, or refuses to pass off what was built of another folder as this one.
 
@@ -173,21 +175,13 @@ class Builder(CtSliceBuilder):
         config = download_config or tfds.download.DownloadConfig()
         folder = self.builder_config.folder or config.manual_dir
         if folder and self.is_prepared() and not config.download_mode.overwrite_dataset:
-            built = self.info.metadata["source_digest"]
-            if built != source_digest(Path(folder).resolve(), self.builder_config.mask_values):
-                raise DatasetLayoutError(
-                    f"{self.data_dir} was built of other files than {folder} holds now. Remove it, "
-                    "overwrite it (tfds build --overwrite), or take slice_folder's folder_config, "
-                    "which names each folder apart."
-                )
+            self.check_source(Path(folder))
         super().download_and_prepare(download_config=download_config, **kwargs)
 
     def cases(self, dl_manager: tfds.download.DownloadManager) -> Mapping[str, Sequence[Case]]:
         """Lists the cases of each split, each with its slices in order."""
-        config = self.builder_config
-        root = Path(config.folder).resolve() if config.folder else self.source_folder(dl_manager)
+        root = self.source_folder(dl_manager).resolve()
         folders = find_splits(root)
-        self.info.metadata["source_digest"] = source_digest(root, config.mask_values)
         names = {}
         cases = {}
         for split, folder in folders.items():
