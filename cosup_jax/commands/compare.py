@@ -14,7 +14,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from cosup_jax import figures
+from cosup_jax import figures, files
 from cosup_jax.evaluation import comparison, side_by_side, tables
 from cosup_jax.runs import logs
 
@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     parts = [
         f"Protocol {first['protocol']}: {first['protocol_description']}; "
         f"{tables.scored_on(first)}.",
+        *side_by_side.notes(methods),
         side_by_side.scores_table(methods),
         side_by_side.cases_table(methods, arguments.measure),
     ]
@@ -54,9 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     text = "\n\n".join(parts)
     print(text)
     if arguments.out:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        (arguments.out / "comparison.md").write_text(text + "\n")
-        tables.write_csv(rows, arguments.out / "comparison.csv")
+        files.write_text(arguments.out / "comparison.md", text + "\n")
+        files.write_csv(arguments.out / "comparison.csv", rows)
         curves = {name: logs.read_metrics(Path(f).expanduser()) for f, name in names.items()}
         known = {name: epochs for name, epochs in curves.items() if epochs}
         if known:

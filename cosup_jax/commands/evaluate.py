@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cosup_jax import evaluation, runs
+from cosup_jax.evaluation import map_values
 
 DEFAULT_FOLDER = "evaluations"
 
@@ -25,6 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--workdir", help="folder of a finished run")
     what.add_argument("--predictions", help="folder of saved maps: grey PNG or .npy in 0..1")
     parser.add_argument("--truth", help="folder of the masks of --predictions")
+    parser.add_argument(
+        "--map_values",
+        default=map_values.AUTO,
+        metavar="VALUES",
+        help="what the values of --predictions mean, where they do not tell: labels (any but 0 is "
+        "infection), or the value that is certainly infected, such as 255",
+    )
     parser.add_argument("--protocol", choices=evaluation.PROTOCOLS, default="cosup")
     parser.add_argument("--split", help="by default test, or validation where there is none")
     parser.add_argument(
@@ -75,6 +83,7 @@ def _saved(arguments: argparse.Namespace) -> dict[str, Any]:
         arguments.truth,
         protocol=arguments.protocol,
         out=arguments.out,
+        map_values=arguments.map_values,
     )
 
 
@@ -98,6 +107,8 @@ def _classes(arguments: argparse.Namespace) -> int:
 
 
 def _network(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
+    if arguments.map_values != map_values.AUTO:
+        raise ValueError("--map_values is for --predictions; a run gives probabilities")
     if arguments.truth:
         raise ValueError("--truth is for --predictions; a run is scored on its dataset's masks")
     opened = runs.open_run(arguments.workdir, arguments.overrides)

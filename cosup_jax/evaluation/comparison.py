@@ -1,7 +1,6 @@
 """Evaluated runs paired by patient: bootstrap interval and Wilcoxon's test."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+from cosup_jax import files
+from cosup_jax.evaluation import truths
 from cosup_jax.evaluation.protocols import PROTOCOLS
 
 RESAMPLES = 9999
@@ -68,12 +69,13 @@ def read(folder: str | Path) -> Evaluated:
     given = Path(folder).expanduser()
     place = given if (given / "summary.json").is_file() else given / "evaluation"
     try:
-        summary = json.loads((place / "summary.json").read_text())
-        with (place / "per_slice.csv").open(newline="") as file:
-            rows = {(row["case_id"], row["slice_index"]): row for row in csv.DictReader(file)}
+        summary = files.read_json(place / "summary.json")
+        with (place / "per_slice.csv").open(newline="", encoding="utf-8") as file:
+            read = ({k: files.from_cell(v) for k, v in row.items()} for row in csv.DictReader(file))
+            rows = {(row["case_id"], row["slice_index"]): row for row in read}
         wanted = (*SAME, *PROTOCOLS[summary["protocol"]].measures)
         missing = [name for name in wanted if name not in summary]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise ComparisonError(
             f"{given}: no evaluation ({error}); give the folder of a finished run, or one that "
             "`evaluate` has written"
@@ -103,7 +105,10 @@ def names_of(workdirs: Sequence[str]) -> list[str]:
 
 
 def check_pairs(runs: Sequence[Evaluated]) -> None:
-    """Refuses runs that were not scored alike on the same slices.
+    """Refuses runs that were not scored alike on the same slices, against the same masks.
+
+    The masks are compared by what they show. Evaluations of earlier versions did not keep that,
+    and are compared by the names of dataset and split.
 
     Raises:
       ComparisonError: naming the two runs and what differs.
@@ -111,7 +116,9 @@ def check_pairs(runs: Sequence[Evaluated]) -> None:
     first = runs[0]
     for other in runs[1:]:
         pair = f"{first.name} and {other.name}"
-        for name in SAME:
+        digests = [run.summary.get("truths", {}) for run in (first, other)]
+        same = truths.agree(*digests)
+        for name in SAME[:1] if all(digests) else SAME:
             mine, theirs = first.summary[name], other.summary[name]
             if mine != theirs:
                 raise ComparisonError(f"{pair} differ in {name}: {mine!r} and {theirs!r}")
@@ -121,6 +128,12 @@ def check_pairs(runs: Sequence[Evaluated]) -> None:
             raise ComparisonError(
                 f"{pair} were not scored on the same slices: {len(alone)} stand in one only, as "
                 f"slice {index} of {case!r}"
+            )
+        if all(digests) and not same:
+            raise ComparisonError(
+                f"{pair} were scored against different masks of the same slices, those of "
+                f"{first.summary['dataset']!r} and {other.summary['dataset']!r}; evaluate both on "
+                "the same data"
             )
 
 

@@ -1,16 +1,17 @@
 """Maps and truths in folders of pictures, ours and others': written, read, and scored by name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
+from cosup_jax import files
 from cosup_jax.data import schema, slice_files
 from cosup_jax.evaluation import tables
 from cosup_jax.evaluation.calibration import calibration
+from cosup_jax.evaluation.map_values import AUTO, MapValuesError, Meaning, decide
 from cosup_jax.evaluation.protocols import protocol_named
 from cosup_jax.scans import images
 from cosup_jax.scans.names import name_from_file
@@ -39,7 +40,8 @@ class Writer:
         """Writes a slice: `grey` (H, W) uint8, `truth` (H, W) bool."""
         stem = f"{example['case_id']}_{example['slice_index']}"
         for place, values in zip(self._folders, (grey, truth * np.uint8(255)), strict=True):
-            Image.fromarray(values).save(place / f"{_safe(stem)}.png")
+            with files.writing(place / f"{_safe(stem)}.png") as file:
+                images.write_map(values, file)
 
 
 def _safe(stem: str) -> str:
@@ -49,28 +51,36 @@ def _safe(stem: str) -> str:
 
 
 def evaluate_folders(
-    predictions: str | Path, truths: str | Path, *, protocol: str, out: str | Path | None = None
+    predictions: str | Path,
+    truths: str | Path,
+    *,
+    protocol: str,
+    out: str | Path | None = None,
+    map_values: str = AUTO,
 ) -> dict[str, Any]:
     """Scores saved maps against truths of the same name, and writes tables and summary.json.
 
     Args:
-      predictions: folder of maps, 8- or 16-bit grey pictures (0 healthy, the largest value
-        certainly infected) or `.npy` of a floating type in 0..1, or of bool.
+      predictions: folder of maps, 1-, 8- or 16-bit grey pictures, whose values mean what
+        `map_values.decide` makes of all of them, or `.npy` of a floating type in 0..1, or of bool.
       truths: folder of masks as PNG or TIFF: 0 and 255, or classes 0..3.
       protocol: `cosup` or `semiseg`; maps and truths are scored at the size they have.
       out: where to write; None writes nothing.
+      map_values: what the values of pictures mean, where they do not tell: see `map_values.decide`.
 
     Raises:
       DatasetLayoutError: a folder is missing or holds other files.
       ImageError: a picture is damaged or not grey.
       SavedMapError: a map or truth without partner, of another size, or an array that is no map.
+      MapValuesError: the values of the pictures can mean several things.
     """
     rules = protocol_named(protocol)
     maps, masks = _maps(Path(predictions).expanduser()), _masks(Path(truths).expanduser())
     _match(maps, masks)
+    meaning = _meaning(maps.values(), map_values)
     scores = tables.Scores(rules)
     for stem, path in tqdm(maps.items(), desc="slices", unit="slice", delay=2.0, leave=False):
-        prob, truth = read_map(path), read_truth(masks[stem])
+        prob, truth = read_map(path, meaning), read_truth(masks[stem])
         if prob.shape != truth.shape:
             raise SavedMapError(
                 f"{path}: {prob.shape[1]} x {prob.shape[0]} pixels, but its truth {masks[stem]} "
@@ -79,7 +89,9 @@ def evaluate_folders(
         name = name_from_file(stem)
         place = {n: getattr(name, n) for n in ("case_id", "patient_id", "slice_index")}
         scores.add(place, rules.score(prob, truth))
+        scores.truths.add(place, truth, truth)
     about = {"dataset": str(truths), "split": "", "predictions": str(predictions), "note": ""}
+    about["map_values"] = meaning.words
     summary = scores.summary(about)
     if not rules.stretched:
         summary["ece"] = calibration(scores.levels).ece
@@ -99,7 +111,7 @@ def _maps(folder: Path) -> dict[str, Path]:
         raise SavedMapError(
             f"{others[0]}: lies among {ARRAY_SUFFIX} files; expected a folder of one kind"
         )
-    return {path.stem: path for path in arrays}
+    return {schema.normal_name(path.stem): path for path in arrays}
 
 
 def _masks(folder: Path) -> dict[str, Path]:
@@ -118,11 +130,33 @@ def _match(maps: Mapping[str, Path], masks: Mapping[str, Path]) -> None:
         raise SavedMapError("both folders are empty; expected a map and a truth for each slice")
 
 
-def read_map(path: Path) -> np.ndarray:
+def _meaning(paths: Iterable[Path], declared: str) -> Meaning:
+    """Reads all maps for what their values mean together."""
+    paths = list(paths)
+    if paths[0].suffix.lower() == ARRAY_SUFFIX:
+        if declared != AUTO:
+            raise MapValuesError(
+                f"--map_values={declared}: it is for pictures; {ARRAY_SUFFIX} files hold 0..1"
+            )
+        return Meaning("probabilities 0..1", 1)
+    values: set[int] = set()
+    depths, said = set(), set()
+    for path in tqdm(paths, desc="values", unit="slice", delay=2.0, leave=False):
+        codes, full = images.read_map(path)
+        said.add(full)
+        values |= set(np.unique(codes).tolist())
+        depths.add(8 * codes.dtype.itemsize)
+    if declared == AUTO and len(said) == 1 and (full := said.pop()):
+        declared = full
+    return decide(values, depths, declared)
+
+
+def read_map(path: Path, meaning: Meaning) -> np.ndarray:
     """Reads a saved map of infection.
 
     Args:
-      path: a grey picture of 8 or 16 bits, or an array: see `evaluate_folders`.
+      path: a grey picture of 1, 8 or 16 bits, or an array: see `evaluate_folders`.
+      meaning: what the values of a picture mean.
 
     Returns:
       (H, W) float64 in 0..1.
@@ -132,8 +166,7 @@ def read_map(path: Path) -> np.ndarray:
       SavedMapError: the array is no map; nothing is executed or allocated to find out.
     """
     if path.suffix.lower() != ARRAY_SUFFIX:
-        grey = images.read_grey(path)
-        return grey / np.iinfo(grey.dtype).max
+        return meaning(images.read_map(path)[0])
     values = _read_array(path).astype(np.float64)
     if not (values.min() >= 0 and values.max() <= 1):  # NaN is neither
         raise SavedMapError(

@@ -238,6 +238,7 @@ def score(
         true = example["truth"] if protocol.stretched else example["mask"][..., 0] > 0
         used = own if protocol.stretched else prob
         scores.add(example, protocol.score(used, true))
+        scores.truths.add(example, example["truth"], true)
         volumes.add(example, own, example["truth"])
         if keep is not None:
             keep(example, protocol.picture(used), true)

@@ -24,6 +24,15 @@ def scores_table(methods: Methods) -> str:
     return markdown(["run", *measures], rows)
 
 
+def notes(methods: Methods) -> list[str]:
+    """Returns what a reader must know of the evaluations, each once with the runs it is said of."""
+    said: dict[str, list[str]] = {}
+    for run in (run for seeds in methods.values() for run in seeds):
+        if note := run.summary.get("note"):
+            said.setdefault(note, []).append(run.name)
+    return [f"Note on {', '.join(names)}: {note}." for note, names in said.items()]
+
+
 def cases_table(methods: Methods, measure: str) -> str:
     """Returns for each case its slices' mean of a measure by method, ± deviation over its runs."""
     cases: dict[str, dict[str, list[list[float]]]] = {}

@@ -1,18 +1,18 @@
 """What is made of scored slices: a row per slice, per case and per volume, a summary, a table."""
 
-import csv
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cosup_jax import metrics
+from cosup_jax import files, metrics
 from cosup_jax.evaluation.protocols import Protocol, ScoredSlice
+from cosup_jax.evaluation.truths import Truths
 from cosup_jax.metrics import THRESHOLD, Counts
 
 Row = dict[str, Any]
+SUMMARY = "summary.json"
 NO_EMPTY_TRUTH = "no slice is without infection: false alarms cannot be judged on this split"
 
 
@@ -23,11 +23,13 @@ class Scores:
       protocol: how they were scored.
       slices: one row per slice, in the order added: case, patient, slice index, pixels at 0.5,
         measures.
+      truths: against what they were scored.
     """
 
     def __init__(self, protocol: Protocol) -> None:
         self.protocol = protocol
         self.slices: list[Row] = []
+        self.truths = Truths()
         self._levels: list[Counts] = []
 
     @property
@@ -97,6 +99,7 @@ class Scores:
             "threshold": THRESHOLD,
             "empty_masks": self.protocol.empty_masks,
             "empty_truths": empty,
+            "truths": self.truths.digests(),
             "e_phi_curve": metrics.e_phi(self.levels).mean(axis=0).round(6).tolist(),
         }
 
@@ -130,7 +133,8 @@ def scored_on(summary: Mapping[str, Any]) -> str:
     """Returns in words what was scored: a split of a dataset, or maps against the truths there."""
     if summary["split"]:
         return f"{summary['dataset']}, {summary['split']} split"
-    return f"{summary['predictions']} against {summary['dataset']}"
+    values = f" (values: {summary['map_values']})" if summary.get("map_values") else ""
+    return f"{summary['predictions']}{values} against {summary['dataset']}"
 
 
 def table(summary: Mapping[str, Any]) -> str:
@@ -183,18 +187,9 @@ def _volume_line(found: Mapping[str, Any]) -> str:
 
 def write(scores: Scores, volumes: Sequence[Row], summary: Mapping[str, Any], folder: Path) -> None:
     """Writes per_slice.csv, per_case.csv, per_volume.csv and summary.json into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
     slices = sorted(scores.slices, key=lambda row: (row["case_id"], row["slice_index"]))
     tables = {"per_slice": slices, "per_case": scores.cases(), "per_volume": volumes}
     for name, rows in tables.items():
         if rows:
-            write_csv(rows, folder / f"{name}.csv")
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
-
-
-def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """Writes rows of one kind, their names first."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+            files.write_csv(folder / f"{name}.csv", rows)
+    files.write_json(folder / SUMMARY, summary)

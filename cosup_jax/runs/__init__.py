@@ -2,6 +2,7 @@
 
 from cosup_jax.runs.run import (
     CONFIG,
+    DATA,
     Run,
     build_model,
     open_run,
@@ -9,4 +10,4 @@ from cosup_jax.runs.run import (
     read_config,
 )
 
-__all__ = ["CONFIG", "Run", "build_model", "open_run", "preprocessing", "read_config"]
+__all__ = ["CONFIG", "DATA", "Run", "build_model", "open_run", "preprocessing", "read_config"]

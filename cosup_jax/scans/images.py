@@ -7,9 +7,10 @@ nothing is decoded before the size that the header claims has been checked.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 MAX_SIDE = 4096
 MASK_SUFFIXES = (".png", ".tif", ".tiff")
@@ -26,6 +27,7 @@ _MASK_MODES = (*_GREY_MODES, "P", "1")
 _ORIENTATION_TAG, _UPRIGHT = 0x0112, 1
 _PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 262, 0
 _UNDECLARED = 255
+_FULL = "cosup_jax full value"
 
 
 class ImageError(ValueError):
@@ -62,6 +64,25 @@ def read_codes(path: Path) -> np.ndarray:
       ImageError: as `read_grey`, and for a JPEG whatever its name says.
     """
     return _decode(path, _MASK_MODES)
+
+
+def read_map(path: Path) -> tuple[np.ndarray, str]:
+    """Reads a saved map: grey values, or 0 and 255 of one bit. See `read_grey`.
+
+    Returns:
+      (H, W) uint8 or uint16; and what the file says to be the value of a certain infection, as
+      `write_map` says it, or nothing.
+    """
+    said: dict[str, Any] = {}
+    codes = _decode(path, (*_GREY_MODES, "1"), said)
+    return codes, str(said.get(_FULL, ""))
+
+
+def write_map(grey: np.ndarray, file: BinaryIO) -> None:
+    """Writes a map (H, W) uint8 as PNG, in which 255 is said to be a certain infection."""
+    said = PngImagePlugin.PngInfo()
+    said.add_text(_FULL, "255")
+    Image.fromarray(grey).save(file, "PNG", pnginfo=said)
 
 
 def read_labels(path: Path, values: Mapping[int, int]) -> np.ndarray:
@@ -110,11 +131,13 @@ def _size(array: np.ndarray) -> str:
     return f"{array.shape[1]} x {array.shape[0]}"
 
 
-def _decode(path: Path, modes: tuple[str, ...]) -> np.ndarray:
+def _decode(path: Path, modes: tuple[str, ...], said: dict[str, Any] | None = None) -> np.ndarray:
     try:
         with Image.open(path, formats=_FORMATS) as picture:
             _check_header(picture, path, modes)
             picture.load()
+            if said is not None:
+                said.update(picture.info)
             return _grey(picture, path)
     except ImageError:
         raise

@@ -13,8 +13,11 @@ from cosup_jax.evaluation.protocols import PROTOCOLS
 PATIENTS = ("ann", "bob", "eve", "kim", "leo", "mia")
 
 
-def write(folder, gain=0.0, patients=PATIENTS, protocol="cosup", **about):
-    """An evaluation: two slices a patient, the Dice of the second 0.1 higher."""
+def write(folder, gain=0.0, patients=PATIENTS, protocol="cosup", masks="", **about):
+    """An evaluation: two slices a patient, the Dice of the second 0.1 higher.
+
+    `masks` are `mine`, the same `resized`, or `others`; empty leaves no digest, as versions before.
+    """
     scores = tables.Scores(PROTOCOLS[protocol])
     rng = np.random.default_rng(5)
     for k, patient in enumerate(patients):
@@ -23,9 +26,15 @@ def write(folder, gain=0.0, patients=PATIENTS, protocol="cosup", **about):
             scored = scores.protocol.score(truth * 0.9, truth)
             place = {"case_id": f"scan{k}", "patient_id": patient, "slice_index": i}
             scores.add(place, scored)
+            if masks:
+                stored = truth ^ (masks == "others")
+                scores.truths.add(place, stored, truth[:4] ^ (masks != "mine"))
             scores.slices[-1]["dice"] = 0.5 + 0.01 * k + 0.1 * i + gain * (k + 1)
     about = {"dataset": "d/1", "split": "test", "note": ""} | about
-    tables.write(scores, (), scores.summary(about), folder)
+    summary = scores.summary(about)
+    if not masks:
+        del summary["truths"]
+    tables.write(scores, (), summary, folder)
     return folder
 
 
@@ -98,6 +107,39 @@ def test_runs_that_were_not_scored_alike_are_refused(tmp_path, change, message):
     runs = [write(tmp_path / "a"), write(tmp_path / "b", **change)]
     with pytest.raises(comparison.ComparisonError, match=message):
         comparison.compare({run.name: [comparison.read(run)] for run in runs}, "dice")
+
+
+def test_the_masks_decide_and_not_what_the_data_is_called(tmp_path):
+    elsewhere = {"dataset": "moved/1", "split": "test[:100%]"}
+    first = comparison.read(write(tmp_path / "a", masks="mine"))
+    for masks in ("mine", "resized"):
+        comparison.check_pairs(
+            [first, comparison.read(write(tmp_path / masks, masks=masks, **elsewhere))]
+        )
+    other = comparison.read(write(tmp_path / "b", masks="others"))
+    with pytest.raises(comparison.ComparisonError, match="different masks of the same slices"):
+        comparison.check_pairs([first, other])
+    old = comparison.read(write(tmp_path / "c", **elsewhere))
+    with pytest.raises(comparison.ComparisonError, match="differ in dataset"):
+        comparison.check_pairs([first, old])
+
+
+def test_what_a_reader_must_know_stands_above_the_table(tmp_path, capsys):
+    for name, note in (("a", ""), ("b", "trained on"), ("c", "trained on")):
+        write(tmp_path / name, note=note)
+    assert cli.main(["compare", *(str(tmp_path / name) for name in "abc")]) == 0
+    assert "Note on b, c: trained on; no slice is without" in capsys.readouterr().out
+
+
+def test_names_that_look_like_formulas_are_defused_and_read_back(tmp_path):
+    folder = write(tmp_path / "a", patients=("=cmd|' C calc'!A0", "@x", "+y", "-z", "'q", "-0.5"))
+    cells = [
+        c for line in (folder / "per_case.csv").read_text().splitlines() for c in line.split(",")
+    ]
+    assert not [c for c in cells if c.startswith(("=", "@", "+y", "-z"))]
+    unit, found = comparison.by_unit(comparison.read(folder), "dice")
+    assert (unit, len(found)) == ("patient", 6)
+    assert "=cmd|' C calc'!A0" in found
 
 
 def test_what_is_no_evaluation_is_named(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from cosup_jax.data.builder import DatasetLayoutError
-from cosup_jax.evaluation import saved, tables
+from cosup_jax.evaluation import map_values, saved, tables
 from cosup_jax.scans.images import ImageError
 
 TRUTH = np.zeros((6, 8), np.uint8)
@@ -36,7 +36,8 @@ def test_maps_and_masks_are_matched_by_name(folders):
     assert summary["mae"]["mean"] == pytest.approx((9 * 55 + 39 * 10) / 48 / 255)
     assert summary["per_volume"] == {}
     printed = tables.table(summary)
-    assert printed.startswith(f"{folders / 'maps'} against {folders / 'masks'}")
+    said = f"{folders / 'maps'} (values: probabilities 0..255) against {folders / 'masks'}"
+    assert printed.startswith(said)
 
 
 def as_array(dtype):
@@ -69,6 +70,83 @@ def test_binary_arrays_and_class_masks(folders):
     Image.fromarray((TRUTH // 255) * 2).save(folders / "masks" / "a_1.png")
     summary = evaluate(folders)
     assert (summary["dice"]["mean"], summary["mae"]["mean"]) == (1.0, 0.0)
+
+
+INFECTED = (TRUTH > 0) & (np.arange(8) < 4)
+PAIRS = {
+    "labels": INFECTED.astype(np.uint8),
+    "8 bits": INFECTED * np.uint8(255),
+    "16-bit labels": INFECTED.astype(np.uint16),
+    "8 bits in 16": INFECTED * np.uint16(255),
+    "16 bits": INFECTED * np.uint16(65535),
+    "one bit": INFECTED,
+}
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_a_binary_map_is_binary_whatever_pair_of_values_it_has(folders, kind):
+    for name, values in (("a_1", PAIRS[kind]), ("a_2", np.zeros_like(PAIRS[kind]))):
+        Image.fromarray(values).save(folders / "maps" / f"{name}.png")
+    summary = evaluate(folders)
+    assert summary["mae"]["mean"] == pytest.approx((3 + 9) / 48 / 2)
+    assert summary["dice"]["mean"] == pytest.approx(2 * 6 / (6 + 9) / 2)
+    assert "healthy" in summary["map_values"]
+
+
+UNCLEAR = {
+    "0 and 2": [[0, 2]],
+    "three classes": [[0, 1], [0, 2], [0, 3]],
+    "three levels": [[0, 127, 255]],
+    "per cent": [[0, 3, 20, 50, 99, 100]],
+    "dark": [range(100)],
+    "12 bits in 16": [range(0, 4096, 7)],
+    "8 and 16 bits": [[0, 1, 5, 200], np.array([0, 300], np.uint16)],
+    "labels and grey": [[0, 1], [0, 255]],
+}
+
+
+def hold(folders, groups):
+    """Makes the maps hold some values each, in the top row; the others are 0."""
+    for name, values in zip(("a_1", "a_2"), [*groups, groups[-1]], strict=False):
+        dtype = getattr(values, "dtype", np.uint16 if max(values) > 255 else np.uint8)
+        flat = np.zeros(6000, dtype)
+        flat[: len(values)] = values
+        for place, content in (("maps", flat), ("masks", np.zeros(6000, np.uint8))):
+            Image.fromarray(content.reshape(60, 100)).save(folders / place / f"{name}.png")
+
+
+@pytest.mark.parametrize("kind", UNCLEAR)
+def test_values_that_can_mean_several_things_are_asked_for(folders, kind):
+    hold(folders, UNCLEAR[kind])
+    with pytest.raises(map_values.MapValuesError, match="--map_values=labels"):
+        evaluate(folders)
+    summary = evaluate(folders, map_values="65535")
+    assert summary["map_values"] == "as declared, probabilities 0..65535"
+    hold(folders, [[0, 40, 60, 100]])
+    assert evaluate(folders, map_values="100")["dice"]["mean"] == 0
+    with pytest.raises(map_values.MapValuesError, match="hold 100, which is above it"):
+        evaluate(folders, map_values="99")
+
+
+def test_all_files_decide_together(folders):
+    hold(folders, [[0, 1], range(256)])  # the first alone would be labels
+    assert evaluate(folders)["map_values"] == "probabilities 0..255"
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "1.5", "65536", "binary", ""])
+def test_a_declaration_that_means_nothing_is_refused(folders, wrong):
+    with pytest.raises(map_values.MapValuesError, match="expected auto, labels, or a value from 1"):
+        evaluate(folders, map_values=wrong)
+
+
+def test_maps_of_our_own_say_what_they_mean(folders, tmp_path):
+    writer = saved.Writer(tmp_path / "own")
+    for i in range(2):
+        writer({"case_id": "a", "slice_index": i}, GREY // 4, TRUTH > 0)
+    own = tmp_path / "own"
+    summary = saved.evaluate_folders(own / "predictions", own / "truths", protocol="cosup")
+    assert summary["map_values"] == "as declared, probabilities 0..255"
+    assert summary["mae"]["mean"] == pytest.approx((9 * 205 + 39 * 2) / 48 / 255)
 
 
 def replace_map(array, name="a_1.npy", **options):
