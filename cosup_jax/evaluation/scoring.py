@@ -155,7 +155,7 @@ def notes(run: Run, builder: tfds.core.DatasetBuilder, split: str, *, asked: boo
             found.append(people.check_apart(builder, split, whose, of_training=of_training))
         else:
             found.append(f"the run's {DATA} names no patients: nobody checked who was trained on")
-        if _was_selected_on(builder, split, trained, own and used.validation):
+        if _was_selected_on(builder, split, trained, used.validation if own else ""):
             found.append(USED_FOR_SELECTION)
     except (KeyError, TypeError, AttributeError) as error:
         raise files.FileError(

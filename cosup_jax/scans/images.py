@@ -73,7 +73,7 @@ def read_map(path: Path) -> tuple[np.ndarray, str]:
       (H, W) uint8 or uint16; and what the file says to be the value of a certain infection, as
       `write_map` says it, or nothing.
     """
-    said: dict[str, Any] = {}
+    said: dict[Any, Any] = {}
     codes = _decode(path, (*_GREY_MODES, "1"), said)
     return codes, str(said.get(_FULL, ""))
 
@@ -131,7 +131,7 @@ def _size(array: np.ndarray) -> str:
     return f"{array.shape[1]} x {array.shape[0]}"
 
 
-def _decode(path: Path, modes: tuple[str, ...], said: dict[str, Any] | None = None) -> np.ndarray:
+def _decode(path: Path, modes: tuple[str, ...], said: dict[Any, Any] | None = None) -> np.ndarray:
     try:
         with Image.open(path, formats=_FORMATS) as picture:
             _check_header(picture, path, modes)
