@@ -35,7 +35,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     try:
         if spec is not None:
             configuration.check_overrides(configuration.load(spec), argv[1:])
-        rest = flags.FLAGS(list(argv))
+        rest = flags.FLAGS(configuration.last_of_each(argv))
         if spec is None:
             raise configuration.ConfigError("which configuration? Give --config=configs/c2f.py")
         return rest

@@ -55,6 +55,8 @@ _LATER: Mapping[str, Any] = {
     "step_decay.epochs": 0,
     "step_decay.factor": 0.1,
 }
+# What is said of one dataset and of no other, as configs/base.py has it.
+_OF_A_DATASET = {"config": "", "source": "", "mask_values": "0:0,255:1"}
 _PATHS = ("data.data_dir", "data.source", "init")
 # Likewise, of the section `model` of one network.
 _LATER_OF_NETWORK: Mapping[str, Mapping[str, Any]] = {"cosup": {"model.classes": 1}}
@@ -147,13 +149,36 @@ def check_overrides(config: ml_collections.ConfigDict, argv: Sequence[str]) -> N
             raise ConfigError(f"there is no field --config.{name}{hint}")
 
 
+def last_of_each(argv: Sequence[str]) -> list[str]:
+    """Drops all but the last of several `--config.x=…` of one field, which the last one wins.
+
+    ml_collections would join tuples that are given twice.
+
+    >>> last_of_each(["train.py", "--config.a=(1, 2)", "--b", "--config.a=(3, 4)"])
+    ['train.py', '--b', '--config.a=(3, 4)']
+    """
+    names = [a.lstrip("-").partition("=")[0] if a.startswith("-") else "" for a in argv]
+    return [
+        argument
+        for i, (argument, name) in enumerate(zip(argv, names, strict=True))
+        if not (name.startswith("config.") and "=" in argument and name in names[i + 1 :])
+    ]
+
+
 def override(config: ml_collections.ConfigDict, arguments: Sequence[str]) -> None:
     """Sets fields as the command line of train.py does, each argument being `--config.name=value`.
+
+    With another dataset (`data.name`), its folder, configuration and mask values are those given
+    with it, and not those of the dataset before.
 
     Raises:
       ConfigError: a name that is no field, with the nearest one, or a value of another type.
     """
     check_overrides(config, arguments)
+    given = [
+        argument.lstrip("-").partition("=")[0].removeprefix("config.") for argument in arguments
+    ]
+    dataset = config.data.name if "data.name" in given else ""
     for argument in arguments:
         name, _, text = argument.lstrip("-").removeprefix("config.").partition("=")
         *groups, field = name.split(".")
@@ -163,6 +188,10 @@ def override(config: ml_collections.ConfigDict, arguments: Sequence[str]) -> Non
             config.update_from_flattened_dict({name: value})
         except (SyntaxError, TypeError, ValueError) as error:
             raise ConfigError(f"{argument}: expected a value like {old!r}") from error
+    if dataset and config.data.name != dataset:
+        for field, value in _OF_A_DATASET.items():
+            if f"data.{field}" not in given:
+                config.data[field] = value
 
 
 def from_json(text: str) -> ml_collections.ConfigDict:

@@ -14,7 +14,7 @@ from pathlib import Path
 from flax.training.early_stopping import EarlyStopping
 
 from cosup_jax import config as configuration
-from cosup_jax import interop, runs
+from cosup_jax import interop, ranges, runs
 from cosup_jax.runs import checkpoints
 from cosup_jax.runs.state import create_state, make_optimizer
 
@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Converts the weights and writes the run."""
     config = configuration.load(arguments.config)
     configuration.override(config, arguments.overrides)
+    ranges.check(config)
     folder = Path(arguments.workdir).expanduser()
     if checkpoints.exist(folder):
         raise ValueError(f"{folder} holds a run already; give another --workdir")

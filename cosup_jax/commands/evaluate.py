@@ -10,11 +10,13 @@ summary. A run is never scored on patients of another dataset that it was traine
 """
 
 import argparse
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
 
 from cosup_jax import evaluation, runs
+from cosup_jax.data import datasets
 from cosup_jax.evaluation import map_values
 
 DEFAULT_FOLDER = "evaluations"
@@ -126,8 +128,15 @@ def _network(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
 
 
 def _default_folder(opened: runs.Run, arguments: argparse.Namespace) -> Path:
+    """Returns a folder below the run's that no other dataset, split or protocol has."""
     data = opened.config.data
-    name = [data.name, data.config, Path(data.source).name, arguments.split or ""]
+    content = datasets.open_dataset(data).info.metadata.get("source_digest", "")
+    name = [data.name, data.config, Path(data.source).name, content[:8], arguments.split or ""]
     name += [arguments.protocol, arguments.tta or ""]
-    words = [re.sub(r"[^\w.]+", "_", word) for word in name if word]
-    return opened.workdir / DEFAULT_FOLDER / "-".join(words)
+    return opened.workdir / DEFAULT_FOLDER / "-".join(_word(word) for word in name if word)
+
+
+def _word(text: str) -> str:
+    """Returns a text as a part of a file's name, different ones differently."""
+    safe = re.sub(r"[^\w.]+", "_", text)
+    return safe if safe == text else f"{safe}{hashlib.sha256(text.encode()).hexdigest()[:6]}"

@@ -51,22 +51,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the table; 1 where a row failed."""
     # Imported here so that help and mistakes are answered at once.
-    from cosup_jax.experiments import caption, formats, plan, progress, runner
+    from cosup_jax.experiments import caption, data, formats, plan, progress, runner
 
     table = TABLES[arguments.table]
     if arguments.seeds < 1:
         raise ValueError(f"--seeds={arguments.seeds}: expected at least 1")
     if arguments.train_on != plan.SAME and not table.other_training:
         raise ValueError(f"--train_on is for tables 6 to 8; {arguments.table} trains on its data")
-    data = arguments.data or table.data
+    dataset = arguments.data or table.data
     request = plan.Request(
         table=arguments.table,
-        data=data,
+        data=dataset,
         source=arguments.source,
         train_on=arguments.train_on,
         train_source=arguments.train_source,
         seeds=arguments.seeds,
-        out=(arguments.out or Path("runs/experiments") / data).expanduser(),
+        out=(arguments.out or Path("runs/experiments") / dataset).expanduser(),
         selected=plan.select(arguments.table, list(filter(None, arguments.rows.split(",")))),
         overrides=tuple(arguments.overrides),
         configs=plan.find_configs(arguments.configs),
@@ -76,13 +76,13 @@ def run(arguments: argparse.Namespace) -> int:
     print(progress.overview(request))
     if arguments.dry_run:
         return 0
-    runner.prepare(request)
+    data.prepare(request)
     results = []
     for results in runner.run_rows(request):
         document = caption.document(request, results)
         written = formats.write(request, results, document)
         text = formats.markdown(document)
         if arguments.page:
-            formats.put_on_page(arguments.page, f"{document.name} on {data}", text)
+            formats.put_on_page(arguments.page, f"{document.name} on {dataset}", text)
     print(f"\n{text}\nwritten to {', '.join(map(str, written))}")
     return int(any(result.failed for result in results))

@@ -100,6 +100,23 @@ def make_builder(
         )
 
 
+def open_dataset(data: Any) -> tfds.core.DatasetBuilder:
+    """Returns the dataset that a configuration's section `data` names, built where it was not.
+
+    Raises:
+      ValueError: as `make_builder` and `prepare`.
+    """
+    builder = make_builder(
+        data.name,
+        config=data.config,
+        source=data.source,
+        data_dir=data.data_dir,
+        mask_values=data.mask_values,
+    )
+    prepare(builder, data.source)
+    return builder
+
+
 def prepare(
     builder: tfds.core.DatasetBuilder,
     source: str = "",

@@ -235,7 +235,8 @@ def check_uses(
                 f"{builder.info.full_name} hold slices of the same patients: {_some(both)}. Give "
                 "splits of different patients"
             )
-        notes.append(f"{uses[other]} serves for {first} and {other}; its scores are flattered")
+        what = "is trained on" if first == "train" else "selects the epoch"
+        notes.append(f"{uses[other]} {what} too; its scores are flattered")
     for use in (use for use in uses if use != "train"):
         for one in each(trained_before) if trained_before else ():
             if both := shared(found[use], one):

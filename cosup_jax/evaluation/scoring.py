@@ -107,16 +107,7 @@ def _check_tunable(protocol: Protocol, split: str, validation: str) -> None:
 
 def open_dataset(run: Run) -> tfds.core.DatasetBuilder:
     """Returns the dataset that a run's configuration names, built where it was not."""
-    data = run.config.data
-    builder = datasets.make_builder(
-        data.name,
-        config=data.config,
-        source=data.source,
-        data_dir=data.data_dir,
-        mask_values=data.mask_values,
-    )
-    datasets.prepare(builder, data.source)
-    return builder
+    return datasets.open_dataset(run.config.data)
 
 
 def chosen_split(run: Run, builder: tfds.core.DatasetBuilder, split: str | None) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax import runs
+from cosup_jax import ranges, runs
 from cosup_jax.experiments.tables import TABLES, Row, Table
 
 SAME = "same"
@@ -195,6 +195,8 @@ def check_overrides(request: Request) -> None:
         taking = [c for c in addressed if _field_of(override) in configuration.field_names(c)]
         for config in taking or addressed[:1]:
             configuration.override(config, [_plain(override)])
+    for config in configs.values():
+        ranges.check(config)
 
 
 def _is_known(override: str, config: ConfigDict) -> bool:

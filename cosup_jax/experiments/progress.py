@@ -1,7 +1,6 @@
 """How far the runs of a table are, from the texts in their folders."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax import runs
+from cosup_jax import files, runs
 from cosup_jax.experiments.plan import Request
 from cosup_jax.experiments.tables import Row
 from cosup_jax.runs import logs
@@ -78,9 +77,15 @@ def has_stopped(losses: Sequence[float], patience: int) -> bool:
 
 
 def best_epoch(folder: Path) -> int | None:
-    """Returns the epoch whose weights a run's evaluation used; None before it was evaluated."""
+    """Returns the epoch whose weights a run's evaluation used; None before it was evaluated.
+
+    A damaged summary is as none: the run is evaluated again.
+    """
     path = folder / "evaluation" / "summary.json"
-    return int(json.loads(path.read_text())["epoch"]) if path.is_file() else None
+    try:
+        return int(files.read_json(path)["epoch"]) if path.is_file() else None
+    except (files.FileError, KeyError, TypeError):
+        return None
 
 
 def missing_guides(request: Request, row: Row, seeds: Sequence[int]) -> list[int]:

@@ -1,6 +1,5 @@
 """Trains what is missing, goes on with what is half done, and scores every run once."""
 
-import json
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,10 +8,8 @@ from typing import Any
 import jax
 from absl import logging
 
-from cosup_jax import config as configuration
-from cosup_jax import evaluation, runs
-from cosup_jax.data import datasets
-from cosup_jax.experiments import progress, trials
+from cosup_jax import evaluation, files, runs
+from cosup_jax.experiments import data, progress, trials
 from cosup_jax.experiments.plan import Request
 from cosup_jax.experiments.results import RowResult, RunResult
 from cosup_jax.experiments.tables import Row
@@ -20,28 +17,6 @@ from cosup_jax.experiments.tables import Row
 RESULT = "result.json"
 FAILURE = "failure.txt"
 PENDING = "not run yet"
-
-
-def prepare(request: Request) -> None:
-    """Builds the datasets, so that what is wrong with them is told once, not in every row.
-
-    Raises:
-      ValueError: no such dataset, or its files are not as they should be.
-    """
-    rows = [row for row in request.definition.rows if row.name in request.selected]
-    for row in rows[:1]:
-        for overrides in ([], request.evaluation_overrides()):
-            config = request.config(row)
-            configuration.override(config, overrides)
-            data = config.data
-            builder = datasets.make_builder(
-                data.name,
-                config=data.config,
-                source=data.source,
-                data_dir=data.data_dir,
-                mask_values=data.mask_values,
-            )
-            datasets.prepare(builder, data.source)
 
 
 def run_rows(request: Request) -> Iterator[list[RowResult]]:
@@ -68,6 +43,8 @@ def run_row(request: Request, row: Row) -> RowResult:
     seeds = range(request.seeds)
     try:
         left = [s for s in seeds if not progress.progress(request, row, s).finished]
+        for seed in set(seeds) - set(left):
+            data.check_trained(request, row, seed)
         print(f"\n{request.table}, {row.name}: {len(left)} of {len(seeds)} runs to train")
         guides = progress.missing_guides(request, row, left)
         if row.guide is not None and guides:
@@ -103,7 +80,7 @@ def train(request: Request, row: Row, seeds: Sequence[int]) -> None:
 
 
 def score(request: Request, row: Row, seed: int) -> RunResult:
-    """Scores a finished run by the table's protocol, unless that was done before."""
+    """Scores a finished run by the table's protocol, unless that was done on the data there now."""
     folder = request.folder(row, seed)
     place = score_folder(request, row, seed)
     kept = _kept(request, row, seed)
@@ -112,9 +89,8 @@ def score(request: Request, row: Row, seed: int) -> RunResult:
         summary = _evaluate(run, row, request.definition.protocol, place)
         sizes = [leaf.size for leaf in jax.tree.leaves(run.variables["params"])]
         kept = {"epoch": run.epoch, "parameters": sum(sizes), "summary": summary}
-        unfinished = place / f"{RESULT}.unfinished"
-        unfinished.write_text(json.dumps(kept, indent=2) + "\n")
-        unfinished.rename(place / RESULT)
+        kept["data"] = data.scored(request, row)
+        files.write_json(place / RESULT, kept)
     found = progress.progress(request, row, seed)
     return RunResult(
         seed=seed,
@@ -126,7 +102,7 @@ def score(request: Request, row: Row, seed: int) -> RunResult:
         seconds=found.seconds,
         guide=progress.guide_words(request.config(row, seed)) if row.guide else "",
         rounds=progress.rounds_words(request.config(row, seed), folder),
-        devices=json.loads((folder / "versions.json").read_text())["devices"],
+        devices=files.read_json(folder / "versions.json")["devices"],
     )
 
 
@@ -138,18 +114,25 @@ def _evaluate(run: runs.Run, row: Row, protocol: str, place: Path) -> dict[str, 
 
 
 def score_folder(request: Request, row: Row, seed: int) -> Path:
-    """Returns where the scores of a run lie: one folder for each way to score it."""
-    name = f"{request.definition.protocol}-{request.data}{'-flips' * row.tta}"
+    """Returns where the scores of a run lie: one folder for each way to score it, and dataset."""
+    source = data.source_digest(request, row)[:8]
+    words = [request.definition.protocol, request.data, *[source] * bool(source)]
+    name = "-".join(words + ["flips"] * row.tta)
     return request.folder(row, seed) / name / row.infection
 
 
 def _kept(request: Request, row: Row, seed: int) -> dict | None:
-    """The scores at hand, if they are those of the run's best epoch."""
+    """The scores at hand, if they are those of the run's best epoch, on the data as it is now."""
     path = score_folder(request, row, seed) / RESULT
     if not path.is_file():
         return None
-    kept = json.loads(path.read_text())
-    return kept if kept["epoch"] == progress.best_epoch(request.folder(row, seed)) else None
+    try:
+        kept = files.read_json(path)
+    except files.FileError:
+        return None  # made again from what it was made of
+    wanted: dict[str, Any] = {"epoch": progress.best_epoch(request.folder(row, seed))}
+    wanted["data"] = data.scored(request, row)
+    return kept if all(kept.get(name) == value for name, value in wanted.items()) else None
 
 
 def _at_hand(request: Request, row: Row) -> RowResult:
@@ -157,8 +140,10 @@ def _at_hand(request: Request, row: Row) -> RowResult:
     seeds = range(request.seeds)
     try:
         finished = all(progress.progress(request, row, seed).finished for seed in seeds)
+        if finished and all(_kept(request, row, seed) is not None for seed in seeds):
+            for seed in seeds:
+                data.check_trained(request, row, seed)
+            return RowResult(row, tuple(score(request, row, seed) for seed in seeds))
     except ValueError as error:
         return RowResult(row, failed=str(error))
-    if finished and all(_kept(request, row, seed) is not None for seed in seeds):
-        return RowResult(row, tuple(score(request, row, seed) for seed in seeds))
     return RowResult(row, pending=PENDING)

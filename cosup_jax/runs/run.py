@@ -11,7 +11,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax import models
+from cosup_jax import models, ranges
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.runs import checkpoints
 
@@ -71,7 +71,15 @@ def open_run(workdir: str | Path, overrides: Sequence[str] = ()) -> Run:
     """
     folder = Path(workdir).expanduser()
     config = read_config(folder)
+    for text in overrides:
+        name = text.lstrip("-").partition("=")[0]
+        if name.startswith("config.model.") and name != "config.model.dtype":
+            raise configuration.ConfigError(
+                f"{text}: the network of a finished run is the one that was trained; of the "
+                "section model only dtype can be set"
+            )
     configuration.override(config, overrides)
+    ranges.check(config, ranges.USED)
     variables, epoch = checkpoints.read_best(folder)
     return Run(folder, config, build_model(config), jax.device_get(variables), epoch)
 
@@ -80,13 +88,15 @@ def read_config(folder: Path) -> ConfigDict:
     """Reads the configuration of a run.
 
     Raises:
-      ConfigError: there is none, or one without a field that is needed.
+      ConfigError: there is none, one without a field that is needed, or a value of one of those
+        fields means nothing.
     """
     path = folder / CONFIG
     if not path.is_file():
         raise configuration.ConfigError(f"no {CONFIG} in {folder}; give the folder of a run")
     try:
         config = configuration.from_json(path.read_text())
+        ranges.check(config, ranges.USED)
     except (configuration.ConfigError, UnicodeDecodeError) as error:
         raise configuration.ConfigError(f"{path}: {error}") from error
     known = configuration.field_names(config)
@@ -99,9 +109,18 @@ def read_config(folder: Path) -> ConfigDict:
 
 
 def build_model(config: ConfigDict, axis_name: str | None = None) -> nn.Module:
-    """Builds the network that a configuration's section `model` describes."""
+    """Builds the network that a configuration's section `model` describes.
+
+    Raises:
+      ValueError: it describes none; the message names the setting.
+    """
     settings = config.model.to_dict() | {"dtype": jnp.dtype(config.model.dtype)}
-    return models.build(**settings, axis_name=axis_name)
+    try:
+        return models.build(**settings, axis_name=axis_name)
+    except TypeError as error:
+        raise configuration.ConfigError(
+            f"the section model describes no network: {error}"
+        ) from error
 
 
 def preprocessing(config: ConfigDict) -> Preprocessing:

@@ -24,7 +24,7 @@ import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax import runs
+from cosup_jax import ranges, runs
 from cosup_jax.data import people, splits
 from cosup_jax.training import provenance, pseudo, rounds, setup
 from cosup_jax.training.setup import keep_description, make_setup
@@ -63,6 +63,7 @@ def check(config: ConfigDict) -> None:
     Raises:
       ConfigError: naming the field.
     """
+    ranges.check(config)
     semi = config.semi
     if config.model.get("classes", 1) > 1 or config.model.name == "guided":
         raise configuration.ConfigError(

@@ -15,7 +15,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax import devices, files, losses, models, runs
+from cosup_jax import devices, files, losses, models, ranges, runs
 from cosup_jax.data import augment, datasets, people, pipeline, sampling
 from cosup_jax.data.preprocess import prepare_example
 from cosup_jax.runs import checkpoints, logs
@@ -82,7 +82,8 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
     Raises:
       ValueError: a value of the configuration that means nothing; its field is named.
     """
-    _check_values(config)
+    ranges.check(config)
+    sampling.parse_groups(config.sampling.groups)
     data = config.data
     builder = datasets.make_builder(
         data.name,
@@ -123,24 +124,9 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
     )
 
 
-def _check_values(config: ConfigDict) -> None:
-    if not 0 <= config.averaging.decay < 1:
-        raise ValueError(
-            f"averaging.decay is {config.averaging.decay}, expected 0 for no average, or a number "
-            "below 1 such as 0.99"
-        )
-    for name, value in (
-        ("clip", config.clip),
-        ("step_decay.epochs", config.step_decay.epochs),
-        ("sampling.slices", config.sampling.slices),
-    ):
-        if value < 0:
-            raise ValueError(f"{name} is {value}, expected a positive number, or 0 to do without")
-    sampling.parse_groups(config.sampling.groups)
-
-
 def with_seed(setup: Setup, seed: int, workdir: Path) -> Setup:
     """Returns the same with another seed and folder; nothing is built or compiled again."""
+    ranges.check_field("seed", seed)
     config = setup.config.copy_and_resolve_references()
     config.seed = seed
     return dataclasses.replace(setup, config=config, workdir=workdir)

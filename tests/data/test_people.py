@@ -82,7 +82,7 @@ def test_a_patient_in_two_uses_is_refused(tiny, uses):
 def test_a_whole_split_used_twice_is_meant_so_and_said(tiny):
     uses = {"train": "train+validation", "validation": "validation", "test": "test"}
     assert people.check_uses(tiny, uses) == [
-        "validation serves for train and validation; its scores are flattered"
+        "validation is trained on too; its scores are flattered"
     ]
 
 

@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -228,27 +229,40 @@ def test_slices_shown_are_spread_from_the_worst_to_the_best(run):
     assert len(gallery.spread_out({"run": found}, 99)) == len(positive)
 
 
-def test_scores_of_other_splits_and_data_do_not_overwrite_each_other(run, scored, monkeypatch):
+def test_scores_of_other_splits_and_data_do_not_overwrite_each_other(
+    run, scored, monkeypatch, tmp_path
+):
     written = []
     monkeypatch.setattr(
         evaluation,
         "evaluate_run",
         lambda run, **options: written.append(options["out"]) or scored["cosup"][0],
     )
+    other = ["--config.data.name=slice_folder", f"--config.data.data_dir={tmp_path}/tfds"]
+    # Two folders of one name that differ in a mask.
+    for i in range(2):
+        slice_folders.draw(tmp_path / str(i) / "scans")
+        value = slice_folders.square() if i else slice_folders.square() * 0
+        slice_folders.save(tmp_path / str(i) / "scans/val/mask/c_003.png", value)
     command = ["evaluate", "--workdir", str(run.workdir)]
-    other = ["--config.data.name=slice_folder", "--config.data.config="]
     for more in (
         [],
         ["--split", "validation[:2]", "--protocol", "semiseg"],
+        ["--split", "validation[2:]", "--protocol", "semiseg"],
         ["--tta", "flip"],
-        [*other, "--config.data.source=/my/scans"],
+        [*other, f"--config.data.source={tmp_path}/0/scans"],
+        [*other, f"--config.data.source={tmp_path}/1/scans"],
     ):
         assert cli.main([*command, *more]) == 0
-    assert [path.relative_to(run.workdir / "evaluations").as_posix() for path in written] == [
+    names = [path.relative_to(run.workdir / "evaluations").as_posix() for path in written]
+    assert len(set(names)) == 6
+    assert [re.sub("[0-9a-f]{6,8}-", "#-", name) for name in names] == [
         "lung_phantom-tiny-cosup",
-        "lung_phantom-tiny-validation_2_-semiseg",
+        "lung_phantom-tiny-validation_2_#-semiseg",
+        "lung_phantom-tiny-validation_2_#-semiseg",
         "lung_phantom-tiny-cosup-flip",
-        "slice_folder-scans-cosup",
+        "slice_folder-scans-#-cosup",
+        "slice_folder-scans-#-cosup",
     ]
 
 

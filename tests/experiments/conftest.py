@@ -83,6 +83,8 @@ def invented(monkeypatch):
         return types.SimpleNamespace(workdir=folder, variables=variables, epoch=1)
 
     replace_training(monkeypatch, train)
+    monkeypatch.setattr("cosup_jax.experiments.data.scored", lambda request, row: {})
+    monkeypatch.setattr("cosup_jax.experiments.data.source_digest", lambda request, row: "")
     monkeypatch.setattr(evaluation, "evaluate_run", evaluate_run)
     monkeypatch.setattr("cosup_jax.experiments.runner.runs.open_run", open_run)
     return fail

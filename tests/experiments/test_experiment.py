@@ -8,7 +8,7 @@ import re
 import pytest
 
 from cosup_jax import cli
-from cosup_jax.experiments import caption, progress, runner
+from cosup_jax.experiments import caption, data, progress, runner
 from cosup_jax.training import semi
 from tests.experiments.conftest import write_run
 from tests.phantoms import CONFIGS
@@ -28,7 +28,7 @@ def experiment(tmp_path):
 @pytest.fixture
 def no_data(monkeypatch):
     """No dataset is built."""
-    monkeypatch.setattr(runner, "prepare", lambda request: None)
+    monkeypatch.setattr(data, "prepare", lambda request: None)
 
 
 def records(path):

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from cosup_jax import losses
-from cosup_jax.data import pipeline
+from cosup_jax.data import people, pipeline
+from cosup_jax.data.people import SplitError
+from cosup_jax.evaluation import scoring
 from cosup_jax.experiments import trials
 from cosup_jax.experiments.trials import train_and_evaluate
 from cosup_jax.runs import checkpoints, logs
@@ -181,10 +183,11 @@ def test_a_loss_that_is_no_number_stops_the_run(data_dir, tmp_path, monkeypatch)
 
 
 def test_without_a_test_split_validation_is_evaluated_and_labelled(data_dir, tmp_path):
-    config = tiny_config(data_dir, epochs=1, data__test="nothing")
+    config = tiny_config(data_dir, epochs=1, data__train="train+validation", data__test="")
     summary = train_and_evaluate(config, tmp_path)
     assert summary["split"] == "validation"
-    assert "used for selection" in summary["note"]
+    for said in (people.TRAINED_ON, scoring.USED_FOR_SELECTION, scoring.NO_TEST_ASKED):
+        assert said in summary["note"]
 
 
 def test_early_stopping_and_plateau_act_after_their_patience(
@@ -209,6 +212,8 @@ def test_training_on_what_is_scored_is_said(data_dir):
     text = setup.dry_run(tiny_config(data_dir, data__train="train+validation"))
     assert "note: validation is trained on too" in text
     assert "5 steps an epoch" in text
+    with pytest.raises(SplitError, match="no split 'tset'"):
+        setup.dry_run(tiny_config(data_dir, data__test="tset"))
 
 
 def test_a_network_without_heads_and_fusion_is_described(data_dir, tmp_path):
