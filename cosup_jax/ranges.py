@@ -97,8 +97,13 @@ _WINDOW = Range(
     lambda v: each(number(-math.inf), 2, 2, "").holds(v) and v[1] > 0,
     "centre and width in HU, the width above 0: (-600.0, 1500.0)",
 )
-_SHARES = ("probability", "flip_horizontal", "flip_vertical", "shift", "elastic")
-_STRENGTHS = ("rotation", "scale", "contrast", "brightness", "gamma", "curve", "noise", "blur")
+_SHARES = (
+    *("probability", "flip_horizontal", "flip_vertical", "shift", "elastic"),
+    *("equalise", "window"),
+)
+_STRENGTHS = (
+    *("rotation", "scale", "stretch", "contrast", "brightness", "gamma", "curve", "noise", "blur"),
+)
 _SPLIT = text("the name of a split, such as train or train[:50%]")
 
 FIELDS: Mapping[str, Range] = {
@@ -120,6 +125,10 @@ FIELDS: Mapping[str, Range] = {
     "data.scaling": choice("z_score", "unit"),
     "data.scales": each(number(0, 8, without="low"), 1, 64, "positive numbers such as (0.75, 1.0)"),
     "data.cache_gib": _NOT_NEGATIVE,
+    "sampling.groups": Range(
+        lambda v: isinstance(v, tuple | list), "a tuple of (start of the case ids, kind, share)"
+    ),
+    "sampling.slices": Range(whole(0).holds, "a positive number, or 0 to do without"),
     **{f"augment.{name}": _SHARE for name in _SHARES},
     **{f"augment.{name}": _NOT_NEGATIVE for name in _STRENGTHS},
     "loss.name": text("the name of a loss"),
