@@ -5,10 +5,14 @@ slices, or a folder of any of these. Each scan gets a folder in --out with its m
 own grid (NIfTI, DICOM Segmentation, PNG), and a row in cohort.csv. The same command again goes on
 where it was interrupted, and tries failed scans once more. This is research software, not a medical
 device.
+
+The exit status is 0 if all scans are done, 1 if something failed, 2 if the command line is wrong.
 """
 
 import argparse
 from pathlib import Path
+
+from absl import logging
 
 # What help and a mistyped path need is imported here, what takes seconds in `run`.
 from cosup_jax.scans import find
@@ -24,7 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of a run (default: those of the package)",
     )
     parser.add_argument(
-        "--threshold", type=float, default=0.5, help="probability above which it is infection"
+        "--threshold",
+        type=_probability,
+        default=0.5,
+        help="probability above which it is infection (default: 0.5)",
     )
     parser.add_argument(
         "--tta",
@@ -55,11 +62,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="dicom-seg",
         help="what masks of DICOM scans are written as (default: dicom-seg)",
     )
+    parser.add_argument(
+        "--debug", action="store_true", help="show where in the program a scan failed"
+    )
     parser.set_defaults(overrides=None)
+
+
+def _probability(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number between 0 and 1")
+    return value
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Processes all scans; 1 where one of them failed."""
+    if arguments.debug:
+        logging.set_verbosity(logging.DEBUG)
     sources, others = find.find_scans(arguments.inputs, arguments.out, identify=arguments.identify)
     if others:
         print(f"{len(others)} files belong to no scan, the first is {others[0]}")

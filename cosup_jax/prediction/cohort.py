@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from cosup_jax import __version__, locks, weights
 from cosup_jax.prediction import records, results, table
-from cosup_jax.prediction.folder import Folder
+from cosup_jax.prediction.folder import TABLE, Folder
 from cosup_jax.prediction.records import DONE, FAILED, Identity, Record
 from cosup_jax.prediction.segment import Segmenter
 from cosup_jax.prediction.settings import CohortError, Settings
@@ -49,6 +49,8 @@ def process(
     """
     with _writing(out):
         out.mkdir(parents=True, exist_ok=True)
+        if (out / TABLE).is_dir():
+            raise CohortError(f"{out / TABLE}: is a folder, where the table should be; rename it")
         folder = Folder(out, Call(network.digest, settings.kept(), __version__))
         folder.tidy()
     segmenter = Segmenter(network, tta=settings.tta)
