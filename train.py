@@ -13,6 +13,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cosup_jax import signals
+
+if __name__ == "__main__":
+    signals.catch()  # before what takes seconds to import
+
 from absl import app, flags, logging
 from ml_collections import config_flags
 
@@ -87,6 +92,7 @@ def main(argv: Sequence[str]) -> None:
     from cosup_jax.experiments import trials
     from cosup_jax.training import semi, setup
 
+    signals.raising()
     workdir = _WORKDIR.value or default_workdir(find_config(sys.argv) or "")
     try:
         if _DRY_RUN.value:
@@ -105,8 +111,10 @@ def main(argv: Sequence[str]) -> None:
             trials.train_and_evaluate(_CONFIG.value, workdir)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"train.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit(f"\ninterrupted; the same command goes on from the last checkpoint in {workdir}")
+    except KeyboardInterrupt as error:
+        why = str(error) or "interrupted"
+        print(f"\ntrain.py: {why}; the same command goes on in {workdir}", file=sys.stderr)
+        sys.exit(signals.status(error))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from absl import logging
 
-from cosup_jax import compilation
+from cosup_jax import compilation, signals
 
 # In the order in which they are listed.
 COMMANDS: dict[str, str] = {
@@ -62,14 +62,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"{overrides[0]}: this command reads no configuration")
         arguments.overrides = overrides
     logging.set_verbosity(logging.WARNING)
+    signals.raising()
     try:
         return command.run(arguments)
     except (ValueError, FileNotFoundError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"\n{parser.prog}: interrupted", file=sys.stderr)
-        return 1
+    except KeyboardInterrupt as error:
+        print(f"\n{parser.prog}: {str(error) or 'interrupted'}", file=sys.stderr)
+        return signals.status(error)
 
 
 def _listed() -> str:

@@ -14,6 +14,8 @@ AXIS = "devices"
 # Platforms on which several networks take their steps one by one. Under `vmap` their convolutions
 # become grouped ones, for which XLA's CPU backend needs two to three times as long.
 ONE_BY_ONE = ("cpu",)
+# In which launchers say how many processes they have started: Slurm for a step, MPI.
+_RANKS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 
 
 class DeviceError(ValueError):
@@ -28,8 +30,15 @@ def choose_devices(count: int, batch_size: int) -> list[jax.Device]:
       batch_size: slices in a batch; the devices must divide it.
 
     Raises:
-      DeviceError: there are fewer devices, they do not divide the batch, or several hosts run.
+      DeviceError: there are fewer devices, they do not divide the batch, or several processes were
+        started together.
     """
+    for name in _RANKS:
+        if (tasks := os.environ.get(name, "")).isdecimal() and int(tasks) > 1:
+            raise DeviceError(
+                f"{name}={tasks}: this is one of several processes that were started together, and "
+                "each would train the same run; start one process, as with `srun -n 1`"
+            )
     if jax.process_count() > 1:
         raise DeviceError(
             f"{jax.process_count()} hosts run together, but training takes the devices of one host"

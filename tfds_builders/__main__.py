@@ -9,6 +9,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cosup_jax import signals
+
+if __name__ == "__main__":
+    signals.catch()  # before what takes seconds to import
+
 import tensorflow_datasets as tfds
 
 import tfds_builders
@@ -20,6 +25,7 @@ _MEBIBYTE = 1 << 20
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status, 1 where the user has something to mend."""
     chosen = _parser().parse_args(arguments)
+    signals.raising()
     try:
         builder = datasets.make_builder(
             chosen.name,
@@ -32,9 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, FileNotFoundError, ImportError) as error:
         print(error, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted; nothing half-built is left", file=sys.stderr)
-        return 1
+    except KeyboardInterrupt as error:
+        told = str(error) or "interrupted"
+        print(f"\n{told}; nothing half-built is left", file=sys.stderr)
+        return signals.status(error)
     return 0
 
 

@@ -10,12 +10,15 @@ nobody knows here which patients the weights were trained on.
 
 import argparse
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from flax.training.early_stopping import EarlyStopping
+from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax import interop, ranges, runs
-from cosup_jax.runs import checkpoints
+from cosup_jax import files, interop, ranges, runs
+from cosup_jax.runs import checkpoints, integrity
 from cosup_jax.runs.state import create_state, make_optimizer
 
 
@@ -32,8 +35,6 @@ def run(arguments: argparse.Namespace) -> int:
     configuration.override(config, arguments.overrides)
     ranges.check(config)
     folder = Path(arguments.workdir).expanduser()
-    if checkpoints.exist(folder):
-        raise ValueError(f"{folder} holds a run already; give another --workdir")
     model = runs.build_model(config)
     optimizer = make_optimizer(config.learning_rate)
     state = create_state(model, optimizer, size=tuple(config.data.size), seed=config.seed)
@@ -43,10 +44,27 @@ def run(arguments: argparse.Namespace) -> int:
             f"{arguments.weights} does not fill {', '.join(found.kept)}, so there is no trained "
             "network in it; start a training from it with --config.init"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / runs.CONFIG).write_text(configuration.to_json(config) + "\n")
-    with checkpoints.open_checkpoints(folder) as manager:
-        progress = checkpoints.Progress(0, None, EarlyStopping())
-        checkpoints.save(manager, state.replace(**found.variables), {}, progress, 0.0)
+    with runs.own(folder):
+        if not _is_there(folder, config, found.variables):
+            files.write_text(folder / runs.CONFIG, configuration.to_json(config) + "\n")
+            with checkpoints.open_checkpoints(folder) as manager:
+                progress = checkpoints.Progress(0, None, EarlyStopping())
+                checkpoints.save(manager, state.replace(**found.variables), {}, progress, 0.0)
     print(f"{found.report}\nwritten to {folder}")
     return 0
+
+
+def _is_there(folder: Path, config: ConfigDict, variables: dict[str, Any]) -> bool:
+    """Tells whether a folder holds this run already, as after a kill in the last moment.
+
+    Raises:
+      ValueError: it holds another one.
+    """
+    if not checkpoints.exist(folder):
+        return False
+    run = runs.open_run(folder)
+    there, here = map(integrity.names, (run.variables, variables))
+    same = there.keys() == here.keys() and all(np.array_equal(there[n], here[n]) for n in here)
+    if not same or configuration.to_json(run.config) != configuration.to_json(config):
+        raise ValueError(f"{folder} holds a run already; give another --workdir")
+    return True

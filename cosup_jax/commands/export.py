@@ -7,10 +7,9 @@ same name ending in .json.
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 
-from cosup_jax import runs
+from cosup_jax import files, runs
 from cosup_jax.prediction import export
 
 
@@ -34,8 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = runs.open_run(arguments.workdir)
     platforms = arguments.platforms.split(",")
     program = export.serialise(found.model, found.variables, found.preprocessing.size, platforms)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(program)
+    files.write_bytes(out, program)
     description = {
         "input": "(B, height, width, 1) float32, prepared as below, in any number",
         "output": "(B, height, width) float32, the probability of infection",
@@ -43,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         "platforms": platforms,
         "epoch": found.epoch,
     }
-    out.with_suffix(".json").write_text(json.dumps(description, indent=2) + "\n")
+    files.write_json(out.with_suffix(".json"), description)
     size = len(program) / 2**20
     print(f"{out}: epoch {found.epoch} of {arguments.workdir}, {size:.1f} MiB")
     return 0

@@ -1,6 +1,7 @@
 """Finds a dataset by its name, builds it where it has not been built yet, and describes it."""
 
 import hashlib
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 import tfds_builders
+from cosup_jax import locks
 from cosup_jax.data import schema, splits
 from cosup_jax.data.builder import quiet
 
@@ -124,7 +126,10 @@ def prepare(
     skip_bad: bool = False,
     beam_options: str = "",
 ) -> None:
-    """Builds the dataset unless it lies built on disk. A build that is cut off leaves nothing.
+    """Builds the dataset unless it lies built on disk.
+
+    One process builds at a time, and others wait for it and use what it has built. A build that is
+    cut off leaves nothing, or where the process was killed what the next build takes away.
 
     What lies there is taken only if it was built of what the source folder holds now: the content
     decides, not the path.
@@ -143,10 +148,30 @@ def prepare(
       VolumeError, ImageError, ExampleError: a file is bad, and `skip_bad` is not set.
       ImportError: `beam_options` without Apache Beam installed.
     """
-    if builder.is_prepared():
+    if builder.is_prepared() or not _build_alone(builder, source, skip_bad, beam_options):
         if source:
             builder.check_source(Path(source).expanduser())
-        return
+
+
+def _build_alone(
+    builder: tfds.core.DatasetBuilder, source: str, skip_bad: bool, beam_options: str
+) -> bool:
+    """Builds, or waits for another process that does; returns whether this one has built."""
+    place = Path(builder.data_dir)
+    lock = place.with_name(f".{place.name}.lock")
+    with locks.lock(lock, f"the build of {builder.info.full_name}", wait=True, remove=True):
+        for left in place.parent.glob(f"incomplete.*_{place.name}"):  # TFDS's name
+            shutil.rmtree(left)
+        if builder.is_prepared():
+            builder.info.read_from_directory(place)
+            return False
+        _build(builder, source, skip_bad, beam_options)
+        return True
+
+
+def _build(
+    builder: tfds.core.DatasetBuilder, source: str, skip_bad: bool, beam_options: str
+) -> None:
     builder.skip_bad = skip_bad
     manual_dir = str(Path(source).expanduser().resolve()) if source else None
     builder.download_and_prepare(

@@ -1,5 +1,6 @@
 """What a built dataset holds: counts, range of values, sizes of lesions, and a contact sheet."""
 
+import io
 import itertools
 import math
 from collections import Counter
@@ -14,6 +15,7 @@ from PIL import Image
 from scipy import ndimage
 from tqdm import tqdm
 
+from cosup_jax import files
 from cosup_jax.data import preprocess, schema
 
 # Upper ends, in percent of the slice's pixels; the last bin is open.
@@ -150,7 +152,9 @@ def save_contact_sheet(builder: tfds.core.DatasetBuilder, split: str, path: Path
     for place, index in enumerate(chosen):
         top, left = (_TILE * n for n in divmod(place, _COLUMNS))
         sheet[top : top + _TILE, left : left + _TILE] = _tile(source[index])
-    Image.fromarray(sheet).save(path)
+    content = io.BytesIO()
+    Image.fromarray(sheet).save(content, "PNG")
+    files.write_bytes(path, content.getvalue())
     return shown
 
 

@@ -156,7 +156,7 @@ def notes(run: Run, builder: tfds.core.DatasetBuilder, split: str, *, asked: boo
         found.append(SELECTED_ON_TRAINED)
     if not asked and split == used.validation:
         found.append(NO_TEST_SPLIT if used.test else NO_TEST_ASKED)
-    return list(filter(None, found))
+    return list(filter(None, [*found, run.note]))
 
 
 def _is_own(builder: tfds.core.DatasetBuilder, trained: Mapping[str, Any]) -> bool:

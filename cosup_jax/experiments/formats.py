@@ -1,10 +1,10 @@
 """A table as Markdown, LaTeX and CSV, and in its place on a page."""
 
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from cosup_jax import files
 from cosup_jax.experiments import published
 from cosup_jax.experiments.caption import BESIDE, Document, head
 from cosup_jax.experiments.plan import Request
@@ -34,16 +34,11 @@ _LATEX_TOKENS = re.compile("|".join(map(re.escape, sorted(_LATEX, key=len, rever
 
 def write(request: Request, results: Sequence[RowResult], document: Document) -> list[Path]:
     """Writes the table in its three forms into the request's folder."""
-    request.out.mkdir(parents=True, exist_ok=True)
     stem = request.out / document.name
     texts = {".md": markdown(document), ".tex": latex(document)}
     for ending, text in texts.items():
-        stem.with_suffix(ending).write_text(text, encoding="utf-8")
-    with stem.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
-        records = list(csv_records(request, results))
-        writer = csv.DictWriter(file, fieldnames=list(records[0]))
-        writer.writeheader()
-        writer.writerows(records)
+        files.write_text(stem.with_suffix(ending), text)
+    files.write_csv(stem.with_suffix(".csv"), csv_records(request, results))
     return [stem.with_suffix(ending) for ending in (*texts, ".csv")]
 
 
@@ -149,7 +144,7 @@ def put_on_page(page: Path, key: str, text: str) -> None:
         if not began or not ended:
             raise ValueError(f"{page}: expected {begin!r} and after it {end!r}, or neither")
         new = before + block + after
-    page.write_text(new, encoding="utf-8")
+    files.write_text(page, new)
 
 
 def _markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

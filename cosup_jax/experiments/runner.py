@@ -54,8 +54,7 @@ def run_row(request: Request, row: Row) -> RowResult:
         found = tuple(score(request, row, seed) for seed in seeds)
     # Whatever goes wrong in one row, memory included, must not lose the others.
     except Exception as error:
-        failure.parent.mkdir(parents=True, exist_ok=True)
-        failure.write_text(traceback.format_exc())
+        files.write_text(failure, traceback.format_exc())
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         logging.warning("%s failed: %s (see %s)", row.name, reason, failure)
         return RowResult(row, failed=reason)

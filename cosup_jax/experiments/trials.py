@@ -1,5 +1,6 @@
 """A run from its first step to its scores: trained, then evaluated at its best epoch."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,11 @@ def train_seeds(
     config: ConfigDict, seeds: Sequence[int], workdirs: Sequence[str | Path]
 ) -> list[dict[str, Any]]:
     """Trains several seeds by `loop.train_seeds`, and returns the summary of each's evaluation."""
-    return [
-        final_evaluation(setup.workdir, setup.config)
-        for setup in loop.train_seeds(config, seeds, workdirs)
-    ]
+    with contextlib.ExitStack() as owned:
+        setups = loop.train_seeds(config, seeds, workdirs)
+        for setup in setups:
+            owned.enter_context(runs.own(setup.workdir))
+        return [final_evaluation(setup.workdir, setup.config) for setup in setups]
 
 
 def train_semi(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
@@ -55,6 +57,11 @@ def train_semi(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     semi.check(config)
     folder = Path(workdir).expanduser()
     semi.open_unlabelled(config)
+    with runs.own(folder):
+        return _four_steps(config, folder)
+
+
+def _four_steps(config: ConfigDict, folder: Path) -> dict[str, Any]:
     print(f"step 1 of 4: training on the labelled slices, in {folder / semi.LABELLED}")
     train_and_evaluate(semi.labelled_config(config), folder / semi.LABELLED)
     print(f"step 2 of 4: labelling the split {config.semi.unlabelled}, in {folder / semi.ROUNDS}")
@@ -73,9 +80,9 @@ def final_evaluation(workdir: Path, config: ConfigDict) -> dict[str, Any]:
     Returns:
       The summary, also written to evaluation/summary.json beside the tables and pictures.
     """
-    variables, epoch = checkpoints.read_best(workdir)
+    variables, epoch, note = checkpoints.find_best(workdir)
     model = runs.build_model(config)
-    run = runs.Run(workdir, config, model, variables, epoch)
+    run = runs.Run(workdir, config, model, variables, epoch, note)
     folder = workdir / FOLDER
     summary = evaluation.evaluate_run(run, protocol="cosup", out=folder)
     print(f"best epoch {epoch}\n{evaluation.table(summary)}")

@@ -1,9 +1,12 @@
 """Figures into files."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
+
+from cosup_jax import files
 
 _DPI = 110
 _NO_DATE = {".pdf": {"CreationDate": None}}  # the same figure gives the same bytes
@@ -17,8 +20,7 @@ def save(figure: Figure, path: Path, suffixes: Sequence[str] = (".png",)) -> Non
       path: the file without its suffix; its folder is made.
       suffixes: of the files to write, such as `.png` and `.pdf`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     for suffix in suffixes:
-        figure.savefig(
-            path.parent / f"{path.name}{suffix}", dpi=_DPI, metadata=_NO_DATE.get(suffix)
-        )
+        content, kind = io.BytesIO(), suffix.removeprefix(".")
+        figure.savefig(content, format=kind, dpi=_DPI, metadata=_NO_DATE.get(suffix))
+        files.write_bytes(path.parent / f"{path.name}{suffix}", content.getvalue())

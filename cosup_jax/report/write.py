@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from cosup_jax import files
 from cosup_jax.report import description, stacks, tables
 
 # They are joined to one module and know each other's names.
@@ -100,9 +101,7 @@ def write_page(
     texts["notes"] = tables.list_items([*notes, *remarks])
     texts["settings"] = json.dumps(settings, separators=(",", ":"))
     texts["pictures"] = "\n".join(_block(name, stack) for name, stack in layers.items())
-    unfinished = Path(f"{os.fspath(path)}.unfinished")
-    unfinished.write_bytes(_fill(texts))
-    unfinished.replace(path)
+    files.write_bytes(Path(path), _fill(texts))
 
 
 def _check(

@@ -6,8 +6,18 @@ from cosup_jax.runs.run import (
     Run,
     build_model,
     open_run,
+    own,
     preprocessing,
     read_config,
 )
 
-__all__ = ["CONFIG", "DATA", "Run", "build_model", "open_run", "preprocessing", "read_config"]
+__all__ = [
+    "CONFIG",
+    "DATA",
+    "Run",
+    "build_model",
+    "open_run",
+    "own",
+    "preprocessing",
+    "read_config",
+]

@@ -1,205 +1,295 @@
-"""Checkpoints: the best epoch by validation Dice and the last, written whole or not at all (Orbax).
+"""Checkpoints: the best epoch and the last two.
 
-A checkpoint holds everything the next epoch depends on: the train state, the plateau schedule, the
-position of the data iterator, the early-stopping counters and the best score.
+A checkpoint holds everything the next step depends on: the train state, the plateau schedule, the
+position of the data iterator, the early-stopping counters, the figures of all epochs so far. It is
+written whole or not at all (Orbax), with a checksum of every array. One that is damaged is named,
+put aside, and the one before it is taken.
 """
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging
+from flax import traverse_util
 from flax.training.early_stopping import EarlyStopping
-from orbax.checkpoint import checkpoint_managers
 
-from cosup_jax import interop
-from cosup_jax.models.guided import GUIDE
+from cosup_jax.runs import integrity, stored
+from cosup_jax.runs.integrity import DamagedError
 from cosup_jax.runs.state import TrainState
+from cosup_jax.runs.stored import Stored
 
 FOLDER = "checkpoints"
+KEPT = 2  # of the last, besides the best
+REMOVED, _ASIDE = ".removed", "damaged-"
 
 
 class CheckpointError(ValueError):
     """A folder holds no checkpoint, or one that does not fit the network."""
 
 
+class NotFiniteError(ValueError):
+    """A state holds NaN or infinite numbers; the message is the name of the first such array."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Where a run stands on the host after a completed epoch.
+    """Where a run stands on the host after a completed epoch, or inside one.
 
     Attributes:
       epoch: completed epochs.
       iterator: the data iterator's own state; None at the very start.
       stopping: early-stopping counters (on the validation loss).
-      best_dice: best validation Dice so far.
+      best: greatest merit of an epoch so far, see `save`.
+      history: the row of metrics.jsonl of each completed epoch.
+      steps: the metrics of each step taken in an epoch that is not completed.
     """
 
     epoch: int
     iterator: dict[str, Any] | None
     stopping: EarlyStopping
-    best_dice: float = -1.0
+    best: float = -np.inf
+    history: tuple[Mapping[str, Any], ...] = ()
+    steps: tuple[dict[str, float], ...] = ()
+
+
+class _Keep:
+    """Orbax's preservation policy: the last ones, and the first of the best."""
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        merits = [(info.metrics or {}).get(stored.MERIT, -np.inf) for info in checkpoints]
+        best = int(np.argmax(merits)) if merits else 0
+        first = len(checkpoints) - KEPT
+        return [i >= first or i == best for i in range(len(checkpoints))]
 
 
 def exist(workdir: Path) -> bool:
-    """Tells whether a run has left a checkpoint, whole or not."""
-    folder = workdir / FOLDER
-    return folder.is_dir() and any(folder.iterdir())
+    """Tells whether a run has left a checkpoint of an epoch."""
+    return bool(stored.listed(workdir / FOLDER))
 
 
-def open_checkpoints(workdir: Path) -> ocp.CheckpointManager:
-    """Opens a run's checkpoints; what an interrupted save left behind is cleaned up."""
-    keep = checkpoint_managers.AnyPreservationPolicy(
-        [
-            checkpoint_managers.LatestN(1),
-            checkpoint_managers.BestN(get_metric_fn=lambda metrics: metrics["dice"], n=1),
-        ]
-    )
+def open_checkpoints(workdir: Path, name: str = FOLDER) -> ocp.CheckpointManager:
+    """Opens a run's checkpoints to write; what a kill has left of others is cleaned up.
+
+    Args:
+      workdir: the run's folder.
+      name: of the folder in it.
+
+    Raises:
+      CheckpointError: there are checkpoints, and all are damaged.
+    """
+    folder = (workdir / name).resolve()
+    _tidy(folder)
     options = ocp.CheckpointManagerOptions(
-        preservation_policy=keep, best_fn=lambda metrics: metrics["dice"], create=True
+        preservation_policy=_Keep(),
+        best_fn=lambda metrics: metrics[stored.MERIT],
+        create=True,
+        cleanup_tmp_directories=True,
+        todelete_subdir=REMOVED,  # a rename, which no kill cuts in half
     )
-    return ocp.CheckpointManager((workdir / FOLDER).resolve(), options=options)
+    return ocp.CheckpointManager(folder, options=options)
+
+
+def _tidy(folder: Path) -> None:
+    """Takes away what removals have left, and puts aside what Orbax cannot open."""
+    shutil.rmtree(folder / REMOVED, ignore_errors=True)
+    found, wrong = stored.whole(folder)
+    last = found[-1].number if found else -1
+    for number, error in wrong.items():
+        path = folder / str(number)
+        if not any(path.iterdir()) or (number < last and _is_half(path)):
+            shutil.rmtree(path)  # of an earlier version, which did not rename first
+        elif found:
+            _put_aside(path, error)
+        else:
+            raise CheckpointError(_none_left(folder, error))
+
+
+def _none_left(folder: Path, error: Exception) -> str:
+    return (
+        f"{error}. No checkpoint in {folder} can be read; put the folder back from a copy, or "
+        "remove it to start anew"
+    )
+
+
+def _is_half(path: Path) -> bool:
+    parts = (stored.STATE, stored.PROGRESS, stored.METRICS, "_CHECKPOINT_METADATA")
+    return not all((path / part).exists() for part in parts)
+
+
+def _put_aside(path: Path, why: Exception) -> None:
+    aside = path.with_name(f"{_ASIDE}{path.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
+    print(f"{why}. It is put aside as {aside.name}, and the one before is taken", file=sys.stderr)
 
 
 def save(
-    manager: ocp.CheckpointManager, state: TrainState, plateau: Any, progress: Progress, dice: float
+    manager: ocp.CheckpointManager,
+    state: TrainState,
+    plateau: Any,
+    progress: Progress,
+    merit: float,
+    *,
+    number: int | None = None,
 ) -> None:
-    """Starts writing a checkpoint of the epoch just completed and returns while it is written."""
-    manager.save(
-        progress.epoch,
-        args=ocp.args.Composite(
-            state=ocp.args.StandardSave({"train": state, "plateau": plateau}),
-            progress=ocp.args.JsonSave(dataclasses.asdict(progress)),
-        ),
-        metrics={"dice": dice},
-    )
-
-
-def restore(
-    manager: ocp.CheckpointManager, epoch: int, state: TrainState, plateau: Any
-) -> tuple[TrainState, Any, Progress]:
-    """Reads a checkpoint into host arrays shaped like `state` and `plateau`.
-
-    Raises:
-      CheckpointError: it was written for another network or optimizer, or by a version that kept
-        other things.
-    """
-    target = jax.tree.map(
-        lambda leaf: np.zeros(leaf.shape, leaf.dtype), {"train": state, "plateau": plateau}
-    )
-    try:
-        found = manager.restore(
-            epoch,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(target), progress=ocp.args.JsonRestore()
-            ),
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"the checkpoint of epoch {epoch} in {manager.directory} does not fit this network and "
-            f"this version: {str(error).splitlines()[0]}. A run that an earlier version has left "
-            "so can be evaluated, and be started from with --config.init in another --workdir"
-        ) from error
-    progress = found.progress
-    stopping = EarlyStopping(**progress.pop("stopping"))
-    restored = found.state
-    return restored["train"], restored["plateau"], Progress(**progress, stopping=stopping)
-
-
-def load_weights(run: str, state: TrainState) -> TrainState:
-    """Returns `state` with parameters and batch statistics of another run's best checkpoint.
+    """Starts writing a checkpoint and returns while it is written.
 
     Args:
-      run: the other run's working folder, or a weight file, see `interop.load`.
-      state: a fresh state of the same network, or of a `GuidedNet` whose guide it is.
+      manager: from `open_checkpoints`.
+      state: the train state.
+      plateau: the state of the plateau schedule.
+      progress: where the run stands.
+      merit: by which the best is chosen; greater is better.
+      number: of the checkpoint; the completed epochs by default.
 
     Raises:
-      CheckpointError: no checkpoint there, or the network is another one; the tensors are named.
+      NotFiniteError: the state holds NaN; nothing is written.
     """
-    path, wanted = Path(run).expanduser(), state.latest
-    try:
-        if path.is_file():
-            weights = _read_file(path, _of_guide(wanted))
-        else:
-            weights, _ = read_best(path)
-    except (CheckpointError, interop.ConversionError, interop.WeightsFileError) as error:
-        raise CheckpointError(f"--config.init={run}: {error}") from error
-    if GUIDE in state.params and GUIDE not in weights["params"]:
-        weights = {name: {**wanted[name], GUIDE: weights[name]} for name in wanted}
-    _check_same_tensors(weights, wanted, run)
-    weights = jax.tree.map(lambda w, _: w, weights, wanted)
-    return state.replace(**weights, average=weights if state.average else {})
+    # A copy, since the next step uses the state's own memory; in NumPy, for any devices.
+    tree = jax.tree.map(np.array, jax.device_get({"train": state, "plateau": plateau}))
+    check_finite(tree["train"])
+    number = progress.epoch if number is None else number
+    record = dataclasses.asdict(progress) | {
+        "number": number,
+        "merit": merit,
+        integrity.ARRAYS: integrity.record(integrity.names(tree)),
+    }
+    # What was removed before this; Orbax does not rename over it.
+    shutil.rmtree(Path(manager.directory) / REMOVED, ignore_errors=True)
+    manager.save(
+        number,
+        args=ocp.args.Composite(
+            state=ocp.args.StandardSave(tree),
+            progress=ocp.args.JsonSave(integrity.sealed(record)),
+        ),
+        metrics={stored.MERIT: merit},
+    )
 
 
-def _read_file(path: Path, variables: dict[str, Any]) -> dict[str, Any]:
-    found = interop.load(path, variables)
-    print(found.report)
-    return found.variables
+def finish(manager: ocp.CheckpointManager) -> None:
+    """Waits until checkpoints are written, and empties what older ones were moved to."""
+    manager.wait_until_finished()
+    shutil.rmtree(Path(manager.directory) / REMOVED, ignore_errors=True)
 
 
-def _of_guide(variables: dict[str, Any]) -> dict[str, Any]:
-    """Returns the variables of a network's guide, of one without a guide all."""
-    if GUIDE not in variables["params"]:
-        return variables
-    return {name: tree.get(GUIDE, {}) for name, tree in variables.items()}
+def check_finite(state: TrainState) -> None:
+    """Refuses a state that training cannot go on from.
+
+    Raises:
+      NotFiniteError: naming the first array with numbers that are none.
+    """
+    if (name := integrity.not_finite(integrity.names(jax.device_get(state)))) is not None:
+        raise NotFiniteError(name)
+
+
+def restore_last(
+    manager: ocp.CheckpointManager, state: TrainState, plateau: Any
+) -> tuple[TrainState, Any, Progress] | None:
+    """Reads the last checkpoint that is whole into host arrays shaped like `state` and `plateau`.
+
+    Those that are damaged are put aside, with a word, so that the best is one that can be read.
+
+    Returns:
+      state, plateau and progress; None where there is no checkpoint.
+
+    Raises:
+      CheckpointError: all are damaged, or the last was written for another network or optimizer,
+        or by a version that kept other things.
+    """
+    folder, target = Path(manager.directory), {"train": state, "plateau": plateau}
+    good: list[Stored] = []
+    bad: list[tuple[Path, DamagedError]] = []
+    tree = None
+    for number in reversed(stored.listed(folder)):
+        try:
+            one = stored.look(folder, number)
+            _check_fits(one, target)
+            arrays = stored.read(one)
+            if tree is None:
+                tree = integrity.fill(target, arrays)
+            good.append(one)
+        except DamagedError as error:
+            bad.append((folder / str(number), error))
+    if tree is None and bad:
+        raise CheckpointError(_none_left(folder, bad[0][1]))
+    if tree is None:
+        return None
+    for path, why in bad:
+        _put_aside(path, why)
+    if bad:
+        manager.reload()
+    return tree["train"], tree["plateau"], _progress(good)
+
+
+def _progress(good: Sequence[Stored]) -> Progress:
+    record = {**good[0].record}
+    record.pop("best_dice", None)
+    for name in ("history", "steps"):
+        record[name] = tuple(record.get(name, ()))
+    stopping = EarlyStopping(**record.pop("stopping"))
+    # Of those that can be read: another would leave the run without the epoch it calls the best.
+    best = max(one.merit for one in good)
+    return Progress(**record | {"best": best, "stopping": stopping})
+
+
+def _check_fits(one: Stored, target: Any) -> None:
+    there = {name: shape for name, (_, shape) in stored.layouts(one).items()}
+    here = {name: list(np.shape(leaf)) for name, leaf in integrity.names(target).items()}
+    if differing := sorted(n for n in there | here if there.get(n) != here.get(n)):
+        name = differing[0]
+        raise CheckpointError(
+            f"{one.path} does not fit this network and this version: {len(differing)} arrays "
+            f"differ, the first is {name}: there {there.get(name)}, here {here.get(name)}. A run "
+            "that an earlier version has left so can be evaluated, and be started from with "
+            "--config.init in another --workdir"
+        )
 
 
 def read_best(workdir: Path) -> tuple[dict[str, Any], int]:
-    """Reads the weights of a run's best epoch by validation Dice, whatever its network is.
+    """Reads the weights of a run's best epoch, whatever its network is and on whatever devices.
+
+    Where that checkpoint is damaged the next best is taken, with a word.
 
     Returns:
       `{"params": …, "batch_stats": …}` as NumPy arrays, averaged if the run averaged them, and the
       epoch.
 
     Raises:
-      CheckpointError: no complete checkpoint there.
+      CheckpointError: no whole checkpoint there.
     """
+    variables, epoch, note = find_best(workdir)
+    if note:
+        print(note, file=sys.stderr)
+    return variables, epoch
+
+
+def find_best(workdir: Path) -> tuple[dict[str, Any], int, str]:
+    """Does what `read_best` does; the word on damaged checkpoints is returned, empty without."""
     folder = workdir / FOLDER
     if not folder.is_dir():
         raise CheckpointError(f"no checkpoints in {folder}; give the folder of a finished run")
-    with _quiet(), _open_to_read(folder) as manager:
-        epoch = manager.best_step()
-        if epoch is None:
-            raise CheckpointError(f"{folder} holds no complete checkpoint")
-        found = manager.restore(epoch, args=ocp.args.Composite(state=ocp.args.StandardRestore()))
-    saved = found.state["train"]
-    weights = saved.get("average") or {name: saved[name] for name in ("params", "batch_stats")}
-    return jax.tree.map(np.asarray, weights), epoch
+    found, wrong = stored.whole(folder)
+    for one in sorted(found, key=lambda one: (-one.merit, one.number)):
+        try:
+            arrays = stored.read(one, ("params", "batch_stats", "average"))
+        except DamagedError as error:
+            wrong[one.number] = error
+            continue
+        told = "; ".join(map(str, wrong.values()))
+        note = f"{told}; the best of the others is taken, epoch {one.number}" if told else ""
+        return _variables(arrays), one.number, note
+    if wrong:
+        raise CheckpointError(_none_left(folder, next(iter(wrong.values()))))
+    raise CheckpointError(f"{folder} holds no complete checkpoint")
 
 
-def _open_to_read(folder: Path) -> ocp.CheckpointManager:
-    options = ocp.CheckpointManagerOptions(best_fn=lambda metrics: metrics["dice"], read_only=True)
-    return ocp.CheckpointManager(folder.resolve(), options=options)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Orbax from warning that what is opened for reading is read only."""
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-
-
-def _check_same_tensors(found: Any, wanted: Any, run: str) -> None:
-    shapes = [
-        {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(tree)}
-        for tree in (found, wanted)
-    ]
-    differing = sorted(
-        name
-        for name in shapes[0].keys() | shapes[1].keys()
-        if shapes[0].get(name) != shapes[1].get(name)
-    )
-    if differing:
-        name = differing[0]
-        raise CheckpointError(
-            f"--config.init={run}: {len(differing)} tensors do not fit this network, the first is "
-            f"{name}: there {shapes[0].get(name)}, here {shapes[1].get(name)}"
-        )
+def _variables(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    saved = traverse_util.unflatten_dict({tuple(name.split("/")): a for name, a in arrays.items()})
+    saved = saved["train"].get("average") or saved["train"]
+    return {name: saved.get(name, {}) for name in ("params", "batch_stats")}

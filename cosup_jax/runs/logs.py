@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,33 +11,33 @@ from typing import Any
 import jax
 import numpy as np
 
+from cosup_jax import files
+
 METRICS = "metrics.jsonl"
 _PACKAGES = ("cosup-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
 class RunLog:
-    """One row per epoch in metrics.jsonl and TensorBoard.
+    """One row per epoch in metrics.jsonl, which is always whole, and in TensorBoard.
 
     A run that goes on after an interruption drops the rows of epochs it has to repeat.
 
     Args:
       workdir: the run's folder.
-      epoch: completed epochs; later rows are dropped.
+      rows: those of the completed epochs, see `history`.
     """
 
-    def __init__(self, workdir: Path, epoch: int) -> None:
+    def __init__(self, workdir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         # Imported here because it imports PyTorch wherever that is installed.
         from tensorboardX import SummaryWriter
 
-        self._path = workdir / METRICS
-        kept = [row for row in read_metrics(workdir) if row["epoch"] <= epoch]
-        self._path.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=epoch + 1)
+        self._workdir, self._rows = workdir, [*rows]
+        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=len(rows) + 1)
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """Writes one epoch's figures; `row` holds `epoch`."""
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        self._rows.append(row)
+        _write(self._workdir, self._rows)
         for name, value in row.items():
             if name != "epoch":
                 self._board.add_scalar(name, value, int(row["epoch"]))
@@ -51,17 +52,57 @@ class RunLog:
         self._board.close()
 
 
+def history(
+    workdir: Path, epoch: int, known: Sequence[Mapping[str, Any]]
+) -> tuple[Mapping[str, Any], ...]:
+    """Returns the row of each completed epoch, and leaves metrics.jsonl with these alone.
+
+    They are those of the checkpoint; where the file differs from it that is said.
+
+    Args:
+      workdir: the run's folder.
+      epoch: completed epochs.
+      known: the rows that the checkpoint holds; those of earlier versions hold none.
+    """
+    path = workdir / METRICS
+    there: tuple[Mapping[str, Any], ...] = tuple(
+        row for row in read_metrics(workdir) if row["epoch"] <= epoch
+    )
+    if len(known) == epoch:
+        if path.exists() and there != tuple(known):
+            _say(f"{path} was not as the run left it; its {epoch} rows are those of the checkpoint")
+        there = tuple(known)
+    elif [row["epoch"] for row in there] != list(range(1, epoch + 1)):
+        _say(
+            f"{path} lacks rows of the {epoch} completed epochs, and the checkpoint, of an earlier "
+            "version, holds none; learning curves and times will lack them"
+        )
+    _write(workdir, there)
+    return there
+
+
+def _write(workdir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    files.write_text(workdir / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """Returns the rows of a run's metrics.jsonl; a row cut off by a kill is left out."""
+    """Returns the rows of a run's metrics.jsonl, up to the first that is damaged or cut off."""
     path = workdir / METRICS
     if not path.exists():
         return []
-    rows = []
-    for line in path.read_text().splitlines():
+    rows: list[dict[str, Any]] = []
+    for line in path.read_bytes().splitlines():
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
+            row = files.parse_json(line, str(path))
+        except files.FileError:
             break
+        if not isinstance(row.get("epoch"), int):
+            break
+        rows.append(row)
     return rows
 
 

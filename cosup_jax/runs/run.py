@@ -1,21 +1,22 @@
 """A finished run opened again: its configuration, its network, the weights of its best epoch."""
 
+import contextlib
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax import models, ranges
+from cosup_jax import locks, models, ranges
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.runs import checkpoints
 
-CONFIG, DATA = "config.json", "data.json"
+CONFIG, DATA, LOCK = "config.json", "data.json", ".lock"
 # Without which a run cannot be used. Every version has them.
 _NEEDED = (
     "batch_size",
@@ -44,6 +45,7 @@ class Run:
       model: the network, for one device.
       variables: `{"params": …, "batch_stats": …}` of the best epoch, NumPy arrays.
       epoch: that epoch.
+      note: what must be said with every figure of it, such as that a better checkpoint is damaged.
     """
 
     workdir: Path
@@ -51,6 +53,7 @@ class Run:
     model: nn.Module
     variables: dict[str, Any]
     epoch: int
+    note: str = ""
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -80,8 +83,19 @@ def open_run(workdir: str | Path, overrides: Sequence[str] = ()) -> Run:
             )
     configuration.override(config, overrides)
     ranges.check(config, ranges.USED)
-    variables, epoch = checkpoints.read_best(folder)
-    return Run(folder, config, build_model(config), jax.device_get(variables), epoch)
+    variables, epoch, note = checkpoints.find_best(folder)
+    if note:
+        print(note, file=sys.stderr)
+    return Run(folder, config, build_model(config), variables, epoch, note)
+
+
+def own(workdir: Path) -> contextlib.AbstractContextManager[None]:
+    """Returns the lock of a run's folder, which one process writes into at a time.
+
+    Raises:
+      LockedError: on entering, where another does.
+    """
+    return locks.lock(workdir / LOCK, f"the run in {workdir}")
 
 
 def read_config(folder: Path) -> ConfigDict:

@@ -12,10 +12,10 @@ import orbax.checkpoint as ocp
 from flax.training.early_stopping import EarlyStopping
 from ml_collections import ConfigDict
 
-from cosup_jax import devices
+from cosup_jax import devices, signals
 from cosup_jax.data import pipeline, sampling
 from cosup_jax.models.guided import GUIDE
-from cosup_jax.runs import checkpoints, logs
+from cosup_jax.runs import checkpoints, initial, interrupted, logs
 from cosup_jax.runs.state import TrainState, learning_rate, with_learning_rate
 from cosup_jax.training import report
 from cosup_jax.training.progress import ProgressBar
@@ -23,7 +23,7 @@ from cosup_jax.training.setup import Setup
 
 
 class TrainingDiverged(ValueError):
-    """The loss is no longer a number."""
+    """The loss or the weights are no longer numbers."""
 
 
 @dataclasses.dataclass
@@ -35,7 +35,9 @@ class Fit:
       manager: its checkpoints.
       state: the train state, on the devices.
       plateau: state of the plateau schedule.
-      progress: where it stands.
+      progress: where it stood after its last completed epoch.
+      rows: the metrics of each step since.
+      position: the iterator's state behind them.
       stream: its batches, each with the iterator's state just after it.
       log: what it writes down.
     """
@@ -45,6 +47,8 @@ class Fit:
     state: TrainState
     plateau: Any
     progress: checkpoints.Progress
+    rows: list[dict[str, float]]
+    position: dict[str, Any] | None
     stream: Iterator[tuple[dict[str, jax.Array], dict[str, Any]]] = dataclasses.field(init=False)
     log: logs.RunLog = dataclasses.field(init=False)
 
@@ -54,6 +58,33 @@ class Fit:
         progress = self.progress
         return progress.epoch >= self.setup.config.epochs or progress.stopping.should_stop
 
+    def steps_done(self, steps: int) -> int:
+        """Returns how many steps were taken in all, of `steps` an epoch."""
+        return self.progress.epoch * steps + len(self.rows)
+
+    def best_words(self) -> str:
+        """Says how good the best epoch is."""
+        best = self.progress.best
+        if best < 0:
+            return f"lowest validation loss {-best:.4f} ({report.NOTHING_INFECTED})"
+        return f"best validation Dice {best:.4f}"
+
+    def means(self) -> dict[str, float]:
+        """Returns the mean of each metric over the steps since the last completed epoch."""
+        return {name: float(np.mean([r[name] for r in self.rows])) for name in self.rows[0]}
+
+    def keep_steps(self) -> None:
+        """Leaves a checkpoint of the steps since the last completed epoch, if there are any."""
+        if self.rows:
+            self.manager.wait_until_finished()
+            inside = dataclasses.replace(
+                self.progress, iterator=self.position, steps=tuple(self.rows)
+            )
+            try:
+                interrupted.save(self.setup.workdir, self.state, self.plateau, inside)
+            except checkpoints.NotFiniteError as error:
+                raise diverged(self, f"the array {error} became NaN") from error
+
 
 def begin(setup: Setup, state: TrainState, manager: ocp.CheckpointManager) -> Fit:
     """Returns what to start with: new, restored or tuned."""
@@ -62,19 +93,25 @@ def begin(setup: Setup, state: TrainState, manager: ocp.CheckpointManager) -> Fi
     # Flax stops one epoch after `patience` is used up; the paper's 25 epochs are 25.
     stopping = EarlyStopping(patience=config.early_stopping.patience - 1)
     progress = checkpoints.Progress(epoch=0, iterator=None, stopping=stopping)
-    last = manager.latest_step()
-    if last is not None:
-        state, plateau, progress = checkpoints.restore(manager, last, state, plateau)
-        print(f"going on after epoch {progress.epoch}")
+    last = checkpoints.restore_last(manager, state, plateau)
+    inside = interrupted.restore(setup.workdir, state, plateau, last and last[2])
+    if found := inside or last:
+        state, plateau, progress = found
+        steps = f" and step {len(progress.steps)} of the next" * bool(inside)
+        print(f"going on after epoch {progress.epoch}{steps}")
     elif config.init:
-        state = checkpoints.load_weights(config.init, state)
+        state = initial.load_weights(config.init, state)
         print(f"starting from the weights of {config.init}")
     elif GUIDE in state.params:
         raise checkpoints.CheckpointError(
             "the guide of this network is not trained here: give its run or a file of its weights "
             "with --config.init"
         )
-    return Fit(setup, manager, devices.replicate(state, setup.devices), plateau, progress)
+    rows, position = list(progress.steps), progress.iterator
+    history = logs.history(setup.workdir, progress.epoch, progress.history)
+    progress = dataclasses.replace(progress, history=history, steps=())
+    state = devices.replicate(state, setup.devices)
+    return Fit(setup, manager, state, plateau, progress, rows, position)
 
 
 def stateful_prefetch(
@@ -86,8 +123,8 @@ def stateful_prefetch(
     batches = iter(
         pipeline.train_batches(train, batch_size=config.batch_size, seed=config.seed, groups=groups)
     )
-    if one.progress.iterator is not None:
-        batches.set_state(one.progress.iterator)
+    if one.position is not None:
+        batches.set_state(one.position)
     states: list[dict[str, Any]] = []
 
     def remember() -> Iterator[dict[str, np.ndarray]]:
@@ -99,82 +136,80 @@ def stateful_prefetch(
         yield batch, states.pop(0)
 
 
-def train_epoch(
-    fits: Sequence[Fit], steps: int, bar: ProgressBar
-) -> list[tuple[dict[str, float], dict[str, Any]]]:
-    """Takes the steps of one epoch, the same one for all.
+def train_epoch(fits: Sequence[Fit], steps: int, bar: ProgressBar) -> None:
+    """Takes the steps of one epoch that are left, the same one for all.
 
-    Returns:
-      For each the mean of each metric over the steps, and the iterator's state behind them.
+    Raises:
+      TrainingDiverged: a loss is no number.
+      Stopped: the process was asked to end; the step in progress is completed.
     """
-    setup, epochs = fits[0].setup, fits[0].progress.epoch
-    rows: list[list[dict[str, float]]] = [[] for _ in fits]
-    positions: Sequence[dict[str, Any]] = ()
+    setup, epochs, taken = fits[0].setup, fits[0].progress.epoch, len(fits[0].rows)
     pending: Sequence[Mapping[str, jax.Array]] = ()
-    states: Sequence[TrainState] = [one.state for one in fits]
-    for number in range(epochs * steps, (epochs + 1) * steps):
+    for number in range(epochs * steps + taken, (epochs + 1) * steps):
+        if signals.asked():
+            break
         batches, positions = zip(*(next(one.stream) for one in fits), strict=True)
         mapped = setup.train_steps[setup.drawn_size(number)]
+        states: Sequence[TrainState] = [one.state for one in fits]
         states, metrics = devices.step_all(mapped, states, batches, setup.devices)
+        for one, state, position in zip(fits, states, positions, strict=True):
+            one.state, one.position = state, position
         # Reading the metrics one step late keeps the device busy meanwhile.
-        collect(fits, pending, rows, bar)
+        collect(fits, pending, bar)
         pending = metrics
-    collect(fits, pending, rows, bar)
-    for one, state in zip(fits, states, strict=True):
-        one.state = state
-    means = ({name: float(np.mean([r[name] for r in each])) for name in each[0]} for each in rows)
-    return list(zip(means, positions, strict=True))
+    collect(fits, pending, bar)
+    signals.check()
 
 
 def collect(
-    fits: Sequence[Fit],
-    metrics: Sequence[Mapping[str, jax.Array]],
-    rows: Sequence[list[dict[str, float]]],
-    bar: ProgressBar,
+    fits: Sequence[Fit], metrics: Sequence[Mapping[str, jax.Array]], bar: ProgressBar
 ) -> None:
     """Takes the metrics of a step, if there are any, to the rows of their fits.
 
     Raises:
       TrainingDiverged: a loss is no number.
     """
-    for one, values, row in zip(fits, metrics, rows, strict=False):
-        row.append(devices.first(values))
-        loss = row[-1]["loss"]
+    for one, values in zip(fits, metrics, strict=False):
+        one.rows.append(devices.first(values))
+        loss = one.rows[-1]["loss"]
         if not math.isfinite(loss):
-            one.manager.wait_until_finished()
-            last = one.manager.latest_step()
-            good = "none yet" if last is None else f"that of epoch {last}"
-            raise TrainingDiverged(
-                f"the loss became {loss} in step {len(row)} of epoch {one.progress.epoch + 1}. The "
-                f"last good checkpoint in {one.setup.workdir / checkpoints.FOLDER} is {good}; a "
-                "smaller --config.learning_rate may help"
-            )
+            raise diverged(one, f"the loss became {loss} in step {len(one.rows)}")
     if metrics:
-        last_rows = [row[-1] for row in rows]
+        last_rows = [one.rows[-1] for one in fits]
         bar.step({n: float(np.mean([r[n] for r in last_rows])) for n in ("loss", "dice")})
 
 
-def close_epoch(
-    one: Fit,
-    trained: Mapping[str, float],
-    position: dict[str, Any],
-    speed: Mapping[str, float],
-    validation: grain.MapDataset,
-) -> str:
+def diverged(one: Fit, what: str) -> TrainingDiverged:
+    """Returns the error that says what is no number any more, and what there is to go on from."""
+    one.rows.clear()  # nothing to keep
+    one.manager.wait_until_finished()
+    last = one.manager.latest_step()
+    good = "none yet" if last is None else f"that of epoch {last}"
+    return TrainingDiverged(
+        f"{what} of epoch {one.progress.epoch + 1}. The last good checkpoint in "
+        f"{one.setup.workdir / checkpoints.FOLDER} is {good}, from which the same command goes on; "
+        "a smaller --config.learning_rate may help"
+    )
+
+
+def close_epoch(one: Fit, speed: Mapping[str, float], validation: grain.MapDataset) -> str:
     """Validates, sets the next learning rate, and writes checkpoint and figures of an epoch.
 
     Args:
       one: whose epoch it was.
-      trained: means of the metrics over the steps.
-      position: the iterator's state behind them.
       speed: more figures to write down.
       validation: the validation split.
 
     Returns:
       What to say of it.
+
+    Raises:
+      TrainingDiverged: the weights or the validation loss are no numbers; nothing is written.
     """
     config, epoch = one.setup.config, one.progress.epoch + 1
     scored = report.score(one.setup, one.state, validation)
+    check_numbers(one, scored.loss)
+    trained = one.means()
     row = {"epoch": epoch, **{f"train/{name}": value for name, value in trained.items()}}
     row |= {"validation/loss": scored.loss, "validation/dice": scored.dice}
     row |= {"learning_rate": learning_rate(one.state), **speed}
@@ -182,23 +217,40 @@ def close_epoch(
     one.plateau = jax.device_get(plateau)
     rate = config.learning_rate * float(one.plateau.scale) * step_decay(config, epoch)
     one.state = with_learning_rate(one.state, rate)
-    best = scored.dice > one.progress.best_dice
+    best = scored.merit > one.progress.best
     one.progress = checkpoints.Progress(
         epoch=epoch,
-        iterator=position,
+        iterator=one.position,
         stopping=one.progress.stopping.update(scored.loss),
-        best_dice=max(scored.dice, one.progress.best_dice),
+        best=max(scored.merit, one.progress.best),
+        history=(*one.progress.history, row),
     )
-    checkpoints.save(one.manager, one.state, one.plateau, one.progress, scored.dice)
+    one.rows.clear()
+    checkpoints.save(one.manager, one.state, one.plateau, one.progress, scored.merit)
     one.log.epoch(row)
     if epoch == 1 or epoch % config.log.image_epochs == 0:
         picture = report.validation_picture(one.setup, one.state, validation)
         one.log.image("validation", picture, epoch)
     return (
         f"epoch {epoch}: loss {trained['loss']:.4f}, Dice {trained['dice']:.4f}; validation "
-        f"loss {scored.loss:.4f}, Dice {scored.dice:.4f}{' (best)' if best else ''}; "
+        f"loss {scored.loss:.4f}, Dice {scored.dice:.4f}{' (best)' if best else ''}"
+        f"{'' if scored.infected else f' ({report.NOTHING_INFECTED})'}; "
         f"{speed['slices_per_s']:.1f} slices/s"
     )
+
+
+def check_numbers(one: Fit, loss: float) -> None:
+    """Refuses an epoch after which the weights or the validation loss are no numbers.
+
+    Raises:
+      TrainingDiverged: saying which.
+    """
+    try:
+        checkpoints.check_finite(one.state)
+    except checkpoints.NotFiniteError as error:
+        raise diverged(one, f"the array {error} became NaN or infinite in the last step") from error
+    if not math.isfinite(loss):
+        raise diverged(one, f"the validation loss became {loss} at the end")
 
 
 def step_decay(config: ConfigDict, epoch: int) -> float:

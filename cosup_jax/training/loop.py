@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from cosup_jax import runs, signals
 from cosup_jax.data import pipeline
-from cosup_jax.runs import checkpoints, logs
+from cosup_jax.runs import checkpoints, interrupted, logs
 from cosup_jax.training import report
 from cosup_jax.training.epochs import (
     Fit,
@@ -62,15 +63,17 @@ def train_seeds(
             raise ValueError(f"expected a different {name} for each seed, not {list(given)}")
     first = make_setup(config, folders[0])
     setups = [with_seed(first, *pair) for pair in zip(seeds, folders, strict=True)]
-    for setup in setups:
-        keep_description(setup)
-    states = [make_state(setup) for setup in setups]
-    print(describe(setups[0], states[0]), flush=True)
-    if len(seeds) > 1:
-        print(f"seeds {', '.join(map(str, seeds))} together, in {', '.join(map(str, folders))}")
-    with contextlib.ExitStack() as stack:
-        managers = [stack.enter_context(checkpoints.open_checkpoints(f)) for f in folders]
-        fit([begin(*start) for start in zip(setups, states, managers, strict=True)])
+    with contextlib.ExitStack() as owned:
+        for setup in setups:
+            owned.enter_context(runs.own(setup.workdir))
+            keep_description(setup)
+        states = [make_state(setup) for setup in setups]
+        print(describe(setups[0], states[0]), flush=True)
+        if len(seeds) > 1:
+            print(f"seeds {', '.join(map(str, seeds))} together, in {', '.join(map(str, folders))}")
+        with contextlib.ExitStack() as stack:
+            managers = [stack.enter_context(checkpoints.open_checkpoints(f)) for f in folders]
+            fit([begin(*start) for start in zip(setups, states, managers, strict=True)])
     return setups
 
 
@@ -79,6 +82,10 @@ def fit(fits: Sequence[Fit]) -> None:
 
     Args:
       fits: of one configuration, with different seeds.
+
+    Raises:
+      TrainingDiverged: the loss, the weights or the validation loss are no numbers.
+      Stopped: the process was asked to end; what it has done of an epoch is kept.
     """
     if all(one.is_over for one in fits):
         return
@@ -88,23 +95,28 @@ def fit(fits: Sequence[Fit]) -> None:
     steps = pipeline.steps_per_epoch(train, config.batch_size, config.sampling.slices)
     for one in fits:
         one.stream = stateful_prefetch(one, train)
-        one.log = logs.RunLog(one.setup.workdir, one.progress.epoch)
-    bar = ProgressBar(setup, steps, min(one.progress.epoch for one in fits), len(fits))
-    while going := [one for one in fits if not one.is_over]:
-        # Those that an interruption has left behind catch up, so that all take the same step.
-        epochs = min(one.progress.epoch for one in going)
-        now = [one for one in going if one.progress.epoch == epochs]
-        started = time.perf_counter()
-        trained = train_epoch(now, steps, bar)
-        seconds = time.perf_counter() - started
-        speed = {"seconds": seconds, "slices_per_s": steps * config.batch_size / seconds}
-        for one, (means, position) in zip(now, trained, strict=True):
-            told = close_epoch(one, means, position, speed, validation)
-            bar.say(f"seed {one.setup.config.seed}, {told}" if len(fits) > 1 else told)
-    bar.close()
+        one.log = logs.RunLog(one.setup.workdir, one.progress.history)
+    bar = ProgressBar(setup, steps, min(one.steps_done(steps) for one in fits), len(fits))
+    with contextlib.closing(bar), signals.noted():
+        while going := [one for one in fits if not one.is_over]:
+            # Those that an interruption has left behind catch up, so that all take the same step.
+            done = min(one.steps_done(steps) for one in going)
+            now = [one for one in going if one.steps_done(steps) == done]
+            started, left = time.perf_counter(), steps - done % steps
+            try:
+                train_epoch(now, steps, bar)
+                seconds = time.perf_counter() - started
+                speed = {"seconds": seconds, "slices_per_s": left * config.batch_size / seconds}
+                for one in now:
+                    told = close_epoch(one, speed, validation)
+                    bar.say(f"seed {one.setup.config.seed}, {told}" if len(fits) > 1 else told)
+            except signals.Stopped:
+                for one in now:
+                    one.keep_steps()
+                raise
     for one in fits:
         one.log.close()
-        one.manager.wait_until_finished()
+        checkpoints.finish(one.manager)
+        interrupted.discard(one.setup.workdir)
         report.learning_curve(one.setup.workdir)
-        best = f"best validation Dice {one.progress.best_dice:.4f}"
-        print(f"{one.setup.workdir}: trained {one.progress.epoch} epochs; {best}")
+        print(f"{one.setup.workdir}: trained {one.progress.epoch} epochs; {one.best_words()}")

@@ -17,18 +17,18 @@ class ProgressBar:
     Args:
       setup: the run.
       steps: steps an epoch.
-      epoch: completed epochs.
+      done: steps that were taken before.
       networks: how many are trained at once.
     """
 
-    def __init__(self, setup: Setup, steps: int, epoch: int, networks: int = 1) -> None:
+    def __init__(self, setup: Setup, steps: int, done: int, networks: int = 1) -> None:
         self._setup = setup
         self.steps_per_epoch = steps
         self._slices = setup.config.batch_size * networks
-        self._left = (setup.config.epochs - epoch) * steps
+        self._left = setup.config.epochs * steps - done
         self._bar = tqdm(
             total=setup.config.epochs * steps,
-            initial=epoch * steps,
+            initial=done,
             unit="step",
             # A log file needs no line a second.
             mininterval=1.0 if sys.stderr.isatty() else 30.0,

@@ -5,10 +5,8 @@ what that dataset needs, `train_index.csv` says of each slice in which round it 
 sure the network was.
 """
 
-import csv
 import dataclasses
 import io
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tqdm import tqdm
 
+from cosup_jax import files
 from cosup_jax.data import people, preprocess, schema, splits
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.metrics import THRESHOLD
@@ -230,32 +229,10 @@ def read_label(piece: Slice, folder: Path, settings: Preprocessing) -> dict[str,
 
 def write_index(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes an index CSV of a folder of slices, a column for each key of the rows."""
-    rows = list(rows)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(path, text.getvalue().encode())
+    files.write_csv(path, rows)
 
 
 def _write_png(path: Path, grey: np.ndarray) -> None:
     content = io.BytesIO()
     Image.fromarray(grey).save(content, "PNG")
-    write_whole(path, content.getvalue())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all, and to the disk.
-
-    A file that holds this already keeps its time of change: `slice_folder` takes a folder for
-    another dataset when a file in it was written again, and a run would not go on with that.
-    """
-    if path.is_file() and path.read_bytes() == content:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    files.write_bytes(path, content.getvalue())

@@ -7,13 +7,15 @@ import grain
 import jax
 import numpy as np
 
-from cosup_jax import devices, figures
+from cosup_jax import devices, figures, signals
 from cosup_jax.data import pipeline, sampling
 from cosup_jax.metrics import THRESHOLD, Counts, dice
 from cosup_jax.runs import logs
 from cosup_jax.runs.state import TrainState
 from cosup_jax.training.setup import Setup
 from cosup_jax.training.step import predict_step
+
+NOTHING_INFECTED = "no validation slice is infected: the best epoch is that of the lowest loss"
 
 
 class Validation(NamedTuple):
@@ -23,10 +25,21 @@ class Validation(NamedTuple):
       loss: the joint loss.
       dice: Dice at 0.5, empty on empty counting 1, as the protocol `cosup` has it; where
         `sampling.groups` are given, the mean over groups of the means over their slices.
+      infected: slices with infection.
     """
 
     loss: float
     dice: float
+    infected: int
+
+    @property
+    def merit(self) -> float:
+        """What the best epoch has most of: Dice.
+
+        Where no slice is infected a network that marks nothing has a Dice of 1; there it is the
+        loss, negative.
+        """
+        return self.dice if self.infected else -self.loss
 
 
 def score(setup: Setup, state: TrainState, dataset: grain.MapDataset) -> Validation:
@@ -35,6 +48,7 @@ def score(setup: Setup, state: TrainState, dataset: grain.MapDataset) -> Validat
     case_ids: list[str] = []
     infected: list[bool] = []
     for batch in pipeline.eval_batches(dataset, setup.config.batch_size):
+        signals.check()
         on_devices = devices.shard(pipeline.for_device(batch), setup.devices)
         results = setup.eval_step(state, on_devices)
         present = int(batch["_mask"].sum())
@@ -48,6 +62,7 @@ def score(setup: Setup, state: TrainState, dataset: grain.MapDataset) -> Validat
     return Validation(
         loss=float(np.average(losses, weights=weights)),
         dice=sampling.mean_of_groups(np.concatenate(found), case_ids, infected, groups),
+        infected=sum(infected),
     )
 
 

@@ -16,8 +16,8 @@ from flax.training.early_stopping import EarlyStopping
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from cosup_jax import devices
-from cosup_jax.runs import checkpoints, logs
+from cosup_jax import devices, files
+from cosup_jax.runs import checkpoints, initial, logs
 from cosup_jax.runs.state import TrainState
 from cosup_jax.training import loop, pseudo, report
 from cosup_jax.training.setup import Setup, make_state
@@ -61,7 +61,7 @@ def label_all(
     lengths = round_lengths(setup.config, len(labelled), len(pool.slices))
     count = len(lengths)
     with checkpoints.open_checkpoints(setup.workdir) as manager:
-        state, done = begin(setup, manager, init)
+        state, done, history = begin(setup, manager, init)
         rows = read_selection(setup.workdir, done)
         if [row["file"] for row in rows] != [s.file for s in pool.slices[: done * size]]:
             raise pseudo.PoolError(
@@ -71,7 +71,7 @@ def label_all(
         examples = [labelled[i] for i in range(len(labelled))]
         for piece in pool.slices[: done * size]:
             examples.append(pseudo.read_label(piece, labels, pool.settings))
-        log = logs.RunLog(setup.workdir, done)
+        log = logs.RunLog(setup.workdir, history)
         print(describe(setup.config, len(labelled), len(pool.slices)))
         bar = tqdm(
             total=sum(lengths),
@@ -84,18 +84,20 @@ def label_all(
             started = time.perf_counter()
             chosen = pool.slices[(number - 1) * size : number * size]
             new = label(state, pool, chosen, size, labels, number)
-            write_selection(setup.workdir, new)
             rows += new
+            write_selection(setup.workdir, rows)
             examples += [pseudo.read_label(piece, labels, pool.settings) for piece in chosen]
             steps = lengths[number - 1]
             state, loss = tune(setup, state, examples, number, steps)
             scored = report.score(setup, state, validation)
-            progress = checkpoints.Progress(number, None, EarlyStopping())
-            checkpoints.save(manager, state, {}, progress, scored.dice)
-            figures = {"train/loss": loss, "validation/loss": scored.loss}
+            figures: dict[str, Any] = {"train/loss": loss, "validation/loss": scored.loss}
             figures |= {"validation/dice": scored.dice, "slices": len(examples), "steps": steps}
             figures["confidence"] = float(np.mean([row["confidence"] for row in new]))
-            log.epoch({"epoch": number, **figures, "seconds": time.perf_counter() - started})
+            row = {"epoch": number, **figures, "seconds": time.perf_counter() - started}
+            history = (*history, row)
+            progress = checkpoints.Progress(number, None, EarlyStopping(), history=history)
+            keep(manager, state, progress, scored)
+            log.epoch(row)
             bar.update(steps)
             bar.write(
                 f"round {number} of {count}: {len(rows)} slices labelled, confidence "
@@ -107,14 +109,43 @@ def label_all(
     return rows
 
 
-def begin(setup: Setup, manager: ocp.CheckpointManager, init: Path) -> tuple[TrainState, int]:
-    """Returns the state to go on with, on the devices, and how many rounds are done."""
-    state, done = make_state(setup), manager.latest_step()
-    if done is None:
-        return devices.replicate(checkpoints.load_weights(str(init), state), setup.devices), 0
-    state, _, _ = checkpoints.restore(manager, done, state, {})
-    print(f"going on after round {done}")
-    return devices.replicate(state, setup.devices), done
+def begin(
+    setup: Setup, manager: ocp.CheckpointManager, init: Path
+) -> tuple[TrainState, int, tuple[Mapping[str, Any], ...]]:
+    """Returns the state to go on with, on the devices, the rounds done, and their figures."""
+    state, done = make_state(setup), 0
+    known: tuple[Mapping[str, Any], ...] = ()
+    if found := checkpoints.restore_last(manager, state, {}):
+        state, _, progress = found
+        done, known = progress.epoch, progress.history
+        print(f"going on after round {done}")
+    else:
+        state = initial.load_weights(str(init), state)
+    history = logs.history(setup.workdir, done, known)
+    return devices.replicate(state, setup.devices), done, history
+
+
+def keep(
+    manager: ocp.CheckpointManager,
+    state: TrainState,
+    progress: checkpoints.Progress,
+    scored: report.Validation,
+) -> None:
+    """Writes the checkpoint of a round.
+
+    Raises:
+      TrainingDiverged: weights or validation loss are no numbers; nothing is written.
+    """
+    what = f"the validation loss became {scored.loss}"
+    try:
+        if math.isfinite(scored.loss):
+            checkpoints.save(manager, state, {}, progress, scored.merit)
+            return
+    except checkpoints.NotFiniteError as error:
+        what = f"the array {error} became NaN or infinite"
+    raise loop.TrainingDiverged(
+        f"{what} in round {progress.epoch}; a smaller --config.learning_rate may help"
+    )
 
 
 def label(
@@ -212,18 +243,17 @@ def read_selection(workdir: Path, done: int) -> list[dict[str, Any]]:
     """Returns the rows of selection.jsonl of the rounds that are done, and drops all others."""
     path = workdir / SELECTION
     rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_bytes().splitlines() if path.exists() else []:
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError:  # cut off by a kill
+            row = files.parse_json(line, str(path))
+        except files.FileError:  # cut off, or damaged
             break
         if row["round"] <= done:
             rows.append(row)
-    pseudo.write_whole(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    write_selection(workdir, rows)
     return rows
 
 
 def write_selection(workdir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Adds rows to selection.jsonl."""
-    with (workdir / SELECTION).open("a") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+    """Writes selection.jsonl."""
+    files.write_text(workdir / SELECTION, "".join(json.dumps(row) + "\n" for row in rows))

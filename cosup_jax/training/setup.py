@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from cosup_jax import config as configuration
 from cosup_jax import devices, files, losses, models, ranges, runs
 from cosup_jax.data import augment, datasets, people, pipeline, sampling
 from cosup_jax.data.preprocess import prepare_example
-from cosup_jax.runs import checkpoints, logs
+from cosup_jax.runs import checkpoints, interrupted, logs
 from cosup_jax.runs.state import TrainState, count_parameters, create_state, make_optimizer
 from cosup_jax.training import provenance
 from cosup_jax.training.step import parallel_eval_step, parallel_train_step
@@ -202,7 +201,8 @@ def keep_description(setup: Setup) -> None:
         **provenance.whose(setup.config, setup.builder),
     }
     # A run that failed before its first checkpoint may be started again with other settings.
-    if config_path.exists() and checkpoints.exist(setup.workdir):
+    started = checkpoints.exist(setup.workdir) or interrupted.exists(setup.workdir)
+    if config_path.exists() and started:
         differing = configuration.differences(config_path.read_text(), config_json, _FREE_FIELDS)
         if differing:
             raise RunMismatch(
@@ -215,10 +215,9 @@ def keep_description(setup: Setup) -> None:
             raise RunMismatch(
                 f"{setup.workdir} holds a run on other data ({data_path}); give another --workdir"
             )
-    data_path.write_text(json.dumps(data, indent=2) + "\n")
-    versions = logs.versions(setup.devices)
-    (setup.workdir / "versions.json").write_text(json.dumps(versions, indent=2) + "\n")
-    config_path.write_text(config_json + "\n")
+    files.write_json(data_path, data)
+    files.write_json(setup.workdir / "versions.json", logs.versions(setup.devices))
+    files.write_text(config_path, config_json + "\n")
 
 
 def make_state(setup: Setup) -> TrainState:

@@ -20,9 +20,9 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as serialise
 
-from cosup_jax import __version__, models, runs
+from cosup_jax import __version__, files, models, runs
 from cosup_jax import config as configuration
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.scans.images import MAX_SIDE
@@ -114,7 +114,7 @@ def save(path: Path, run: runs.Run, card: Mapping[str, Any]) -> None:
         "preprocessing": dataclasses.asdict(run.preprocessing),
         "card": {**card, "epoch": run.epoch},
     }
-    save_file(tensors, path, {_KEY: json.dumps(about)})
+    files.write_bytes(path, serialise(tensors, {_KEY: json.dumps(about)}))
 
 
 def load(path: Path) -> Pretrained:

@@ -7,7 +7,7 @@ import safetensors.numpy
 from flax import traverse_util
 
 from cosup_jax import models
-from cosup_jax.runs import checkpoints
+from cosup_jax.runs import checkpoints, initial
 from cosup_jax.runs.state import create_state, make_optimizer
 
 UNET = {"name": "unet", "width": 4}
@@ -30,7 +30,7 @@ def weights(tmp_path_factory):
 
 def test_a_file_fills_a_fresh_state_and_its_average(weights, capsys):
     path, variables = weights
-    state = checkpoints.load_weights(str(path), fresh(**UNET))
+    state = initial.load_weights(str(path), fresh(**UNET))
     for found in (state.latest, state.average):
         jax.tree.map(np.testing.assert_array_equal, found, variables)
     assert f"a network of this package from {path}" in capsys.readouterr().out
@@ -39,7 +39,7 @@ def test_a_file_fills_a_fresh_state_and_its_average(weights, capsys):
 def test_a_file_fills_a_guide_and_leaves_the_labeller(weights):
     path, variables = weights
     before = fresh(name="guided", guide=UNET, labeller=LABELLER)
-    state = checkpoints.load_weights(str(path), before)
+    state = initial.load_weights(str(path), before)
     for name, tree in variables.items():
         jax.tree.map(np.testing.assert_array_equal, state.latest[name]["guide"], tree)
         labeller = before.latest[name]["labeller"]
@@ -49,9 +49,9 @@ def test_a_file_fills_a_guide_and_leaves_the_labeller(weights):
 def test_a_file_that_does_not_fit_is_named_with_the_setting(weights, tmp_path):
     path, _ = weights
     with pytest.raises(checkpoints.CheckpointError, match=rf"--config.init={path}.*another shape"):
-        checkpoints.load_weights(str(path), fresh(name="unet", width=8))
+        initial.load_weights(str(path), fresh(name="unet", width=8))
     (tmp_path / "a.pth").write_bytes(b"no weights at all")
     with pytest.raises(checkpoints.CheckpointError, match=r"a\.pth: neither safetensors nor"):
-        checkpoints.load_weights(str(tmp_path / "a.pth"), fresh(**UNET))
+        initial.load_weights(str(tmp_path / "a.pth"), fresh(**UNET))
     with pytest.raises(checkpoints.CheckpointError, match="no checkpoints in"):
-        checkpoints.load_weights(str(tmp_path), fresh(**UNET))
+        initial.load_weights(str(tmp_path), fresh(**UNET))

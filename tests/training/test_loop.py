@@ -15,7 +15,7 @@ from cosup_jax.data.people import SplitError
 from cosup_jax.evaluation import scoring
 from cosup_jax.experiments import trials
 from cosup_jax.experiments.trials import train_and_evaluate
-from cosup_jax.runs import checkpoints, logs
+from cosup_jax.runs import checkpoints, initial, logs
 from cosup_jax.training import loop, progress, setup
 from tests.phantoms import tiny_config
 
@@ -154,7 +154,7 @@ def test_a_run_that_failed_before_its_first_checkpoint_can_be_corrected(
 def test_fine_tuning_starts_from_the_other_run(run, data_dir, tmp_path, only_training):
     workdir, _, _ = run
     state = setup.make_state(setup.make_setup(tiny_config(data_dir), tmp_path))
-    loaded = checkpoints.load_weights(str(workdir), state)
+    loaded = initial.load_weights(str(workdir), state)
     changed = jax.tree.map(lambda a, b: bool(np.any(a != b)), loaded.params, state.params)
     assert all(jax.tree.leaves(changed))
     assert int(loaded.step) == 0
@@ -167,9 +167,9 @@ def test_weights_of_another_network_are_refused_by_name(run, data_dir, tmp_path)
     workdir, _, _ = run
     other = setup.make_setup(tiny_config(data_dir, model__edge_levels=(1,)), tmp_path)
     with pytest.raises(checkpoints.CheckpointError, match="esm.*stage2.*here None"):
-        checkpoints.load_weights(str(workdir), setup.make_state(other))
+        initial.load_weights(str(workdir), setup.make_state(other))
     with pytest.raises(checkpoints.CheckpointError, match="no checkpoints in"):
-        checkpoints.load_weights(str(tmp_path / "nothing"), setup.make_state(other))
+        initial.load_weights(str(tmp_path / "nothing"), setup.make_state(other))
 
 
 def test_a_loss_that_is_no_number_stops_the_run(data_dir, tmp_path, monkeypatch):

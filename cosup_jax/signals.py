@@ -1,0 +1,111 @@
+"""SIGTERM and SIGINT: what is in progress ends cleanly, and the exit status says so.
+
+A process that calls `catch` first thing ends
+
+- at once while it imports and reads its command line, where nothing has to be cleaned up;
+- by the exception `Stopped` once `raising` was called: files are whole anyway, and folders of
+  unfinished work are taken away on its way up;
+- where the work says so, inside `noted`: the signal is noted, and the work asks for it (`asked`,
+  `check`) between two steps, so that it can keep what it has.
+
+A second signal ends the process at once, also amid a compilation. Without `catch`, as in a program
+that uses this package, nothing is changed: `asked` answers None.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+CAUGHT = (signal.SIGINT, signal.SIGTERM)
+_AT_ONCE, _RAISE, _NOTE = "at once", "raise", "note"
+_ONE_S = 0.3  # `timeout` and some schedulers send a signal to the process and to its group
+
+
+class Stopped(KeyboardInterrupt):
+    """The process was asked to end.
+
+    Attributes:
+      signal: by which signal.
+      status: the exit status that says so: 130 or 143.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.signal = signal.Signals(number)
+        self.status = 128 + number
+        super().__init__(f"stopped by {self.signal.name}")
+
+
+class _State:
+    mode = _AT_ONCE
+    number: int | None = None
+
+
+_state = _State()
+
+
+def status(error: KeyboardInterrupt) -> int:
+    """Returns the exit status of a process that ends by this exception."""
+    return error.status if isinstance(error, Stopped) else 128 + signal.SIGINT
+
+
+def catch() -> None:
+    """Takes over both signals; one that is ignored, as under `nohup`, stays so."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    # A thread hears of a signal also while the main thread is long in a library.
+    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+    threading.Thread(target=_listen, args=(reading,), daemon=True).start()
+    for number in CAUGHT:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _handle)
+
+
+def raising() -> None:
+    """From here on the first signal raises `Stopped` in the main thread."""
+    _state.mode = _RAISE
+    check()
+
+
+@contextlib.contextmanager
+def noted() -> Iterator[None]:
+    """Inside, a signal is only noted, for `asked` and `check`; before and after as it was."""
+    before, _state.mode = _state.mode, _NOTE
+    try:
+        yield
+    finally:
+        _state.mode = before
+
+
+def asked() -> int | None:
+    """Returns the number of the signal by which the process was asked to end, or None."""
+    return _state.number
+
+
+def check() -> None:
+    """Raises `Stopped` if the process was asked to end."""
+    if _state.number is not None:
+        raise Stopped(_state.number)
+
+
+def _handle(number: int, frame: object) -> None:
+    first = _state.number is None
+    _state.number = _state.number or number
+    if first and _state.mode == _RAISE:
+        raise Stopped(number)
+
+
+def _listen(reading: int) -> None:
+    first = None
+    while True:
+        number = os.read(reading, 1)[0]
+        if number not in CAUGHT:
+            continue
+        now = time.monotonic()
+        first = now if first is None else first
+        if _state.mode == _AT_ONCE or now - first > _ONE_S:
+            os.write(2, f"\nended by {signal.Signals(number).name}\n".encode())
+            os._exit(128 + number)
