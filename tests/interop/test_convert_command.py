@@ -33,8 +33,23 @@ def test_the_run_opens_with_the_weights_of_the_file(weights, tmp_path, capsys):
     run = runs.open_run(tmp_path / "run")
     jax.tree.map(np.testing.assert_array_equal, run.variables, variables)
     assert (run.epoch, run.config.model.backbone, run.preprocessing.scaling) == (0, "vgg16", "unit")
-    assert convert(path, tmp_path / "run") == 1
+    there = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*") if p.name != ".lock"}
+    assert convert(path, tmp_path / "run") == 0  # as after a kill in the last moment
+    now = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*") if p.name != ".lock"}
+    assert {p: t for p, t in now.items() if p.is_file()} == {
+        p: t for p, t in there.items() if p.is_file()
+    }
+    assert convert(path, tmp_path / "run", "--config.seed=3") == 1
     assert "holds a run already" in capsys.readouterr().err
+
+
+def test_what_a_killed_conversion_left_is_gone_over(weights, tmp_path):
+    path, variables = weights
+    (tmp_path / "run" / "checkpoints" / "0.orbax-checkpoint-tmp").mkdir(parents=True)
+    assert convert(path, tmp_path / "run") == 0
+    found = runs.open_run(tmp_path / "run").variables
+    jax.tree.map(np.testing.assert_array_equal, found, variables)
+    assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["0"]
 
 
 def test_what_fills_only_a_part_makes_no_run(tmp_path, capsys, monkeypatch):
