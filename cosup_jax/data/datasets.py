@@ -148,9 +148,9 @@ def prepare(
       VolumeError, ImageError, ExampleError: a file is bad, and `skip_bad` is not set.
       ImportError: `beam_options` without Apache Beam installed.
     """
-    if builder.is_prepared() or not _build_alone(builder, source, skip_bad, beam_options):
-        if source:
-            builder.check_source(Path(source).expanduser())
+    was_there = builder.is_prepared() or not _build_alone(builder, source, skip_bad, beam_options)
+    if was_there and source:
+        builder.check_source(Path(source).expanduser())
 
 
 def _build_alone(
