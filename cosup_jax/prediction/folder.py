@@ -124,7 +124,7 @@ class Folder:
                 record,
                 folder=folder,
                 row={**record.row, "scan": folder.name},
-                path=scan.path,
+                path="" if record.done else scan.path,
                 place=scan.place,
                 sizes=records.measure(work),
             )
@@ -152,7 +152,6 @@ class Folder:
             changed = replace(
                 record,
                 row={**record.row, **row, "scan": folder.name},
-                path=scan.path,
                 place=scan.place,
                 earlier=False,
             )

@@ -50,8 +50,8 @@ class Record:
       row: the row of the table; `status` is `done` or `failed`.
       made_of: `input` (SHA-256 of the scan's content, None where it was unreadable), `weights`
         (their digest), `settings`, `version`.
-      path: see `Identity`; empty in records of versions that did not keep it.
-      place: see `Identity`; likewise.
+      path: see `Identity`, where the scan failed; empty for results, which need not be found by it.
+      place: see `Identity`; empty in records of versions that did not keep it.
       sizes: bytes of each file of results, by its path in the folder; likewise.
       earlier: something else lies in that place by now, and has results of its own.
     """
