@@ -53,5 +53,5 @@ def get_config(argument: str = ""):
     config.plateau.patience = 15
     config.early_stopping.patience = 100
     config.averaging.decay = 0.998
-    config.epochs = 2000
+    config.epochs = 300  # about 24 CPU hours
     return config

@@ -70,7 +70,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     # All slices once more, compiled: what every scan after the first costs.
     began = time.perf_counter()
     slices = (s.astype(np.float32) for s in volume.slices())
-    masks = [p > segment.THRESHOLD for p in segmenter(slices, volume.intensity, arguments.slices)]
+    masks = [p > network.threshold for p in segmenter(slices, volume.intensity, arguments.slices)]
     seconds["network"] = time.perf_counter() - began
 
     began = time.perf_counter()

@@ -32,16 +32,14 @@ from cosup_jax.data import images, slice_files
 from tfds_builders.covid_ct_seg.covid_ct_seg_dataset_builder import patient_id
 from tfds_builders.covid_semiseg import covid_semiseg_dataset_builder as covid_semiseg
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "evaluation"))
 import registration
+import sets
 
 COLUMNS = ("file", "case", "patient", "slice")
 SIZES = ((512, 512), (630, 630), (401, 630))  # (height, width) of the 20 volumes when cut
-MARGIN = 4  # pixels around the box of the lungs
-LEAST_LUNG = 200  # pixels; with less the box says nothing
 WRITTEN = 1_600_000_000  # one time for all files: the same data have the same fingerprint
 VALIDATION_EVERY = {"equalised": 2, "normal": 2}  # neighbours say little more, and cost time
-MASK_VALUES = {0: 0, 255: 1}
 TRAINING, VALIDATION = "train", "val"
 
 
@@ -118,7 +116,7 @@ def read_index(folder: Path) -> list[dict[str, str]]:
 
 def read_binary(folder: Path, kind: str, file: str) -> np.ndarray:
     """Reads a mask or lungs, (H, W) bool."""
-    return images.read_labels(folder / kind / file, MASK_VALUES) > 0
+    return images.read_labels(folder / kind / file, sets.MASK_VALUES) > 0
 
 
 def whole_slices(
@@ -136,18 +134,10 @@ def crops(name: str, folder: Path, person: Callable[[dict[str, str]], str]) -> I
     """Yields the slices of a split cut to the box around their lungs, where there are lungs."""
     for row, piece in zip(read_index(folder), whole_slices(name, folder, person), strict=True):
         lung = read_binary(folder, "lung", row["file"])
-        if np.count_nonzero(lung) >= LEAST_LUNG:
-            box = around(lung)
+        if np.count_nonzero(lung) >= sets.LEAST_LUNG:
+            box = sets.around(lung)
             case = f"{name}-crop.{row['case']}"
             yield piece._replace(case=case, image=piece.image[box], mask=piece.mask[box])
-
-
-def around(lung: np.ndarray) -> tuple[slice, slice]:
-    """Returns the box of what is marked in (H, W), with a margin."""
-    rows, columns = (np.flatnonzero(lung.any(axis=axis)) for axis in (1, 0))
-    return tuple(
-        slice(max(0, places[0] - MARGIN), places[-1] + 1 + MARGIN) for places in (rows, columns)
-    )
 
 
 def cuts(semiseg: Path, wholes: Path) -> Iterator[Slice]:
@@ -193,7 +183,7 @@ def normal_slices(folder: Path, split: str) -> Iterator[Slice]:
     """Yields the slices of people without pneumonia; the third person is validated on."""
     for stem, path in slice_files.list_slices(folder / "image", folder).items():
         name = slice_files.name_from_file(stem)
-        if (name.case_id == "normal3") == (split == VALIDATION):
+        if (name.case_id == sets.HEALTHY) == (split == VALIDATION):
             image = images.read_grey(path)
             empty = np.zeros(image.shape, bool)
             yield Slice(f"normal.{name.case_id}", name.case_id, name.slice_index, image, empty)

@@ -30,8 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threshold",
         type=_probability,
-        default=0.5,
-        help="probability above which it is infection (default: 0.5)",
+        help="probability above which it is infection (default: that of the weights)",
     )
     parser.add_argument(
         "--tta",
@@ -88,8 +87,10 @@ def run(arguments: argparse.Namespace) -> int:
     from cosup_jax.prediction.records import FAILED
     from cosup_jax.prediction.settings import Settings
 
+    network = weights.load_pretrained(arguments.weights or weights.DEFAULT)
+    own = arguments.threshold is None
     settings = Settings(
-        threshold=arguments.threshold,
+        threshold=network.threshold if own else arguments.threshold,
         tta=arguments.tta,
         probability=arguments.probability,
         report=arguments.report,
@@ -98,7 +99,6 @@ def run(arguments: argparse.Namespace) -> int:
         hu_offset=arguments.hu_offset,
         format=arguments.format,
     )
-    network = weights.load_pretrained(arguments.weights or weights.DEFAULT)
     rows = cohort.process(sources, arguments.out, network, settings)
     failed = sum(row["status"] == FAILED for row in rows)
     told = [f"{len(rows) - failed} of {len(rows)} scans done"]

@@ -14,7 +14,6 @@ from flax import linen as nn
 
 from cosup_jax import devices, models, weights
 from cosup_jax.data.preprocess import prepare_image, resize_image
-from cosup_jax.metrics import THRESHOLD
 from cosup_jax.models.output import SegOutput
 from cosup_jax.prediction import findings
 from cosup_jax.scans import kinds
@@ -165,7 +164,7 @@ def segment(
     spacing: tuple[float, float, float] | None = None,
     intensity: str | None = None,
     network: weights.Pretrained | str | Path = weights.DEFAULT,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
     min_lesion_ml: float = 0.0,
     tta: bool = False,
     hu_offset: float | None = None,
@@ -182,7 +181,8 @@ def segment(
       spacing: voxel spacing (z, y, x) in mm where there is no affine; needed by `min_lesion_ml`.
       intensity: one of `kinds.INTENSITIES`, or None to judge by the values.
       network: what `load_pretrained` returns, or takes.
-      threshold: probability above which a voxel is infection, between 0 and 1.
+      threshold: probability above which a voxel is infection, between 0 and 1; None takes that of
+        the weights.
       min_lesion_ml: lesions smaller than this many mL are dropped.
       tta: average over each slice and its mirror image, left and right exchanged.
       hu_offset: what is to be added to the values to make them HU.
@@ -204,7 +204,7 @@ def segment(
         )
     if intensity is not None and hu_offset is not None:
         raise ValueError("intensity and hu_offset: give one of them")
-    if not 0 < threshold < 1:
+    if threshold is not None and not 0 < threshold < 1:
         raise ValueError(f"threshold={threshold}: expected a number between 0 and 1")
     if not 0 <= min_lesion_ml < math.inf:
         raise ValueError(f"min_lesion_ml={min_lesion_ml}: expected mL, 0 or more")
@@ -233,7 +233,8 @@ def segment(
         network = weights.load_pretrained(network)
     slices = (np.asarray(pixels, np.float32) + np.float32(added) for pixels in axial)
     probabilities = Segmenter(network, tta=tta)(slices, kind, len(axial))
-    mask = np.stack([probability > threshold for probability in probabilities])
+    limit = network.threshold if threshold is None else threshold
+    mask = np.stack([probability > limit for probability in probabilities])
     if min_lesion_ml and sides is not None:
         mask = findings.drop_small(mask, min_lesion_ml, sides)
     return mask if grid is None else np.ascontiguousarray(grid.from_axial(mask))

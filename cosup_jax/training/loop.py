@@ -96,6 +96,7 @@ def fit(fits: Sequence[Fit]) -> None:
     for one in fits:
         one.stream = stateful_prefetch(one, train)
         one.log = logs.RunLog(one.setup.workdir, one.progress.history)
+    used = time.process_time()  # what an epoch cost, wherever else the processors were meanwhile
     bar = ProgressBar(setup, steps, min(one.steps_done(steps) for one in fits), len(fits))
     with contextlib.closing(bar), signals.noted():
         while going := [one for one in fits if not one.is_over]:
@@ -107,6 +108,8 @@ def fit(fits: Sequence[Fit]) -> None:
                 train_epoch(now, steps, bar)
                 seconds = time.perf_counter() - started
                 speed = {"seconds": seconds, "slices_per_s": left * config.batch_size / seconds}
+                before, used = used, time.process_time()
+                speed["cpu_seconds"] = used - before
                 for one in now:
                     told = close_epoch(one, speed, validation)
                     bar.say(f"seed {one.setup.config.seed}, {told}" if len(fits) > 1 else told)

@@ -3,7 +3,8 @@
 A file is safetensors. Kernels are kept in half precision, everything of one axis (biases, and what
 batch normalisation knows) in single; tensors are named by their path (`params/encoder/stage1/…`).
 Its metadata has one entry, `cosup_jax`, a JSON object with `format`, `network` (the settings that
-build it), `preprocessing`, and `card`, a mapping of texts and figures on how it came about.
+build it), `preprocessing`, `threshold` (½ in files without one), and `card`, a mapping of texts and
+figures on how it came about.
 """
 
 import dataclasses
@@ -25,6 +26,7 @@ from safetensors.numpy import save as serialise
 from cosup_jax import __version__, files, models, runs
 from cosup_jax import config as configuration
 from cosup_jax.data.preprocess import Preprocessing
+from cosup_jax.metrics import THRESHOLD
 from cosup_jax.scans.images import MAX_SIDE
 
 DEFAULT = "c2f-small"
@@ -49,6 +51,8 @@ class Pretrained:
       preprocessing: how a slice must be prepared for it.
       digest: SHA-256 of the weights in hexadecimal digits.
       card: how it came about; empty for the folder of a run.
+      threshold: probability above which a pixel is infection, chosen on validation where the
+        weights come from a file that says so, and otherwise ½.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Pretrained:
     preprocessing: Preprocessing
     digest: str
     card: Mapping[str, Any]
+    threshold: float = THRESHOLD
 
 
 def names() -> tuple[str, ...]:
@@ -93,13 +98,16 @@ def load_pretrained(which: str | Path = DEFAULT) -> Pretrained:
     )
 
 
-def save(path: Path, run: runs.Run, card: Mapping[str, Any]) -> None:
+def save(
+    path: Path, run: runs.Run, card: Mapping[str, Any], *, threshold: float = THRESHOLD
+) -> None:
     """Writes the weights of a run's best epoch.
 
     Args:
       path: the file to write, `.safetensors`.
       run: from `runs.open_run`.
       card: texts and figures on how the weights came about, JSON values; the epoch is added.
+      threshold: probability above which a pixel is infection.
 
     Raises:
       WeightsError: another suffix, or a value too large for half precision.
@@ -112,6 +120,7 @@ def save(path: Path, run: runs.Run, card: Mapping[str, Any]) -> None:
         "version": __version__,
         "network": run.config.model.to_dict(),
         "preprocessing": dataclasses.asdict(run.preprocessing),
+        "threshold": threshold,
         "card": {**card, "epoch": run.epoch},
     }
     files.write_bytes(path, serialise(tensors, {_KEY: json.dumps(about)}))
@@ -135,13 +144,15 @@ def load(path: Path) -> Pretrained:
             tensors = {name: _wide(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
         model, preprocessing = _build(about)
         _check(tensors, model, preprocessing)
+        threshold = _threshold(about)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: damaged, or no weights of this package: {error}") from error
     variables = {name: {} for name in _COLLECTIONS} | traverse_util.unflatten_dict(tensors, sep="/")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Pretrained(path.stem, model, variables, preprocessing, digest, about.get("card", {}))
+    card = about.get("card", {})
+    return Pretrained(path.stem, model, variables, preprocessing, digest, card, threshold)
 
 
 def _build(about: Mapping[str, Any]) -> tuple[nn.Module, Preprocessing]:
@@ -158,6 +169,13 @@ def _build(about: Mapping[str, Any]) -> tuple[nn.Module, Preprocessing]:
     if not 0 < min(size) <= max(size) <= MAX_SIDE:
         raise WeightsError(f"for slices of {size} pixels; expected 1 to {MAX_SIDE} a side")
     return model, Preprocessing(**{**fields, "size": size, "window": window})
+
+
+def _threshold(about: Mapping[str, Any]) -> float:
+    threshold = about.get("threshold", THRESHOLD)
+    if not isinstance(threshold, float) or not 0 < threshold < 1:
+        raise WeightsError(f"threshold {threshold!r}; expected a number between 0 and 1")
+    return threshold
 
 
 def _check(tensors: Mapping[str, np.ndarray], model: nn.Module, settings: Preprocessing) -> None:

@@ -49,10 +49,11 @@ def test_the_weights_of_the_package_find_real_infection():
     source = folder("covid_ct_seg_slices", "val")
     paths = sorted((source / "image").glob("*.png"))[::16]
     slices = [images.read_grey(path).astype(np.float32) for path in paths]
-    found = segment.Segmenter(weights.load_pretrained())(slices, "grey8", len(slices))
+    network = weights.load_pretrained()
+    found = segment.Segmenter(network)(slices, "grey8", len(slices))
     scores = []
     for path, probability in zip(paths, found, strict=True):
         truth = images.read_codes(source / "mask" / path.name) > 0
-        mask = probability > segment.THRESHOLD
+        mask = probability > network.threshold
         scores.append(2 * np.count_nonzero(mask & truth) / max(1, mask.sum() + truth.sum()))
     assert np.mean(scores) > 0.5

@@ -1,0 +1,119 @@
+"""Makes weights that come with the package: data, training, choice, export and card.
+
+    python benchmarks/weights/make.py --data FOLDER --workdir runs/weights --model small
+
+Started again it goes on where it was stopped; stopped by a signal it loses the epoch it was in.
+`--data` holds covid_ct_seg_slices, medseg_volumes, covid_semiseg, normal_slices and ct_hu. In
+`--workdir` appear
+
+- `data`: the slices (data.py), made once and the same for all models;
+- `<model>`: the run, as train.py leaves one with configs/weights.py:model=<model>;
+- `c2f-<model>.safetensors`: the epoch with the best mean over the groups of the validation slices,
+  with the threshold that is best on the validation sets (score.py);
+- `c2f-<model>.md`: tables and curve for its card, as table.py and this script print them.
+
+`--export` writes the last two of the best epoch so far and trains no further; it may be done while
+another process trains.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # configurations import each other
+
+import data
+import score
+import sets
+
+from cosup_jax import config as configuration
+from cosup_jax import load_pretrained, runs, weights
+from cosup_jax.prediction.segment import Segmenter
+from cosup_jax.runs import logs
+from cosup_jax.training import loop
+
+CONFIG = Path(__file__).parents[2] / "configs" / "weights.py"
+LICENCE = "non-commercial research only, from its data; see the card"
+CURVE_ROWS = 25
+
+
+def main() -> None:
+    """Does what is not done yet."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with the five sets")
+    parser.add_argument("--workdir", type=Path, required=True, help="where everything is kept")
+    parser.add_argument("--model", choices=("small", "base"), default="small")
+    parser.add_argument("--epochs", type=int, help="train to this one; default: configs/weights.py")
+    parser.add_argument("--export", action="store_true", help="do not train, export the best")
+    arguments = parser.parse_args()
+    workdir = arguments.workdir.expanduser().resolve()
+    run = workdir / arguments.model
+    if not arguments.export:
+        train(arguments.data, workdir, arguments.model, arguments.epochs)
+    export(arguments.data, run, workdir / f"c2f-{arguments.model}")
+
+
+def train(source: Path, workdir: Path, model: str, epochs: int | None) -> None:
+    """Puts the data together where they are not, and trains or goes on training."""
+    slices = workdir / "data"
+    if not (slices / f"{data.VALIDATION}_index.csv").is_file():  # which is written last
+        data.assemble(source, slices)
+    config = configuration.load(f"{CONFIG}:model={model},data=slice_folder")
+    config.data.source = str(slices)
+    config.data.data_dir = str(workdir / "tfds")
+    config.epochs = epochs or config.epochs
+    loop.train_seeds(config, [config.seed], [workdir / model])
+
+
+def export(source: Path, run: Path, name: Path) -> None:
+    """Writes the best epoch so far with its threshold, and what its card has to say."""
+    rows = logs.read_metrics(run)
+    segment = Segmenter(load_pretrained(run))
+    found = {n: score.score(segment, part) for n, part in sets.validation(source).items()}
+    threshold = score.choose_threshold(found)
+    people = json.loads((run / "data.json").read_text())["trained_on"]["patients"]
+    card = {
+        "name": name.name,
+        "licence": LICENCE,
+        "trained_on": people,
+        "scores": {"validation_macro_mean": round(score.macro_mean(found, threshold), 4)},
+        "cpu_hours": round(cpu_hours(rows), 1),
+        "intended_use": "research; not a medical device",
+    }
+    path = name.with_suffix(weights.SUFFIX)
+    weights.save(path, runs.open_run(run), card, threshold=threshold)
+    epoch = load_pretrained(path).card["epoch"]
+    name.with_suffix(".md").write_text(
+        f"Epoch {epoch} of {rows[-1]['epoch']}, after {cpu_hours(rows[:epoch]):.1f} of "
+        f"{cpu_hours(rows):.1f} CPU hours; threshold {threshold}.\n\n{curve(rows)}"
+    )
+    print(f"{path}: epoch {epoch}, threshold {threshold}; curve in {name.with_suffix('.md')}")
+
+
+def cpu_hours(rows: list[dict[str, float]]) -> float:
+    """Returns how long the processors worked for these epochs, in hours of one processor."""
+    return sum(row.get("cpu_seconds", 0.0) for row in rows) / 3600
+
+
+def curve(rows: list[dict[str, float]]) -> str:
+    """Returns some epochs as a table, evenly spread, the last included."""
+    lines = [
+        "| epoch | CPU hours | training loss | validation loss | macro mean | learning rate |",
+        "| --- " * 6 + "|",
+    ]
+    step = max(1, len(rows) // CURVE_ROWS)
+    for i in [*range(step - 1, len(rows) - 1, step), len(rows) - 1]:
+        row, hours = rows[i], cpu_hours(rows[: i + 1])
+        lines.append(
+            f"| {row['epoch']} | {hours:.2f} | {row['train/loss']:.3f} | "
+            f"{row['validation/loss']:.3f} | {row['validation/dice']:.3f} | "
+            f"{row['learning_rate']:.1e} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""What weights reach on slices: pixel counts at all thresholds, and the figures made of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from sets import Piece
+from tqdm import tqdm
+
+from cosup_jax import metrics
+from cosup_jax.metrics import THRESHOLD, Counts
+from cosup_jax.prediction.segment import Segmenter
+
+DRAWS = 2000
+LEVELS = 255
+
+
+class Scored(NamedTuple):
+    """Slices of one kind after prediction.
+
+    Attributes:
+      levels: (slices, 256) each, pixels at the thresholds k / 255.
+      patients: whose each slice is.
+      semiseg: (slices,) Dice of the protocol `semiseg`, the mean over thresholds of the map
+        stretched to 0..1.
+    """
+
+    levels: Counts
+    patients: Sequence[str]
+    semiseg: np.ndarray
+
+    @property
+    def infected(self) -> np.ndarray:
+        """(slices,) bool: which have infection."""
+        return (self.levels.tp + self.levels.fn)[:, 0] > 0
+
+    def at(self, threshold: float) -> Counts:
+        """Returns the counts (slices,) of pixels above a threshold."""
+        return Counts(*(n[:, int(np.floor(threshold * LEVELS)) + 1] for n in self.levels))
+
+
+def score(segment: Segmenter, pieces: Sequence[Piece]) -> Scored:
+    """Predicts slices, all of one intensity, and counts their pixels."""
+    (intensity,) = {piece.intensity for piece in pieces}
+    found = segment((piece.image for piece in pieces), intensity, len(pieces))
+    counts, dice = [], []
+    bar = tqdm(zip(found, pieces, strict=True), total=len(pieces), unit="slice", leave=False)
+    for probability, piece in bar:
+        prob, truth = probability[None], piece.mask[None]
+        counts.append(metrics.threshold_counts(prob, truth))
+        stretched = metrics.threshold_counts(metrics.min_max(prob), truth)
+        dice.append(metrics.threshold_mean(metrics.dice, stretched)[0])
+    levels = Counts(*(np.concatenate(parts) for parts in zip(*counts, strict=True)))
+    return Scored(levels, [piece.patient for piece in pieces], np.array(dice))
+
+
+def mean_dice(found: Scored, threshold: float) -> float:
+    """Returns the mean Dice of the slices with infection; NaN where there is none."""
+    if not found.infected.any():
+        return float("nan")
+    return float(metrics.dice(found.at(threshold))[found.infected].mean())
+
+
+def pooled(found: Scored, threshold: float) -> tuple[float, float]:
+    """Returns Dice and sensitivity of all pixels together."""
+    total = Counts(*(n.astype(np.int64).sum(keepdims=True) for n in found.at(threshold)))
+    return float(metrics.dice(total)[0]), float(metrics.sensitivity(total)[0])
+
+
+def marked(found: Scored, threshold: float) -> tuple[int, int]:
+    """Returns how many slices without infection have a mark, and how many there are."""
+    empty = ~found.infected
+    return int((found.at(threshold).fp[empty] > 0).sum()), int(empty.sum())
+
+
+def interval(found: Scored, threshold: float, seed: int = 0) -> tuple[float, float]:
+    """Returns the 95 % bootstrap interval of `mean_dice`, patients drawn with replacement."""
+    ill = found.infected
+    dice = metrics.dice(found.at(threshold))[ill]
+    people = np.asarray(found.patients)[ill]
+    each = [dice[people == name] for name in np.unique(people)]
+    sums, sizes = np.array([d.sum() for d in each]), np.array([d.size for d in each])
+    drawn = np.random.default_rng(seed).integers(len(each), size=(DRAWS, len(each)))
+    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    return tuple(np.percentile(means, (2.5, 97.5)).tolist())
+
+
+def choose_threshold(sets: Mapping[str, Scored]) -> float:
+    """Returns the threshold with the best macro mean, from 0.1 to 0.9 in steps of 0.02.
+
+    The parts are the infected slices of each set that has some, by mean Dice, and the slices
+    without infection of all sets together, by the share of those without a mark.
+    """
+    thresholds = np.round(np.arange(0.1, 0.901, 0.02), 2)
+    macro = [macro_mean(sets, float(t)) for t in thresholds]
+    best = thresholds[np.flatnonzero(np.array(macro) == max(macro))]
+    return float(best[np.abs(best - THRESHOLD).argmin()])
+
+
+def macro_mean(sets: Mapping[str, Scored], threshold: float) -> float:
+    """Returns the mean over the parts that `choose_threshold` names."""
+    parts = [mean_dice(found, threshold) for found in sets.values() if found.infected.any()]
+    wrong, empty = np.sum([marked(found, threshold) for found in sets.values()], axis=0)
+    return float(np.mean([*parts, 1 - wrong / empty]))
