@@ -28,7 +28,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from cosup_jax.data import images, slice_files
+from cosup_jax.data import slice_files
+from cosup_jax.scans import images, names
 from tfds_builders.covid_ct_seg.covid_ct_seg_dataset_builder import patient_id
 from tfds_builders.covid_semiseg import covid_semiseg_dataset_builder as covid_semiseg
 
@@ -126,7 +127,7 @@ def whole_slices(
     for row in read_index(folder):
         image = images.read_grey(folder / "image" / row["file"])
         mask = read_binary(folder, "mask", row["file"])
-        number = slice_files.name_from_file(Path(row["file"]).stem).slice_index
+        number = names.name_from_file(Path(row["file"]).stem).slice_index
         yield Slice(f"{name}.{row['case']}", person(row), number, image, mask)
 
 
@@ -182,7 +183,7 @@ def labelled(semiseg: Path, split: str) -> Iterator[Slice]:
 def normal_slices(folder: Path, split: str) -> Iterator[Slice]:
     """Yields the slices of people without pneumonia; the third person is validated on."""
     for stem, path in slice_files.list_slices(folder / "image", folder).items():
-        name = slice_files.name_from_file(stem)
+        name = names.name_from_file(stem)
         if (name.case_id == sets.HEALTHY) == (split == VALIDATION):
             image = images.read_grey(path)
             empty = np.zeros(image.shape, bool)
