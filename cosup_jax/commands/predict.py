@@ -46,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "they are called by a hash of their content",
     )
     parser.add_argument(
-        "--series", type=int, metavar="NUMBER", help="which DICOM series, where there are several"
+        "--series",
+        help="which DICOM series, where not all are meant: its number, or the beginning of its UID "
+        "or description",
     )
     parser.add_argument(
         "--hu-offset",
@@ -78,9 +80,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Processes all scans; 1 where one of them failed."""
     if arguments.debug:
         logging.set_verbosity(logging.DEBUG)
-    sources, others = find.find_scans(arguments.inputs, arguments.out, identify=arguments.identify)
+    sources, others = find.find_scans(
+        *(arguments.inputs, arguments.out), identify=arguments.identify, series=arguments.series
+    )
     if others:
-        print(f"{len(others)} files belong to no scan, the first is {others[0]}")
+        print(others)
     from cosup_jax import weights
     from cosup_jax.prediction import cohort
     from cosup_jax.prediction.folder import TABLE

@@ -78,7 +78,7 @@ def path_of(source: Source) -> str:
 
 def place_of(source: Source) -> str:
     """Returns a digest of where a scan lies, and of which one there it is."""
-    case = source.name if source.kind == "slices" else ""
+    case = source.name if source.kind == "slices" else source.part
     return records.short(f"{source.kind}\0{source.path.resolve()}\0{case}")
 
 
@@ -152,9 +152,7 @@ class _Scans:
         if content and not fault:
             maker = results.Maker(self.network, self.segmenter, settings)
             try:
-                found = maker.make(
-                    source.read(settings.series, settings.hu_offset), work, scan.name, content
-                )
+                found = maker.make(source.read(settings.hu_offset), work, scan.name, content)
                 row |= {**found, "status": DONE, "seconds": round(time.perf_counter() - started, 1)}
             except Exception as error:  # whatever reading raises, of a file in any condition
                 if isinstance(error, OSError) and self._is_ours(error):

@@ -19,8 +19,9 @@ from cosup_jax import files
 from cosup_jax.scans.results import RECORD
 
 DONE, FAILED, EARLIER = "done", "failed", "earlier"
-# Settings that say what is written, not what is found: who asks for less has it already.
-OUTPUTS = ("report", "probability", "format", "identify")
+# Settings that say what is written or which scans are meant, not what is found: who asks for less
+# has it already.
+OUTPUTS = ("report", "probability", "format", "identify", "series")
 _OWN_FILES = re.compile(r"(mask|classes|probability)(\.nii\.gz|\.dcm)?|report\.html")
 _LONGEST = 180  # bytes of a name, so that what is put before and behind it has room
 _DIGITS = 12

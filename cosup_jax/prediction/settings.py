@@ -24,7 +24,7 @@ class Settings:
       probability: write the probabilities too.
       report: write a page for each scan.
       identify: DICOM scans keep the name of their folder or zip in the table and in file names.
-      series: number of the DICOM series to read where there are several.
+      series: which DICOM series were asked for; None: all.
       hu_offset: what is to be added to the values to make them HU; None: the scan tells.
       format: how results of DICOM scans are written, one of `FORMATS`.
     """
@@ -34,7 +34,7 @@ class Settings:
     probability: bool = False
     report: bool = False
     identify: bool = False
-    series: int | None = None
+    series: str | None = None
     hu_offset: float | None = None
     format: str = DICOM_SEG
 

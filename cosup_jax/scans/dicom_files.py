@@ -5,6 +5,7 @@ import io
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,13 +22,14 @@ SUFFIXES = (".dcm", ".ima", ".dicom")
 INDEX = "DICOMDIR"  # lists what else is on a disc
 
 _PREAMBLE, _MAGIC = 128, b"DICM"
+START = _PREAMBLE + len(_MAGIC)  # bytes that tell what a file is
 # Without a preamble a file begins with one of these groups: file meta, or the data set itself.
 _FIRST_GROUPS = (0x0002, 0x0008)
 _LAST_FIRST_ELEMENT = 0x0060
 _MAX_SWELL = 16  # a file of many slices is no more than this many times larger than in the zip
 _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 1
-_DAMAGE = (
+DAMAGE = (
     *(OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
     *(ValueError, IndexError, KeyError, TypeError, UnicodeError),
 )
@@ -133,7 +135,7 @@ class Reader:
             with archive.open(archive.infolist()[part.member]) as file:
                 return file.read(part.size)
         # Texts of these errors hold names of files, of a zip those inside.
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise VolumeError(f"unreadable ({type(error).__name__})") from error
 
 
@@ -148,7 +150,7 @@ def looks_like(path: Path) -> bool:
     if path.suffix.lower() in SUFFIXES:
         return True
     with path.open("rb") as file:
-        return begins_like(file.read(_PREAMBLE + len(_MAGIC)), path.stat().st_size)
+        return begins_like(file.read(START), path.stat().st_size)
 
 
 def begins_like(start: bytes, size: int) -> bool:
@@ -157,7 +159,7 @@ def begins_like(start: bytes, size: int) -> bool:
     That is the magic word behind a preamble, or, without one, a first element of a group in which
     DICOM files begin, with a type in two letters or a length that fits the file.
     """
-    if start[_PREAMBLE : _PREAMBLE + len(_MAGIC)] == _MAGIC:
+    if start[_PREAMBLE:START] == _MAGIC:
         return True
     if len(start) < 8:
         return False
@@ -169,15 +171,22 @@ def begins_like(start: bytes, size: int) -> bool:
 
 
 def list_files(paths: Iterable[Path], container: str = "") -> list[Part]:
-    """Returns the parts of some files, in the order of their paths.
+    """Returns the parts of some files, numbered in each folder, in the order of their paths.
 
     Raises:
       OSError: one is not there.
     """
-    return [
-        Part(number, path, path.stat().st_size, None, path.resolve().parent.parts, container)
-        for number, path in enumerate(sorted(set(paths)), 1)
-    ]
+    folders: dict[Path, tuple[str, ...]] = {}
+    counts: Counter[Path] = Counter()
+    parts = []
+    for path in sorted(set(paths)):
+        parent = path.parent
+        if parent not in folders:
+            folders[parent] = parent.resolve().parts
+        counts[parent] += 1
+        size = path.stat().st_size
+        parts.append(Part(counts[parent], path, size, None, folders[parent], container))
+    return parts
 
 
 def list_parts(files: Sequence[Path]) -> list[Part]:
@@ -201,7 +210,7 @@ def list_zip(path: Path) -> list[Part]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise VolumeError(f"the zip is damaged ({type(error).__name__})") from error
     wanted = [(member.filename, i) for i, member in enumerate(members) if _is_file(member)]
     parts = []

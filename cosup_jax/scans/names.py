@@ -6,6 +6,7 @@ from pathlib import Path
 
 UNKNOWN_PATIENT = ""
 # At most nine digits: the slice index is an int32.
+_LONGEST_NAME = 80
 _CASE_AND_SLICE = re.compile(r"(?P<case>.+)_(?P<slice>[0-9]{1,9})")
 
 
@@ -49,3 +50,13 @@ def volume_name(path: Path) -> str:
     'study_0255_mask'
     """
     return path.name[: path.name.lower().rindex(".nii")]
+
+
+def clean_name(name: str) -> str:
+    """Returns a name that is safe for a file, a page and a spreadsheet.
+
+    >>> clean_name("../=cmd|' /C calc'!A0"), clean_name("..")
+    ('cmd_C_calc_A0', 'scan')
+    """
+    cleaned = re.sub(r"[^\w.-]+", "_", name).strip("._-")[:_LONGEST_NAME]
+    return cleaned.rstrip("._-") or "scan"

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cosup_jax.scans import find, images, nifti
+from cosup_jax.scans import dicom_files, find, images, nifti
+from cosup_jax.scans.names import clean_name
 from tests.scans.dicom_series import make_images, save
 from tests.scans.nifti_files import ct, forge
 
@@ -44,7 +45,8 @@ def test_a_folder_of_everything(tmp_path):
         ("dicom", ""),
         ("slices", "slices"),
     ]
-    assert sorted(others) == [root / "link", root / "table.csv"]
+    assert others.counts == {"link to a folder": 1, "file of another kind": 1}
+    assert str(others).endswith(f"(the first is {root / 'link'})")
 
 
 def test_the_index_of_a_disc_is_no_scan(tmp_path):
@@ -52,7 +54,7 @@ def test_the_index_of_a_disc_is_no_scan(tmp_path):
     save(tmp_path / "DICOM" / "ST1", make_images(ct().transpose(2, 1, 0)))
     (source,), others = find.find_scans([tmp_path], tmp_path / "out")
     assert source.path == tmp_path / "DICOM" / "ST1"
-    assert others == [tmp_path / "DICOMDIR"]
+    assert str(others) == "set aside: 1 index of a disc"
 
 
 def root_of(folder):
@@ -70,7 +72,7 @@ def test_a_file_alone_is_a_scan(tmp_path, kind):
     (source,), others = find.find_scans([path], tmp_path / "out")
     assert names([source]) == [(kind, "" if kind == "dicom" else "x")]
     assert source.read().slices[0].ndim == 2
-    assert others == []
+    assert not others
 
 
 def test_cases_in_one_folder_are_scans_of_their_own(tmp_path):
@@ -105,10 +107,10 @@ def test_names_in_one_place_are_never_shared(tmp_path):
 @settings(max_examples=50, deadline=None)
 @given(st.text())
 def test_names_are_safe_whatever_they_are_made_of(text):
-    name = find.clean_name(text)
+    name = clean_name(text)
     assert re.fullmatch(r"\w[\w.-]*", name)
     assert len(name) <= 80
-    assert find.clean_name(name) == name
+    assert clean_name(name) == name
 
 
 @pytest.mark.parametrize(
@@ -124,21 +126,25 @@ def test_where_there_is_nothing_it_is_said(tmp_path, make, reason):
         find.find_scans([make(tmp_path)], tmp_path / "out")
 
 
-@pytest.mark.parametrize("where", ["folder", "file"])
-def test_what_may_not_be_read_is_named(tmp_path, monkeypatch, where):
+def refuse(*arguments):
     """Permissions would not stop the tests' user where that is the administrator."""
+    raise PermissionError(13, "Permission denied", "secret")
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    picture(tmp_path / "in" / "a.png")
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(find.ScanError, match="secret: cannot be read"):
+        find.find_scans([tmp_path / "in"], tmp_path / "out")
+
+
+def test_a_file_that_may_not_be_read_is_noted_and_stops_nothing(tmp_path, monkeypatch):
     picture(tmp_path / "in" / "a.png")
     (tmp_path / "in" / "secret").write_bytes(b"")
-
-    def refuse(*arguments):
-        raise PermissionError(13, "Permission denied", "secret")
-
-    if where == "folder":
-        monkeypatch.setattr(os, "scandir", refuse)
-    else:
-        monkeypatch.setattr(find.dicom_files, "looks_like", refuse)
-    with pytest.raises(find.ScanError, match="secret: Permission denied"):
-        find.find_scans([tmp_path / "in"], tmp_path / "out")
+    monkeypatch.setattr(dicom_files, "looks_like", refuse)
+    found, others = find.find_scans([tmp_path / "in"], tmp_path / "out")
+    assert names(found) == [("slices", "in")]
+    assert "1 file or folder that cannot be read" in str(others)
 
 
 def test_a_digest_follows_the_content(tmp_path):

@@ -1,0 +1,113 @@
+"""What a zip holds: NIfTI volumes, DICOM, or something that has to be unpacked by the user.
+
+Members are never named: their names are often those of patients.
+"""
+
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from cosup_jax.scans import dicom_files, images, labels, nifti, walk
+from cosup_jax.scans.dicom_files import DAMAGE, Part
+from cosup_jax.scans.nifti import VolumeError
+
+_OTHER = "of zips, those of NIfTI or DICOM files are read"
+
+
+@dataclass(frozen=True)
+class Content:
+    """The files of a zip by kind.
+
+    Attributes:
+      volumes: NIfTI files that are no label maps.
+      rest: what may be DICOM.
+      aside: kinds of what is neither.
+      fault: why nothing in it can be a scan, or empty.
+    """
+
+    volumes: tuple[Part, ...] = ()
+    rest: tuple[Part, ...] = ()
+    aside: tuple[str, ...] = ()
+    fault: str = ""
+
+
+def look(path: Path) -> Content:
+    """Looks into a zip; of NIfTI files in it, it reads as far as it takes to know labels."""
+    try:
+        parts = dicom_files.list_zip(path)
+        names = {part: dicom_files.name_in_zip(part).lower() for part in parts}
+        volumes = [part for part in parts if names[part].endswith(nifti.SUFFIXES)]
+        maps = [part for part in volumes if len(volumes) > 1 and _is_label_map(part, names[part])]
+    except VolumeError as error:
+        return Content(fault=str(error))
+    pictures = [p for p in parts if names[p].endswith(images.IMAGE_SUFFIXES)]
+    archives = [p for p in parts if names[p].endswith((".zip", *walk.ARCHIVES)) if p not in volumes]
+    rest = [p for p in parts if p not in {*volumes, *pictures, *archives}]
+    kept = [part for part in volumes if part not in maps] or volumes
+    if not volumes and (not rest or all(_is_nothing(part) for part in rest)):
+        fault = "nothing in this zip is a scan"
+        if pictures:
+            fault = "a zip of pictures; unpack it and give the folder"
+        elif archives:
+            fault = "a zip of archives; unpack it and give the folder, or each zip in it"
+        return Content(fault=f"{fault} ({_OTHER})")
+    aside = ["label map in a zip"] * (len(volumes) - len(kept))
+    aside += ["picture in a zip"] * len(pictures) + ["archive in a zip"] * len(archives)
+    return Content(tuple(kept), tuple(rest), tuple(aside))
+
+
+def _is_nothing(part: Part) -> bool:
+    """Whether a file in a zip does not even begin like DICOM."""
+    try:
+        with _opened(part) as file:
+            return not dicom_files.begins_like(file.read(dicom_files.START), part.size)
+    except DAMAGE:
+        return False
+
+
+def _is_label_map(part: Part, name: str) -> bool:
+    try:
+        with _opened(part) as file:
+            return labels.is_label_volume(file, name)
+    except DAMAGE:
+        return False
+
+
+@contextmanager
+def _opened(part: Part) -> Iterator[IO[bytes]]:
+    with (
+        zipfile.ZipFile(part.path) as archive,
+        archive.open(archive.infolist()[part.member or 0]) as file,
+    ):
+        yield file
+
+
+@contextmanager
+def unpacked(path: Path, part: Part) -> Iterator[Path]:
+    """Unpacks one NIfTI file of a zip under a name of our own, and takes it away again.
+
+    Raises:
+      VolumeError: it is damaged.
+    """
+    with tempfile.TemporaryDirectory(prefix="cosup-") as folder:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                info = archive.infolist()[part.member or 0]
+                packed = info.filename.lower().endswith(".gz")
+                target = Path(folder) / ("volume.nii.gz" if packed else "volume.nii")
+                with archive.open(info) as source, target.open("wb") as file:
+                    shutil.copyfileobj(source, file)
+        except DAMAGE as error:
+            raise VolumeError(
+                f"{path}: a NIfTI file in it is unreadable ({type(error).__name__})"
+            ) from error
+        try:
+            yield target
+        except ValueError as error:
+            said = str(error).replace(str(target), f"{path}, the NIfTI file in it")
+            raise VolumeError(said) from error
