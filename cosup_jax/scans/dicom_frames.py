@@ -69,7 +69,8 @@ def split(header: Dataset, budget: Budget) -> list[Dataset] | None:
         frame.update(root)
         frame.update(shared)
         _take(frame, item, budget)
-        frame.NumberOfFrames = 1
+        # A new element: those of the root are shared by all frames, and by the file.
+        frame["NumberOfFrames"] = DataElement("NumberOfFrames", "IS", 1)
         found.append(frame)
     return found
 
