@@ -72,6 +72,7 @@ MEDICAL_FILES = (
     "cosup_jax/scans/nifti_place.py",
     "cosup_jax/scans/nifti_write.py",
     "cosup_jax/scans/geometry.py",
+    "cosup_jax/scans/labels.py",
     "cosup_jax/scans/dicom.py",
     "cosup_jax/scans/dicom_frames.py",
     "cosup_jax/scans/dicom_headers.py",

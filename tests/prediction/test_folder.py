@@ -160,11 +160,14 @@ def test_a_scan_that_has_moved_finds_its_results(tmp_path, monkeypatch):
     assert len(folders(out)) == 2
 
 
-def test_the_same_series_in_two_places_is_one_row(tmp_path):
-    dicom_folder(tmp_path / "in" / "first")
-    shutil.copytree(tmp_path / "in" / "first", tmp_path / "in" / "second")
-    rows = process([tmp_path / "in"], tmp_path / "out")
-    assert rows[0]["scan"] == rows[1]["scan"]
+def test_the_same_series_in_two_places_has_one_folder(tmp_path):
+    first, second = tmp_path / "in" / "first", tmp_path / "in" / "second"
+    dicom_folder(first)
+    shutil.copytree(first, second)
+    (row,) = process([tmp_path / "in"], tmp_path / "out")
+    assert "4 exact copies of its images count once" in row["notes"]
+    rows = process([first, second], tmp_path / "out")
+    assert row["scan"] == rows[0]["scan"] == rows[1]["scan"]
     assert len(folders(tmp_path / "out")) == 1
 
 
