@@ -18,7 +18,7 @@ import score
 import sets
 from scipy import stats
 
-from cosup_jax import load_pretrained
+from cosup_jax import load_pretrained, metrics
 from cosup_jax.evaluation.calibration import calibration
 from cosup_jax.metrics import Counts
 from cosup_jax.prediction import cohort
@@ -67,8 +67,8 @@ def sets_table(found: dict[str, score.Scored], threshold: float) -> str:
     """Returns a row for each kind of input."""
     lines = [
         "| input | patients | infected slices | Dice (95 % by patient) | all pixels "
-        "| protocol semiseg | empty slices marked |",
-        "| --- " * 7 + "|",
+        "| protocol semiseg | empty slices marked | all slices, empty on empty 1 |",
+        "| --- " * 8 + "|",
     ]
     for name, part in found.items():
         ill, (wrong, empty) = part.infected, score.marked(part, threshold)
@@ -79,6 +79,7 @@ def sets_table(found: dict[str, score.Scored], threshold: float) -> str:
             cells[4] = f"{score.pooled(part, threshold)[0]:.3f}"
             cells[5] = f"{part.semiseg[ill].mean():.3f}"
         cells.append(f"{wrong} of {empty}" if empty else "–")
+        cells.append(f"{metrics.dice(part.at(threshold), empty='one').mean():.3f}")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

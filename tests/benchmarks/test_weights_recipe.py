@@ -1,0 +1,171 @@
+"""The recipe of the weights: who is trained on, what the slices are, and how figures are made."""
+
+import csv
+import importlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from cosup_jax.metrics import Counts
+
+SCRIPTS = Path(__file__).parents[2] / "benchmarks" / "weights"
+NAMES = ("sets", "score", "data")
+SEMISEG = "TrainingSet/LungInfection-Train"
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    """The scripts as modules, which import each other by their file's name as scripts do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SCRIPTS))
+        patch.syspath_prepend(str(SCRIPTS.parent / "evaluation"))
+        yield {name: importlib.import_module(name) for name in NAMES}
+
+
+def texture(seed):
+    """A (256, 256) uint8 slice like no other, with lungs and a lesion, both bool."""
+    rng = np.random.default_rng(seed)
+    noise = cv2.resize(rng.uniform(0, 255, (24, 24)).astype(np.float32), (256, 256))
+    lung, mask = np.zeros((2, 256, 256), bool)
+    lung[60:200, 50:210] = True
+    mask[100:130, 80:120] = True
+    noise[mask] = 250
+    return noise.astype(np.uint8), lung, mask
+
+
+def save(values, *parts):
+    path = Path(*parts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values.astype(np.uint8) * (255 if values.dtype == bool else 1)).save(path)
+
+
+def write_folder(folder, split, cases):
+    rows = []
+    for case, patient, seeds in cases:
+        for i, seed in enumerate(seeds):
+            image, lung, mask = texture(seed)
+            name = f"{case}_{i:03d}.png"
+            for kind, values in (("image", image), ("mask", mask), ("lung", lung)):
+                save(values, folder, split, kind, name)
+            rows.append((name, case, patient))
+    with (folder / f"{split}_index.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("file", "case", "patient"), *rows])
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """All sets in small: one patient trained on, one validated on, one kept for later."""
+    root = tmp_path_factory.mktemp("sets")
+    trained, validated = ("coronacases_001", "corona001"), ("coronacases_003", "corona003")
+    for split, case, seeds in (("train", trained, range(4)), ("val", validated, range(20, 22))):
+        write_folder(root / "covid_ct_seg_slices", split, [(*case, seeds)])
+        write_folder(root / "medseg_volumes", split, [(f"medseg-{split}", split, seeds[:2])])
+    semiseg = root / "covid_semiseg" / SEMISEG
+    for case, seeds in (("001", range(4)), ("003", (20, 21)), ("005", (30, 31))):
+        for i, seed in enumerate(seeds):
+            whole = cv2.resize(255 - (255 - texture(seed)[0]) // 2, (512, 512))
+            stored = whole[80:430, 70:450][::-1].T  # as the set has them: on the side, from back
+            name = f"Data-1_coronacases_org_{case}_{i + 1}.jpg"
+            save(stored, semiseg, "Pseudo-label", "Imgs", name)
+    for i in range(10):
+        image, _, mask = texture(100 + i)
+        save(image.T, semiseg, "Doctor-label", "Imgs", f"{i}.jpg")
+        save(mask.T, semiseg, "Doctor-label", "GT", f"{i}.png")
+    for person in ("normal1", "normal2", "normal3"):
+        for i in range(2):
+            save(texture(200 + i)[0], root, "normal_slices", "image", f"{person}_{i:03d}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def splits(scripts, sources):
+    return {name: list(scripts["data"].slices(sources, name)) for name in ("train", "val")}
+
+
+def test_nobody_is_in_two_splits_and_those_kept_for_later_are_in_none(splits):
+    people = {name: {piece.patient for piece in found} - {""} for name, found in splits.items()}
+    assert people["train"] == {"coronacases_001", "train", "normal1", "normal2"}
+    assert people["val"] == {"coronacases_003", "val", "normal3"}
+    cases = [{piece.case for piece in found} for found in splits.values()]
+    assert not cases[0] & cases[1]
+    assert not any("005" in case for found in cases for case in found)
+
+
+def test_unlabelled_slices_get_the_mask_of_the_slice_they_were_cut_from(splits):
+    cuts = [piece for piece in splits["train"] if piece.case == "cut.coronacases_001"]
+    assert len(cuts) == 4
+    for piece in cuts:
+        assert piece.image.shape == piece.mask.shape == (350, 380)
+        bright = piece.image >= 250
+        assert 2 * (bright & piece.mask).sum() / (bright.sum() + piece.mask.sum()) > 0.9
+
+
+def test_crops_are_boxes_around_the_lungs_and_only_trained_on(splits):
+    crops = [piece for piece in splits["train"] if "-crop." in piece.case]
+    assert {piece.image.shape for piece in crops} == {(148, 168)}
+    assert {piece.mask.sum() for piece in crops} == {30 * 40}
+    assert not any("-crop." in piece.case for piece in splits["val"])
+
+
+def test_labelled_slices_of_covid_semiseg_stand_upright(splits):
+    found = [p for name in splits for p in splits[name] if p.case.startswith("semiseg.")]
+    assert [name for name in splits for p in splits[name] if p in found].count("val") == 1
+    for piece in found:
+        np.testing.assert_array_equal(piece.mask, texture(0)[2])
+
+
+def test_the_same_slices_are_the_same_files(scripts, splits, tmp_path):
+    stamps = []
+    for name in ("one", "other"):
+        rows = [scripts["data"].write(piece, tmp_path / name) for piece in splits["val"][:3]]
+        assert [row[1] for row in rows] == [piece.case for piece in splits["val"][:3]]
+        files = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
+        stamps.append([(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files])
+    assert stamps[0] == stamps[1]
+    assert len(stamps[0]) == 6
+
+
+def scored(scripts, rows, patients=None):
+    """Slices with tp, fp, fn at every threshold below 0.5, and nothing marked above."""
+    tp, fp, fn = (np.repeat(np.array(n)[:, None], 256, 1) for n in zip(*rows, strict=True))
+    tp, fp, fn = (n.astype(np.int64) for n in (tp, fp, fn))
+    fn[:, 128:] += tp[:, 128:]
+    tp[:, 128:], fp[:, 128:] = 0, 0
+    levels = Counts(tp=tp, fp=fp, fn=fn, tn=100 - tp - fp - fn)
+    people = patients or [str(i) for i in range(len(rows))]
+    return scripts["score"].Scored(levels, people, np.zeros(len(rows)))
+
+
+def test_means_are_of_infected_slices_and_marks_of_empty_ones(scripts):
+    score = scripts["score"]
+    found = scored(scripts, [(10, 0, 0), (5, 5, 5), (0, 3, 0), (0, 0, 0)])
+    assert score.mean_dice(found, 0.3) == pytest.approx(0.75)
+    assert score.mean_dice(found, 0.6) == 0
+    assert score.pooled(found, 0.3) == pytest.approx((30 / 43, 15 / 20))
+    assert score.marked(found, 0.3) == (1, 2)
+    assert score.marked(found, 0.6) == (0, 2)
+    empty = scored(scripts, [(0, 0, 0)])
+    assert np.isnan(score.mean_dice(empty, 0.3))
+
+
+def test_the_threshold_is_that_of_the_best_macro_mean_next_to_a_half(scripts):
+    score = scripts["score"]
+    sets = {
+        "a": scored(scripts, [(10, 0, 0), (5, 5, 5), (0, 3, 0)]),
+        "b": scored(scripts, [(10, 0, 0)]),
+        "c": scored(scripts, [(0, 0, 0)]),
+    }
+    assert score.macro_mean(sets, 0.3) == pytest.approx((0.75 + 1 + 0.5) / 3)
+    assert score.macro_mean(sets, 0.6) == pytest.approx((0 + 0 + 1) / 3)
+    assert score.choose_threshold(sets) == pytest.approx(0.48, abs=0.021)
+
+
+def test_the_interval_is_over_patients(scripts):
+    rows = [(10, 0, 0)] * 3 + [(5, 5, 5)]
+    low, high = scripts["score"].interval(scored(scripts, rows, ["p", "p", "p", "q"]), 0.3)
+    assert (low, high) == pytest.approx((0.5, 1.0))
+    same = scored(scripts, rows, ["p"] * 4)
+    assert scripts["score"].interval(same, 0.3) == pytest.approx((0.875, 0.875))
