@@ -77,6 +77,7 @@ MEDICAL_FILES = (
     "cosup_jax/scans/dicom_frames.py",
     "cosup_jax/scans/dicom_headers.py",
     "cosup_jax/scans/dicom_seg.py",
+    "cosup_jax/scans/dicom_drawing.py",
 )
 MEDICAL_READERS = {"SimpleITK", "highdicom", "nibabel", "pydicom"}
 

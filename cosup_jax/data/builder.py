@@ -161,7 +161,7 @@ class CtSliceBuilder(  # type: ignore[call-arg]
           DatasetLayoutError: they differ, or the folder is not laid out as expected.
         """
         built = self.info.metadata.get("source_digest")
-        if not folder.is_dir():
+        if not folder.exists():
             raise DatasetLayoutError(
                 f"{self.name} is built, in {self.data_dir}, but {folder} is no folder; correct it, "
                 "or give no folder to take the dataset as it is"

@@ -67,7 +67,8 @@ def make_builder(
 
     Args:
       name: a folder of `tfds_builders`.
-      config: one of the builder's configurations; empty for its default.
+      config: one of the builder's configurations, or the options of a folder of one's own, where
+        its builder has some; empty for its default.
       source: the folder with the publisher's or the user's files; empty where none is needed.
       data_dir: where built datasets lie; empty for TFDS's default (`TFDS_DATA_DIR`, else
         `~/tensorflow_datasets`).
@@ -79,7 +80,8 @@ def make_builder(
     """
     builder_class = tfds_builders.load_class(name)
     known = [c.name for c in builder_class.BUILDER_CONFIGS]
-    if config and config not in known:
+    optional = bool(source) and hasattr(builder_class, "OPTIONS")
+    if config and config not in known and not optional:
         raise ValueError(f"dataset {name!r} has no configuration {config!r}; there are {known}")
     values = parse_mask_values(mask_values)
     own = hasattr(builder_class, "config_from_source")
@@ -95,7 +97,8 @@ def make_builder(
         )
     chosen = config or None
     if source and own:
-        chosen = builder_class.config_from_source(source, values)
+        options = {"options": config} if optional else {}
+        chosen = builder_class.config_from_source(source, values, **options)
     with quiet():
         return builder_class(
             config=chosen, data_dir=data_dir or None, file_format=tfds.core.FileFormat.ARRAY_RECORD

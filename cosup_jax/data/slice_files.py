@@ -122,7 +122,7 @@ def read_index(path: Path, images: Mapping[str, Path]) -> dict[str, SliceName]:
     Raises:
       DatasetLayoutError: naming the CSV's row and what was expected of it.
     """
-    rows = _read_rows(path)
+    rows = read_rows(path, "file", "`case`, `patient`, `slice`")
     stems = {normal_name(image.name): stem for stem, image in images.items()}
     names: dict[str, SliceName] = {}
     for number, row in rows:
@@ -144,7 +144,20 @@ def read_index(path: Path, images: Mapping[str, Path]) -> dict[str, SliceName]:
     return names
 
 
-def _read_rows(path: Path) -> Sequence[tuple[int, dict[str, str]]]:
+def read_rows(path: Path, needed: str, optional: str) -> Sequence[tuple[int, dict[str, str]]]:
+    """Reads a CSV whose rows name files.
+
+    Args:
+      path: the CSV file, UTF-8, comma-separated, with a header.
+      needed: the column that must be there.
+      optional: those that may be, as a message lists them.
+
+    Returns:
+      of each row its line and its cells by column.
+
+    Raises:
+      DatasetLayoutError: naming the row and what was expected of it.
+    """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
@@ -154,10 +167,10 @@ def _read_rows(path: Path) -> Sequence[tuple[int, dict[str, str]]]:
         raise DatasetLayoutError(
             f"{path}: {error}; expected a comma-separated UTF-8 CSV"
         ) from error
-    if "file" not in columns:
+    if needed not in columns:
         raise DatasetLayoutError(
-            f"{path}: the columns are {columns}; expected `file`, and optionally `case`, "
-            "`patient`, `slice`, separated by commas"
+            f"{path}: the columns are {columns}; expected `{needed}`, and optionally {optional}, "
+            "separated by commas"
         )
     for number, row in rows:
         if None in row or None in row.values():

@@ -9,7 +9,7 @@ import numpy as np
 
 from cosup_jax.data import schema, slice_files
 from cosup_jax.data.builder import Case, DatasetLayoutError
-from cosup_jax.scans import nifti
+from cosup_jax.scans import nifti, nifti_labels
 from cosup_jax.scans.names import volume_name
 
 
@@ -21,7 +21,7 @@ class LabelFile:
       path: the file.
       mask: stored value to infection class, or None if it says nothing of infection.
       lung: stored value to lung, or None if it says nothing of the lungs.
-      header_lies: its header is known to place it wrongly, see `nifti.read_labels`.
+      header_lies: its header is known to place it wrongly, see `nifti_labels.read_labels`.
     """
 
     path: Path
@@ -30,8 +30,8 @@ class LabelFile:
     header_lies: bool = False
 
     def read(self, values: Mapping[int, int], image: nifti.Volume) -> np.ndarray:
-        """Returns the labels of an image, (Z, H, W) uint8; see `nifti.read_labels`."""
-        return nifti.read_labels(self.path, values, image, header_lies=self.header_lies)
+        """Returns the labels of an image, (Z, H, W) uint8; see `nifti_labels.read_labels`."""
+        return nifti_labels.read_labels(self.path, values, image, header_lies=self.header_lies)
 
 
 @dataclass(frozen=True)

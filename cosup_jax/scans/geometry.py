@@ -80,6 +80,15 @@ class Grid:
             affine[int(axis), i] = direction * side
         return Grid(self.shape, affine)
 
+    def axial(self) -> "Grid":
+        """Returns the grid of the axial view, whose stored axes are (x, y, z)."""
+        way = nib.orientations.ornt_transform(nib.io_orientation(self.affine), _AXIAL)
+        shape = [0, 0, 0]
+        for i, axis in enumerate(way[:, 0]):
+            shape[int(axis)] = self.shape[i]
+        affine = self.affine @ nib.orientations.inv_ornt_aff(way, self.shape)
+        return Grid((shape[0], shape[1], shape[2]), affine)
+
     def to_axial(self, stored: np.ndarray) -> np.ndarray:
         """Returns a (Z, H, W) axial view of an array on this grid; nothing is copied."""
         way = nib.orientations.ornt_transform(nib.io_orientation(self.affine), _AXIAL)

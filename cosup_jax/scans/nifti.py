@@ -9,7 +9,7 @@ import gzip
 import io
 import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from absl import logging
 from nibabel.spatialimages import HeaderDataError
 
 from cosup_jax.scans import intensity, nifti_write
-from cosup_jax.scans.geometry import TOLERANCE, Grid, GridError
+from cosup_jax.scans.geometry import Grid, GridError
 from cosup_jax.scans.nifti_place import FIELDS, Place, place
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -33,8 +33,6 @@ _MAX_EXTRA = 1 << 24  # bytes that may stand before the voxels, and after them
 _MAX_DEFLATE = 1032  # no gzip stream grows by more than this
 _SLAB = 1 << 22  # voxels read at a time
 _INT16 = np.iinfo(np.int16)
-_WHOLE = 1e-3  # a label may be this far from a whole number, as scaled files have them
-_UNDECLARED = 255
 _LARGEST = 1 << 24  # up to here float32, in which the intercept is kept, has every whole number
 _DAMAGE = (OSError, EOFError, zlib.error, ValueError, OverflowError, HeaderDataError)
 
@@ -92,8 +90,8 @@ def read_volume(path: Path, *, hu_offset: float | None = None) -> Volume:
       VolumeError: not a NIfTI volume, truncated, of an absurd size, empty, or with values that are
         NaN, infinite or no CT's.
     """
-    header = _read_header(path)
-    where = _place(header, path)
+    header = read_header(path)
+    where = place_of(header, path)
     stored, lowest, highest, whole = _read_int16(header, path)
     if highest - lowest > _INT16.max - _INT16.min or max(-lowest, highest) > _LARGEST:
         raise VolumeError(
@@ -107,7 +105,7 @@ def read_volume(path: Path, *, hu_offset: float | None = None) -> Volume:
         slope = (highest - lowest) / (_INT16.max - _INT16.min)
     if not whole or lowest < _INT16.min or highest > _INT16.max:
         intercept = lowest - slope * _INT16.min
-        _fill(stored, header, path, lambda slab: np.rint((np.float64(slab) - intercept) / slope))
+        fill(stored, header, path, lambda slab: np.rint((np.float64(slab) - intercept) / slope))
     slices = list(where.grid.to_axial(stored))
     try:
         found = intensity.judge(slices, slope, intercept, offset=hu_offset)
@@ -116,52 +114,6 @@ def read_volume(path: Path, *, hu_offset: float | None = None) -> Volume:
     for note in (*where.notes, *found.notes):
         logging.warning("%s: %s", path, note)
     return Volume(path, where, stored, slope, intercept + found.offset, found)
-
-
-def read_labels(
-    path: Path, values: Mapping[int, int], image: Volume, *, header_lies: bool = False
-) -> np.ndarray:
-    """Reads the labels drawn on a CT volume.
-
-    Args:
-      path: a NIfTI volume on the grid of `image`, of any type.
-      values: stored value to class (0..254).
-      image: the CT volume.
-      header_lies: the publisher's headers are known to place the labels wrongly; the voxels are
-        then those of the image in their stored order, and only the shape is checked.
-
-    Returns:
-      (Z, H, W) uint8 classes in the axial view, as a view.
-
-    Raises:
-      VolumeError: as `read_volume`; another grid than the image's; a value that is no whole number
-        or is not declared.
-    """
-    header = _read_header(path)
-    if (shape := header.get_data_shape()) != image.grid.shape:
-        raise VolumeError(
-            f"{path}: of shape {shape}, but its image {image.path} has {image.grid.shape}"
-        )
-    if not header_lies:
-        _check_same_grid(_place(header, path).grid, path, image)
-    stored = np.empty(image.grid.shape, np.uint8, order="F")
-
-    def classes(slab: np.ndarray) -> np.ndarray:
-        rounded = np.rint(slab)
-        fractions = slab[np.abs(slab - rounded) > _WHOLE]
-        if fractions.size:
-            raise VolumeError(f"{path}: the label {fractions[0]:g} is no whole number")
-        result = np.full(slab.shape, _UNDECLARED, np.uint8)
-        for value, label in values.items():
-            result[rounded == value] = label
-        strange = rounded[result == _UNDECLARED]
-        if strange.size:
-            found = ", ".join(f"{value:g}" for value in np.unique(strange)[:5])
-            raise VolumeError(f"{path}: holds the labels {found}; expected only {sorted(values)}")
-        return result
-
-    _fill(stored, header, path, classes)
-    return image.grid.to_axial(stored)
 
 
 def write_labels(path: Path, labels: np.ndarray, image: Path, *, step: float = 1.0) -> None:
@@ -178,8 +130,8 @@ def write_labels(path: Path, labels: np.ndarray, image: Path, *, step: float = 1
     Raises:
       VolumeError: the image cannot be read, or its axial view has another shape.
     """
-    source = _read_header(image)
-    grid = _place(source, image).grid
+    source = read_header(image)
+    grid = place_of(source, image).grid
     stored = grid.from_axial(labels)
     if stored.shape != grid.shape:
         raise VolumeError(
@@ -207,7 +159,7 @@ def _stream(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
-def _read_header(path: Path) -> nib.Nifti1Header:
+def read_header(path: Path) -> nib.Nifti1Header:
     """Reads a header, without its extensions, and holds what it claims against the file."""
     if not path.is_file() or not path.name.lower().endswith(SUFFIXES):
         raise VolumeError(f"{path}: is no file named .nii or .nii.gz; expected a NIfTI volume")
@@ -246,21 +198,13 @@ def _check_claims(header: nib.Nifti1Header, path: Path) -> None:
         )
 
 
-def _place(header: nib.Nifti1Header, path: Path) -> Place:
+def place_of(header: nib.Nifti1Header, path: Path) -> Place:
+    """Returns where the voxels lie; raises `VolumeError` where the header does not say it."""
     with _naming(path):
         try:
             return place(header)
         except GridError as error:
             raise VolumeError(f"{path}: its header has no usable orientation: {error}") from error
-
-
-def _check_same_grid(grid: Grid, path: Path, image: Volume) -> None:
-    apart = image.grid.distance(grid)
-    if apart > TOLERANCE:
-        raise VolumeError(
-            f"{path} ({grid.orientation}) lies {apart:.2g} voxels away from its image {image.path} "
-            f"({image.grid.orientation}); at most {TOLERANCE} is tolerated"
-        )
 
 
 def _slabs(header: nib.Nifti1Header, path: Path) -> Iterator[tuple[slice, np.ndarray]]:
@@ -282,7 +226,8 @@ def _slabs(header: nib.Nifti1Header, path: Path) -> Iterator[tuple[slice, np.nda
             raise VolumeError(f"{path}: over {_MAX_EXTRA:,} bytes follow its last voxel")
 
 
-def _fill(stored: np.ndarray, header: nib.Nifti1Header, path: Path, convert: Callable) -> None:
+def fill(stored: np.ndarray, header: nib.Nifti1Header, path: Path, convert: Callable) -> None:
+    """Fills an array slab by slab with what `convert` makes of a file's scaled voxels."""
     for part, slab in _slabs(header, path):
         stored[..., part] = convert(slab)
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cosup_jax.scans.geometry import Grid
+
 
 @dataclass(frozen=True, eq=False)
 class Scan:
@@ -26,6 +28,7 @@ class Scan:
         `density` in HU.
       shear: see `Grid.shear`; above 1 only where the header leaves open how large a voxel is.
       save_nifti: writes a result as NIfTI where `save` writes DICOM, else None.
+      grid: where its voxels lie in the body; None for pictures.
     """
 
     slices: Sequence[np.ndarray]
@@ -38,6 +41,7 @@ class Scan:
     unknown: Mapping[str, str] = field(default_factory=dict)
     shear: float = 1.0
     save_nifti: Callable[[Path, str, Sequence[np.ndarray]], None] | None = None
+    grid: Grid | None = None
 
     def values(self, index: int) -> np.ndarray:
         """Returns a slice as (H, W) float32 in its true unit."""

@@ -122,6 +122,7 @@ def _read_nifti(path: Path, hu_offset: float | None, member: Part | None = None)
         unknown={what: why for what, why in unknown.items() if why}
         | _no_density(volume.judgement.no_density),
         shear=volume.grid.shear,
+        grid=volume.grid,
     )
 
 
@@ -190,4 +191,5 @@ def _read_dicom(source: Source, hu_offset: float | None) -> Scan:
         notes=found.notes + judged.notes,
         unknown=_no_density(judged.no_density or found.no_density),
         save_nifti=partial(nifti_write.save_on_grid, found.grid),
+        grid=found.grid,
     )

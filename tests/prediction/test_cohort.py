@@ -9,7 +9,7 @@ from PIL import Image
 from cosup_jax import phantom
 from cosup_jax.prediction.settings import CohortError, Settings
 from cosup_jax.prediction.table import COLUMNS
-from cosup_jax.scans import find, images, nifti
+from cosup_jax.scans import find, images, nifti, nifti_labels
 from tests.prediction.scan_files import dicom_folder, process, scan_file, slice_folder, table
 from tests.scans.dicom_series import SECRETS, make_images, save
 from tests.scans.nifti_files import affine_of, forge
@@ -54,7 +54,7 @@ def test_masks_mark_the_right_place(mixed, tmp_path, bright):
     out = tmp_path / "out"
     process([mixed], out, bright)
     image = nifti.read_volume(mixed / "a.nii.gz")
-    mask = nifti.read_labels(out / "a" / "mask.nii.gz", {0: 0, 1: 1}, image)
+    mask = nifti_labels.read_labels(out / "a" / "mask.nii.gz", {0: 0, 1: 1}, image)
     marked = image.grid.from_axial(mask) > 0
     assert marked[9:, :7, 3:].all()
     assert not marked[:7, :, 3:].any()
@@ -179,7 +179,7 @@ def test_the_same_phantom_in_every_format_has_the_same_mask(tmp_path, bright):
     out = tmp_path / "out"
     rows = process([tmp_path / "nifti.nii", dicom, tmp_path / "slices"], out, bright)
     volume = nifti.read_volume(tmp_path / "nifti.nii")
-    mask = nifti.read_labels(out / "nifti" / "mask.nii.gz", {0: 0, 1: 1}, volume)
+    mask = nifti_labels.read_labels(out / "nifti" / "mask.nii.gz", {0: 0, 1: 1}, volume)
     seg = scans_mask(out / rows[1]["scan"] / "mask.dcm", dicom)
     png = np.stack([images.read_grey(out / "slices" / "mask" / f"{i}.png") for i in range(6)]) > 0
     np.testing.assert_array_equal(seg, mask > 0)

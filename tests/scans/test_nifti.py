@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cosup_jax.scans import nifti
+from cosup_jax.scans import nifti, nifti_labels
 from tests.scans.nifti_files import AFFINE, ORIENTATIONS, affine_of, ct, forge, oblique_affines
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -36,7 +36,7 @@ def test_masks_turn_with_their_image_and_return_to_where_they_were(tmp_path, ori
         marked.flat[:2] = (1, 0)
         file = forge(tmp_path / f"image{suffix}", scan, affine)
         image = nifti.read_volume(file)
-        labels = nifti.read_labels(
+        labels = nifti_labels.read_labels(
             forge(tmp_path / f"mask{suffix}", marked, affine), {0: 0, 1: 1, 2: 2}, image
         )
         np.testing.assert_array_equal(image.stored, scan)
@@ -183,7 +183,7 @@ def test_labels_of_any_type_become_the_declared_classes(tmp_path, dtype, slope):
     drawn = np.random.default_rng(1).integers(0, 3, (6, 5, 4))
     image = nifti.read_volume(forge(tmp_path / "image.nii", ct()))
     file = forge(tmp_path / "mask.nii", (drawn / slope).round().astype(dtype), scl_slope=slope)
-    labels = nifti.read_labels(file, {0: 0, 1: 3, 2: 0}, image)
+    labels = nifti_labels.read_labels(file, {0: 0, 1: 3, 2: 0}, image)
     assert labels.dtype == np.uint8
     np.testing.assert_array_equal(labels, image.grid.to_axial(np.where(drawn == 1, 3, 0)))
 
@@ -192,8 +192,8 @@ def test_labels_whose_header_is_known_to_lie_are_taken_voxel_by_voxel(tmp_path):
     image = nifti.read_volume(forge(tmp_path / "image.nii", ct()))
     file = forge(tmp_path / "mask.nii", (ct() > 0).astype(np.uint8), affine_of("RAI"))
     with pytest.raises(nifti.VolumeError, match="voxels away"):
-        nifti.read_labels(file, {0: 0, 1: 1}, image)
-    labels = nifti.read_labels(file, {0: 0, 1: 1}, image, header_lies=True)
+        nifti_labels.read_labels(file, {0: 0, 1: 1}, image)
+    labels = nifti_labels.read_labels(file, {0: 0, 1: 1}, image, header_lies=True)
     np.testing.assert_array_equal(labels, image.grid.to_axial(ct() > 0))
 
 
@@ -248,7 +248,7 @@ def test_memory_stays_under_two_and_a_half_times_the_volume(tmp_path, monkeypatc
     tracemalloc.start()
     try:
         image = nifti.read_volume(image_file)
-        nifti.read_labels(mask_file, {0: 0, 1: 1}, image)
+        nifti_labels.read_labels(mask_file, {0: 0, 1: 1}, image)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -10,7 +10,7 @@ import pytest
 
 from cosup_jax.data import volume_files
 from cosup_jax.data.builder import DatasetLayoutError
-from cosup_jax.scans import nifti
+from cosup_jax.scans import nifti, nifti_labels
 from tests.scans.nifti_files import AFFINE, affine_of, ct, forge
 
 LABELS = {0: 0, 1: 1}
@@ -229,7 +229,7 @@ def test_bad_labels_are_refused(tmp_path, row):
     image = nifti.read_volume(forge(tmp_path / "image.nii", ct()))
     path = tmp_path / "mask.nii"
     damage(path)
-    message, _ = refusal(lambda: nifti.read_labels(path, LABELS, image), path)
+    message, _ = refusal(lambda: nifti_labels.read_labels(path, LABELS, image), path)
     assert reason in message
 
 
@@ -237,7 +237,7 @@ def test_labels_within_the_tolerances_pass(tmp_path):
     image = nifti.read_volume(forge(tmp_path / "image.nii", ct()))
     near = MASK + np.float32(0.0009)
     path = forge(tmp_path / "mask.nii", near, shifted(0.09))
-    labels = nifti.read_labels(path, LABELS, image)
+    labels = nifti_labels.read_labels(path, LABELS, image)
     np.testing.assert_array_equal(labels, image.grid.to_axial(MASK))
 
 

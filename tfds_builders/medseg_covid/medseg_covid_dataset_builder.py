@@ -13,7 +13,7 @@ from absl import logging
 from cosup_jax.data import schema, splits, volume_files
 from cosup_jax.data.builder import NO_DATA_NEEDED, Case, CtSliceBuilder, DatasetLayoutError
 from cosup_jax.data.volume_files import LabelFile, VolumeFiles
-from cosup_jax.scans import nifti
+from cosup_jax.scans import nifti, nifti_labels
 
 LABELLED_SLICES = 100
 UNLABELLED_SLICES = 10
@@ -182,7 +182,7 @@ def read_case(case: Case) -> Iterator[dict[str, Any]]:
 def _read_stack(image: Path, mask: Path | None) -> tuple[nifti.Volume, np.ndarray | None]:
     """Reads a stack once for all of its slices."""
     stack = nifti.read_volume(image)
-    return stack, None if mask is None else nifti.read_labels(mask, MASK_VALUES, stack)
+    return stack, None if mask is None else nifti_labels.read_labels(mask, MASK_VALUES, stack)
 
 
 def _find_stacks(folder: Path, *names: str) -> list[Path]:

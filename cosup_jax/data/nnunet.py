@@ -1,0 +1,250 @@
+"""Folders with a `dataset.json`: the raw ones of nnU-Net, and those of the Decathlon."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cosup_jax.data import slice_files
+from cosup_jax.data.builder import DatasetLayoutError
+from cosup_jax.data.own_volumes import UNLABELLED, OwnVolume, image_files, mask_files
+from cosup_jax.data.schema import normal_name
+from cosup_jax.data.volume_lists import EACH_A_PATIENT, Listed
+from cosup_jax.scans import masks, nifti
+from cosup_jax.scans.names import volume_name
+
+DESCRIPTION, SPLITS = "dataset.json", "splits_final.json"
+TRAIN, LABELS, TEST, TEST_LABELS = "imagesTr", "labelsTr", "imagesTs", "labelsTs"
+_CHANNEL = re.compile(r"(.+)_([0-9]{4})")
+_MAX_BYTES = 1 << 24
+
+
+def is_here(root: Path) -> bool:
+    """Whether a folder is one of these."""
+    return (root / DESCRIPTION).is_file()
+
+
+def read(root: Path, fold: int, declared: Mapping[int, int] | None) -> Listed:
+    """Lists the volumes of a folder with a `dataset.json`.
+
+    Args:
+      root: the folder.
+      fold: which one of `splits_final.json`, where there is one.
+      declared: stored value to class, where the user says it; None: the labels' names say it.
+
+    Raises:
+      DatasetLayoutError: naming the file or key and what was expected of it.
+    """
+    path = root / DESCRIPTION
+    about = _json(path, root, dict)
+    channels = about.get("channel_names", about.get("modality", {}))
+    if isinstance(channels, dict) and len(channels) > 1:
+        raise DatasetLayoutError(
+            f"{path}: has the channels {', '.join(map(str, channels.values()))}; expected one, CT"
+        )
+    if str(about.get("tensorImageSize", "3D")).upper() == "4D":
+        raise DatasetLayoutError(f"{path}: tensorImageSize is 4D; expected volumes of three axes")
+    names = _names(about.get("labels"), path)
+    values, lungs = (declared, None) if declared is not None else _values(names, path)
+    listed = about.get("training")
+    decathlon = isinstance(listed, list) and "file_ending" not in about
+    if decathlon and not any((root / TRAIN).glob("*_0000.nii*")):
+        volumes, layout = _decathlon(root, about, path), "Medical Segmentation Decathlon"
+    else:
+        volumes, layout = _raw(root, about, path), "nnU-Net raw"
+    volumes, splits = _with_splits(root, volumes, fold)
+    notes = [EACH_A_PATIENT]
+    if any(volume.split == UNLABELLED for volume in volumes):
+        notes.append(f"{TEST} has no labels here and is the unlabelled split")
+    return Listed(layout, tuple(volumes), values, lungs, splits, tuple(notes))
+
+
+def _json(path: Path, root: Path, kind: type) -> Any:
+    slice_files.check_inside(path, root)
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError(f"larger than {_MAX_BYTES:,} bytes")
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DatasetLayoutError(f"{path}: {error}; expected JSON") from error
+    if not isinstance(found, kind):
+        raise DatasetLayoutError(f"{path}: holds a {type(found).__name__}; expected {kind}")
+    return found
+
+
+def _names(labels: Any, path: Path) -> dict[int, str]:
+    """Returns stored value to name, of `{"name": 1}` and of the older `{"1": "name"}`."""
+    if not isinstance(labels, dict) or not labels:
+        raise DatasetLayoutError(f"{path}: no labels; expected a name and a value for each")
+    found: dict[int, str] = {}
+    for key, value in labels.items():
+        if isinstance(value, list):
+            raise DatasetLayoutError(
+                f"{path}: the label {key!r} is a region of {value}; regions are not read, expected "
+                "one value for each label"
+            )
+        if "ignore" in (key, value):
+            raise DatasetLayoutError(
+                f"{path}: has the label 'ignore', for which no slice can be trained on; expected "
+                "every voxel to be labelled"
+            )
+        older = str(key).isdecimal() and not isinstance(value, int)
+        number, name = (key, value) if older else (value, key)
+        if not str(number).isdecimal() or len(str(number)) > 4:
+            raise DatasetLayoutError(
+                f"{path}: the label {name!r} has the value {number!r}; expected a whole number"
+            )
+        found[int(number)] = str(name)
+    return found
+
+
+def _values(
+    names: Mapping[int, str], path: Path
+) -> tuple[Mapping[int, int], Mapping[int, int] | None]:
+    """Returns stored value to class, and stored value to lung where lungs are among the labels."""
+    try:
+        found = masks.classes_of(names)
+    except ValueError as error:
+        raise DatasetLayoutError(f"{path}: {error}") from error
+    if not any(label > 0 for label in found.values()):
+        raise DatasetLayoutError(
+            f"{path}: the labels {list(names.values())} hold no infection; expected one, or "
+            "mask_values, which declares the class of each value"
+        )
+    values = {value: max(label, 0) for value, label in found.items()}
+    if masks.LUNG not in found.values():
+        return values, None
+    # Infection lies in either lung, so that sides cannot be kept; effusion lies in none.
+    return values, {value: int(label in (masks.LUNG, 1, 2)) for value, label in found.items()}
+
+
+def _raw(root: Path, about: Mapping[str, Any], path: Path) -> list[OwnVolume]:
+    ending = about.get("file_ending", ".nii.gz")
+    if ending not in nifti.SUFFIXES:
+        raise DatasetLayoutError(
+            f"{path}: file_ending is {ending!r}; expected {' or '.join(nifti.SUFFIXES)}"
+        )
+    volumes = _pairs(root, root / TRAIN, root / LABELS, ending, "")
+    expected = about.get("numTraining", len(volumes))
+    if expected != len(volumes):
+        raise DatasetLayoutError(
+            f"{path}: numTraining is {expected}, but {root / TRAIN} holds {len(volumes)} volumes; "
+            "the copy is incomplete"
+        )
+    if not (root / TEST).is_dir():
+        return volumes
+    labels = root / TEST_LABELS
+    if labels.is_dir():
+        return volumes + _pairs(root, root / TEST, labels, ending, "test")
+    return volumes + _pairs(root, root / TEST, None, ending, UNLABELLED)
+
+
+def _pairs(
+    root: Path, images: Path, labels: Path | None, ending: str, split: str
+) -> list[OwnVolume]:
+    if not images.is_dir():
+        raise DatasetLayoutError(f"{images}: no such folder; expected one with volumes")
+    found: dict[str, Path] = {}
+    for path in sorted(images.iterdir()):
+        if path.name.startswith("."):
+            continue
+        named = _CHANNEL.fullmatch(path.name.removesuffix(ending))
+        if not path.name.endswith(ending) or named is None:
+            raise DatasetLayoutError(f"{path}: expected a file named <case>_0000{ending}")
+        if named[2] != "0000":
+            raise DatasetLayoutError(
+                f"{path}: channel {int(named[2])} of {named[1]!r}; expected one channel, CT"
+            )
+        found[named[1]] = path
+    if not found and split != UNLABELLED:
+        raise DatasetLayoutError(f"{images}: is empty; expected files named <case>_0000{ending}")
+    if labels is not None:
+        _check_labels(found, labels, ending)
+    return [
+        OwnVolume(
+            case,
+            case,
+            image_files(path, root, f"case {case!r}"),
+            ()
+            if labels is None
+            else mask_files(labels / f"{case}{ending}", root, f"case {case!r}"),
+            split=split,
+        )
+        for case, path in found.items()
+    ]
+
+
+def _check_labels(images: Mapping[str, Path], folder: Path, ending: str) -> None:
+    if not folder.is_dir():
+        raise DatasetLayoutError(f"{folder}: no such folder; expected the labels of {len(images)}")
+    for path in sorted(folder.iterdir()):
+        if not path.name.startswith(".") and path.name.removesuffix(ending) not in images:
+            raise DatasetLayoutError(f"{path}: labels of no case; expected <case>{ending}")
+
+
+def _decathlon(root: Path, about: Mapping[str, Any], path: Path) -> list[OwnVolume]:
+    volumes = []
+    for entry in about["training"]:
+        if not isinstance(entry, dict) or not {"image", "label"} <= set(entry):
+            raise DatasetLayoutError(f"{path}: training holds {entry!r}; expected image and label")
+        image, label = (_inside(root, entry[name], path) for name in ("image", "label"))
+        case = volume_name(image)
+        where = f"case {case!r}"
+        volumes.append(
+            OwnVolume(case, case, image_files(image, root, where), mask_files(label, root, where))
+        )
+    for entry in about.get("test") or ():
+        image = _inside(root, entry, path)
+        case = volume_name(image)
+        files = image_files(image, root, f"case {case!r}")
+        volumes.append(OwnVolume(case, case, files, split=UNLABELLED))
+    return volumes
+
+
+def _inside(root: Path, name: Any, path: Path) -> Path:
+    if not isinstance(name, str) or not name.lower().endswith(nifti.SUFFIXES):
+        raise DatasetLayoutError(f"{path}: {name!r}; expected the path of a NIfTI file")
+    target = root / name
+    if Path(name).is_absolute() or not target.resolve().is_relative_to(root.resolve()):
+        raise DatasetLayoutError(f"{path}: {name!r} leads out of {root}; expected a file in it")
+    return target
+
+
+def _with_splits(
+    root: Path, volumes: Sequence[OwnVolume], fold: int
+) -> tuple[list[OwnVolume], str]:
+    path = root / SPLITS
+    if not path.exists():
+        return list(volumes), ""
+    rounds = _json(path, root, list)
+    if not 0 <= fold < len(rounds):
+        raise DatasetLayoutError(
+            f"{path}: no fold {fold}; expected fold=0 to fold={len(rounds) - 1}"
+        )
+    chosen = rounds[fold]
+    if not isinstance(chosen, dict) or not all(
+        isinstance(chosen.get(name), list) for name in ("train", "val")
+    ):
+        raise DatasetLayoutError(f"{path}: fold {fold} has no lists train and val")
+    split_of: dict[str, str] = {}
+    for name, split in (("train", "train"), ("val", "validation")):
+        for case in chosen[name]:
+            if split_of.setdefault(normal_name(str(case)), split) != split:
+                raise DatasetLayoutError(
+                    f"{path}: case {case!r} stands in both lists of fold {fold}; expected it in one"
+                )
+    known = {volume.case_id for volume in volumes if volume.mask and not volume.split}
+    for case in [*split_of, *sorted(known)]:
+        if case not in known or case not in split_of:
+            there = "labels" if case in known else "a list"
+            raise DatasetLayoutError(
+                f"{path}: case {case!r} is only in {there}; expected fold {fold} and {LABELS} to "
+                "have the same cases"
+            )
+    given = [
+        volume if volume.split else dataclasses.replace(volume, split=split_of[volume.case_id])
+        for volume in volumes
+    ]
+    return given, f"fold {fold} of {SPLITS}"

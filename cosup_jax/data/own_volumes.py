@@ -1,0 +1,196 @@
+"""Volumes of one's own: of which files each is made, and its slices.
+
+Every layout (`volume_layouts`) ends in the same list of volumes, and each of these is read here.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from cosup_jax.data import schema, slice_files
+from cosup_jax.data.builder import DatasetLayoutError
+from cosup_jax.scans import dicom_files, find, masks, nifti
+from cosup_jax.scans.intensity import IntensityError
+from cosup_jax.scans.nifti import VolumeError
+from cosup_jax.scans.scan import Scan
+from cosup_jax.scans.source import ScanError, Source
+
+LUNG_VALUES = {0: 0, 1: 1, 2: 2, 255: 1}
+UNLABELLED = "unlabelled"
+IMAGES = "a NIfTI file (.nii, .nii.gz), a folder with one DICOM series, or a zip of one"
+MASKS = "a NIfTI file (.nii, .nii.gz) or a DICOM Segmentation"
+_BAD = (VolumeError, ScanError, IntensityError, schema.ExampleError, OSError)
+
+
+@dataclass(frozen=True)
+class OwnVolume:
+    """One volume, before anything of it is read.
+
+    Attributes:
+      case_id: names it.
+      patient_id: the person scanned, or `schema.UNKNOWN_PATIENT`.
+      image: its file, or all of its DICOM files.
+      mask: what is drawn of the infection; empty where nobody has.
+      lung: what is drawn of the lungs; empty where nobody has.
+      split: the split that it is given for; empty where none is given.
+      hu_offset: what is to be added to its values to make them HU; None: the scan tells.
+    """
+
+    case_id: str
+    patient_id: str
+    image: tuple[Path, ...]
+    mask: tuple[Path, ...] = ()
+    lung: tuple[Path, ...] = ()
+    split: str = ""
+    hu_offset: float | None = None
+
+    def __post_init__(self) -> None:
+        """Brings both names into the form in which they are compared."""
+        for name in ("case_id", "patient_id"):
+            object.__setattr__(self, name, schema.normal_name(getattr(self, name)))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How volumes are read.
+
+    Attributes:
+      mask_values: stored value to class, or None where it is not declared (see `masks.read`).
+      lung_values: stored value to lung, for the lungs drawn by themselves.
+      lungs_in_mask: stored value to lung where the mask's file has the lungs too; else None.
+      nearest: masks of another grid are brought to the image's by nearest neighbours.
+      lungs_only: slices without lungs are left out.
+    """
+
+    mask_values: Mapping[int, int] | None = None
+    lung_values: Mapping[int, int] | None = None
+    lungs_in_mask: Mapping[int, int] | None = None
+    nearest: bool = False
+    lungs_only: bool = False
+
+
+def image_files(path: Path, root: Path | None, where: str) -> tuple[Path, ...]:
+    """Returns the files of an image, without opening more of them than the first bytes.
+
+    Args:
+      path: a NIfTI file, a folder of DICOM files or a zip.
+      root: the folder in which all must lie; None where they may lie anywhere.
+      where: what names it in a message.
+
+    Raises:
+      DatasetLayoutError: there is no such image, or a file that is none or lies elsewhere.
+    """
+    if path.is_dir():
+        files = [f for f in sorted(path.rglob("*")) if f.is_file() and not _hidden(f, path)]
+        found = tuple(file for file in files if _is_dicom(file, root, where))
+        if not found:
+            raise DatasetLayoutError(f"{where}: {path} holds no DICOM file; expected {IMAGES}")
+        return found
+    _check_file(path, root, where, IMAGES)
+    if not path.name.lower().endswith((*nifti.SUFFIXES, ".zip")):
+        raise DatasetLayoutError(f"{where}: {path} is no image; expected {IMAGES}")
+    return (path,)
+
+
+def mask_files(path: Path, root: Path | None, where: str) -> tuple[Path, ...]:
+    """Returns the file of a mask, of which a folder may hold one.
+
+    Raises:
+      DatasetLayoutError: as `image_files`.
+    """
+    if path.is_dir():
+        found = [file for file in sorted(path.iterdir()) if not file.name.startswith(".")]
+        if len(found) != 1:
+            raise DatasetLayoutError(
+                f"{where}: {path} holds {len(found)} files; expected one, {MASKS}"
+            )
+        path = found[0]
+    _check_file(path, root, where, MASKS)
+    if not path.name.lower().endswith(nifti.SUFFIXES) and not _is_dicom(path, root, where):
+        raise DatasetLayoutError(f"{where}: {path} is no mask; expected {MASKS}")
+    return (path,)
+
+
+def _hidden(file: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+
+def _check_file(path: Path, root: Path | None, where: str, expected: str) -> None:
+    if not path.exists() and not path.is_symlink():
+        raise DatasetLayoutError(f"{where}: {path} does not exist; expected {expected}")
+    if root is not None:
+        slice_files.check_inside(path, root)
+
+
+def _is_dicom(path: Path, root: Path | None, where: str) -> bool:
+    if root is not None:
+        slice_files.check_inside(path, root)
+    try:
+        return dicom_files.looks_like(path)
+    except OSError as error:
+        raise DatasetLayoutError(f"{where}: {path}: {error.strerror}") from error
+
+
+def read(volume: OwnVolume, reading: Reading) -> Iterator[dict[str, Any]]:
+    """Yields the slices of a volume, from the feet to the head, as examples of the schema.
+
+    All files are read and checked before the first slice is yielded.
+
+    Raises:
+      VolumeError: naming the case, the file and what is wrong with it.
+    """
+    try:
+        scan, mask, lung = _read(volume, reading)
+        if reading.lungs_only and lung is None:
+            raise VolumeError("has no lungs, by which slices=lungs chooses; expected some drawn")
+    except _BAD as error:
+        raise VolumeError(f"case {volume.case_id!r}: {error}") from error
+    for i, pixels in enumerate(scan.slices):
+        if reading.lungs_only and lung is not None and not lung[i].any():
+            continue
+        yield schema.make_example(
+            pixels,
+            intensity=scan.intensity,
+            case_id=volume.case_id,
+            patient_id=volume.patient_id,
+            slice_index=i,
+            mask=None if mask is None else mask[i],
+            lung=None if lung is None else lung[i],
+            spacing=scan.spacing,
+            slope=scan.slope,
+            intercept=scan.intercept,
+        )
+
+
+def _source(image: tuple[Path, ...]) -> Source:
+    first = image[0]
+    if first.name.lower().endswith(nifti.SUFFIXES):
+        return Source(first, "nifti", image)
+    found = find.find_scans(image, Path(os.devnull)).scans
+    if len(found) != 1:
+        raise VolumeError(f"{first.parent} holds {len(found)} scans; expected one")
+    return found[0]
+
+
+def _read(volume: OwnVolume, reading: Reading) -> tuple[Scan, np.ndarray | None, np.ndarray | None]:
+    scan = _source(volume.image).read(volume.hu_offset)
+
+    def drawn(paths: Sequence[Path], values: Mapping[int, int] | None) -> np.ndarray | None:
+        if not paths or scan.grid is None:
+            return None
+        found, done = masks.read(paths[0], values).on(scan.grid, nearest=reading.nearest)
+        if done:
+            logging.warning("case %r: %s %s", volume.case_id, paths[0], done)
+        return found
+
+    mask = drawn(volume.mask, reading.mask_values)
+    if volume.lung:
+        return scan, mask, drawn(volume.lung, reading.lung_values or LUNG_VALUES)
+    if reading.lungs_in_mask is not None:
+        return scan, mask, drawn(volume.mask, reading.lungs_in_mask)
+    return scan, mask, None

@@ -1,0 +1,140 @@
+"""Which layout a folder of volumes has, and which volume is of which split."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cosup_jax.data import nnunet, results_folder, slice_files, splits, volume_table
+from cosup_jax.data.builder import DatasetLayoutError
+from cosup_jax.data.own_volumes import UNLABELLED, OwnVolume
+from cosup_jax.data.schema import UNKNOWN_PATIENT
+from cosup_jax.data.volume_lists import IMAGES, Listed, read_plain
+
+
+@dataclasses.dataclass(frozen=True)
+class Dealing:
+    """How volumes are dealt into splits where none are given.
+
+    Attributes:
+      fold: the one tested on, or validated on where volumes to test on are given.
+      folds: how many.
+      seed: names the dealing.
+    """
+
+    fold: int = 0
+    folds: int = 5
+    seed: str = "0"
+
+
+def find(
+    source: Path, fold: int, mask_values: Mapping[int, int] | None, scans: Path | None = None
+) -> Listed:
+    """Lists the volumes of a folder or table, whatever its layout.
+
+    Args:
+      source: a folder, or a CSV file.
+      fold: of `splits_final.json`, where there is one.
+      mask_values: stored value to class; None: the folder or the tool says it.
+      scans: where the scans lie, of a folder of results.
+
+    Raises:
+      DatasetLayoutError: no such folder, no layout that is known, or several.
+    """
+    if source.is_file() and source.suffix.lower() == ".csv":
+        return volume_table.read(source)
+    if not source.is_dir():
+        raise DatasetLayoutError(f"looked in {source}, which is neither a folder nor a CSV file")
+    table = source / volume_table.NAME
+    there = {
+        f"a table ({table.name})": (table.exists(), lambda: _table(table, source)),
+        f"nnU-Net or Decathlon ({nnunet.DESCRIPTION})": (
+            nnunet.is_here(source),
+            lambda: nnunet.read(source, fold, mask_values),
+        ),
+        f"a plain folder ({IMAGES}/)": (
+            (source / IMAGES).is_dir(),
+            lambda: read_plain(source),
+        ),
+        "results of predict": (
+            results_folder.is_here(source),
+            lambda: results_folder.read(source, scans),
+        ),
+    }
+    found = {name: read for name, (is_there, read) in there.items() if is_there}
+    if len(found) != 1:
+        raise DatasetLayoutError(
+            f"looked in {source}, which has {' and '.join(found) or 'none'} of the layouts that "
+            "are known; expected one"
+        )
+    (read,) = found.values()
+    return read()
+
+
+def _table(table: Path, root: Path) -> Listed:
+    slice_files.check_inside(table, root)
+    return volume_table.read(table)
+
+
+def deal(listed: Listed, dealing: Dealing) -> tuple[dict[str, list[OwnVolume]], list[str]]:
+    """Returns the volumes of each split, and what the user should know of the splits.
+
+    Volumes without a mask are `unlabelled`, but for those of patients who are in another split too,
+    which are left out. Patients stay together.
+
+    Raises:
+      DatasetLayoutError: too few patients with masks.
+    """
+    notes: list[str] = []
+    result: dict[str, list[OwnVolume]] = {}
+    pending = [volume for volume in listed.volumes if volume.mask and not volume.split]
+    for volume in listed.volumes:
+        if volume.mask and volume.split:
+            result.setdefault(volume.split, []).append(volume)
+    if pending:
+        dealt, note = _dealt(pending, dealing, tested="test" in result)
+        result |= dealt
+        notes.append(note)
+    else:
+        notes.append(f"the splits are those of {listed.splits}" if listed.splits else "")
+    busy = {v.patient_id for group in result.values() for v in group} - {UNKNOWN_PATIENT}
+    bare = [volume for volume in listed.volumes if not volume.mask]
+    if free := [volume for volume in bare if volume.patient_id not in busy]:
+        result[UNLABELLED] = free
+    notes += [
+        f"left out: {volume.case_id}, without a mask, of a patient of another split"
+        for volume in bare
+        if volume.patient_id in busy
+    ]
+    return result, [note for note in notes if note]
+
+
+def _dealt(
+    volumes: Sequence[OwnVolume], dealing: Dealing, *, tested: bool
+) -> tuple[dict[str, list[OwnVolume]], str]:
+    # Nobody knows whose a volume of an unknown patient is; it is dealt by itself.
+    whose = {v.case_id: v.patient_id or f"\0{v.case_id}" for v in volumes}
+    count = min(dealing.folds, len(set(whose.values())))
+    parts = 2 if tested else 3
+    if count < parts:
+        raise DatasetLayoutError(
+            f"masks of {count} patient{'s' * (count != 1)}, too few to be dealt into "
+            f"{'train and validation' if tested else 'train, validation and test'}; expected "
+            f"{parts} at least, or splits that are given"
+        )
+    if not 0 <= dealing.fold < count:
+        raise DatasetLayoutError(f"no fold {dealing.fold}; expected fold=0 to fold={count - 1}")
+    fold_of = splits.folds(whose.values(), count, dealing.seed)
+    names = dict.fromkeys(range(count), "train")
+    if tested:
+        names[dealing.fold] = "validation"
+    else:
+        names[(dealing.fold + 1) % count], names[dealing.fold] = "validation", "test"
+    result: dict[str, list[OwnVolume]] = {}
+    for volume in volumes:
+        result.setdefault(names[fold_of[whose[volume.case_id]]], []).append(volume)
+    what = "validated" if tested else "tested"
+    note = (
+        f"no splits are given: patients were dealt into {count} folds with the seed "
+        f"{dealing.seed!r}, and fold {dealing.fold} is {what} on"
+    )
+    return result, note

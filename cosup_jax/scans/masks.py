@@ -1,0 +1,204 @@
+"""What somebody has drawn on a scan, with whatever tool: NIfTI label volumes, DICOM Segmentations.
+
+A drawing has a grid of its own. It is put on the scan's voxels where the two are the same lattice,
+in whatever order they are stored; else only where nearest neighbours are asked for.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cosup_jax.scans import nifti
+from cosup_jax.scans.geometry import TOLERANCE, Grid
+from cosup_jax.scans.nifti import VolumeError
+from cosup_jax.scans.nifti_labels import read_drawing
+
+ANY = {0: 0, 1: 1, 255: 1}  # unless values are declared
+NOTHING, LUNG = 0, -1
+# What labels and segments are called, as letters only.
+_NAMES = {
+    **dict.fromkeys(("background", "nothing", "clear", "unlabeled", "unlabelled"), NOTHING),
+    **dict.fromkeys(("lung", "lungs", "leftlung", "rightlung", "lungleft", "lungright"), LUNG),
+    **dict.fromkeys(("infection", "lunginfection", "lesion", "lesions", "covid"), 1),
+    **dict.fromkeys(("covidinfection", "covidlesion", "lunglesion", "pneumonia", "opacity"), 1),
+    **dict.fromkeys(("groundglass", "groundglassopacity", "groundglassopacities", "ggo"), 1),
+    **dict.fromkeys(("consolidation", "consolidations"), 2),
+    **dict.fromkeys(("effusion", "pleuraleffusion"), 3),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """Classes drawn on a scan.
+
+    Attributes:
+      path: the file.
+      grid: where the voxels of the axial view lie; its stored axes are (x, y, z).
+      classes: (Z, H, W) uint8 in the axial view.
+      whole: every voxel of the scan that it was drawn on is there; False of a Segmentation, from
+        which planes without labels may be missing.
+    """
+
+    path: Path
+    grid: Grid
+    classes: np.ndarray
+    whole: bool = True
+
+    def on(self, grid: Grid, *, nearest: bool = False) -> tuple[np.ndarray, str]:
+        """Puts the drawing on the voxels of a scan.
+
+        Args:
+          grid: that of the scan, however it is stored.
+          nearest: take the nearest voxel of the drawing where the two are not the same lattice.
+
+        Returns:
+          (Z, H, W) uint8 in the axial view of the scan, and what was done; empty where every voxel
+          was there already.
+
+        Raises:
+          VolumeError: another grid, and `nearest` is not set; labels outside of the scan.
+        """
+        to = grid.axial()
+        same = self.grid.shape == to.shape and self.grid.distance(to) <= TOLERANCE
+        if same:
+            return self.classes, ""
+        if not self.whole and (places := _places(self.grid, to)) is not None:
+            return self._placed(places, to), ""
+        if nearest:
+            done = f"brought from {_words(self.grid)} to {_words(to)} by nearest neighbours"
+            return _nearest(self, to), done
+        raise VolumeError(
+            f"{self.path}: drawn on {_words(self.grid)}, but its image has {_words(to)}"
+            f"{_apart(self.grid, to)}; expected the same grid"
+        )
+
+    def _placed(self, places: tuple[np.ndarray, ...], to: Grid) -> np.ndarray:
+        result = np.zeros(to.shape[::-1], np.uint8)
+        drawn = np.argwhere(self.classes)
+        at = np.stack([places[axis][drawn[:, 2 - axis]] for axis in range(3)], axis=1)
+        outside = ((at < 0) | (at >= to.shape)).any(axis=1)
+        if outside.any():
+            raise VolumeError(f"{self.path}: {outside.sum():,} voxels are drawn outside its image")
+        result[at[:, 2], at[:, 1], at[:, 0]] = self.classes[tuple(drawn.T)]
+        return result
+
+
+def read(path: Path, values: Mapping[int, int] | None = None) -> Drawing:
+    """Reads what somebody has drawn on a scan.
+
+    Args:
+      path: a NIfTI volume, or a DICOM Segmentation.
+      values: stored value, or number of a segment, to class; None takes `ANY` of a NIfTI file, and
+        what the segments of a Segmentation are called.
+
+    Raises:
+      VolumeError: naming the file and what is wrong with it.
+    """
+    if path.name.lower().endswith(nifti.SUFFIXES):
+        grid, classes = read_drawing(path, ANY if values is None else values)
+        return Drawing(path, grid.axial(), classes)
+    try:
+        from cosup_jax.scans import dicom_drawing
+    except ImportError as error:
+        raise VolumeError(
+            f"{path}: reading DICOM needs {error.name}; install it with: pip install "
+            "'cosup-jax[dicom]'"
+        ) from error
+    found = dicom_drawing.read(path)
+    if values is None:
+        try:
+            values = classes_of(found.names)
+        except ValueError as error:
+            raise VolumeError(f"{path}: {error}") from error
+        values = {number: max(label, 0) for number, label in values.items()}
+    stored = _decoded(path, found, values)
+    return Drawing(path, found.grid.axial(), found.grid.to_axial(stored), whole=False)
+
+
+def _decoded(path: Path, found: Any, values: Mapping[int, int]) -> np.ndarray:
+    try:
+        return found.classes(values)
+    except VolumeError as error:
+        raise VolumeError(f"{path}: {error}") from error
+    # Decoders raise nearly every built-in exception on damaged pixels.
+    except Exception as error:
+        raise VolumeError(f"{path}: unreadable or damaged ({type(error).__name__})") from error
+
+
+def classes_of(names: Mapping[int, str]) -> dict[int, int]:
+    """Returns what labels mean by their names; `LUNG` where it is a lung.
+
+    A single label besides background and lungs is infection, whatever it is called.
+
+    Args:
+      names: stored value, or number of a segment, to its name.
+
+    Raises:
+      ValueError: names of several labels that say no class.
+
+    >>> classes_of({0: "background", 1: "GGO", 2: "Consolidation"})
+    {0: 0, 1: 1, 2: 2}
+    >>> classes_of({1: "Segment_1"}), classes_of({0: "background", 1: "lung", 2: "target"})
+    ({1: 1}, {0: 0, 1: -1, 2: 1})
+    """
+    found = {value: _NAMES.get(re.sub("[^a-z]", "", n.lower())) for value, n in names.items()}
+    others = [value for value, label in found.items() if label is None]
+    infections = [value for value, label in found.items() if label not in (None, NOTHING, LUNG)]
+    if len(others) == 1 and not infections:
+        found[others[0]] = 1
+    elif others:
+        raise ValueError(
+            f"the labels {', '.join(repr(names[value]) for value in others[:5])} say no class; "
+            "expected ground-glass, consolidation, effusion, infection or lung, or mask_values, "
+            "which declares the class of each value"
+        )
+    return {value: int(label or 0) for value, label in found.items()}
+
+
+def _words(grid: Grid) -> str:
+    x, y, z = grid.shape
+    sides = " × ".join(f"{side:.3g}" for side in grid.spacing[::-1])
+    return f"{x} × {y} × {z} voxels of {sides} mm"
+
+
+def _apart(grid: Grid, to: Grid) -> str:
+    return f", {grid.distance(to):.2g} voxels away" if grid.shape == to.shape else ""
+
+
+def _places(grid: Grid, to: Grid) -> tuple[np.ndarray, ...] | None:
+    """Returns where each index of a grid lies on another along x, y and z, if on voxel centres."""
+    way = np.linalg.inv(to.affine) @ grid.affine
+    whole = np.rint(way)
+    ends = np.array(grid.shape, np.float64) - 1
+    off = np.abs(way - whole)[:3]
+    diagonal = np.diag(np.diag(whole[:3, :3]))
+    if not np.array_equal(whole[:3, :3], diagonal) or (np.diag(diagonal) < 1).any():
+        return None
+    if (off[:, :3] @ ends + off[:, 3] > TOLERANCE).any():
+        return None
+    return tuple(
+        (whole[i, 3] + whole[i, i] * np.arange(grid.shape[i])).astype(np.int64) for i in range(3)
+    )
+
+
+def _nearest(drawing: Drawing, to: Grid) -> np.ndarray:
+    """Takes for each voxel of a grid the nearest one of a drawing; 0 outside of it."""
+    way = np.linalg.inv(drawing.grid.affine) @ to.affine
+    result = np.zeros(to.shape[::-1], np.uint8)
+    columns, rows = np.arange(to.shape[0]), np.arange(to.shape[1])[:, None]
+    # Halves are rounded up, whatever the voxel, and not to even ones.
+    for z in range(to.shape[2]):
+        at = [
+            np.floor(w[0] * columns + w[1] * rows + w[2] * z + w[3] + 0.5).astype(np.int64)
+            for w in way[:3]
+        ]
+        inside = np.logical_and.reduce(
+            [(i >= 0) & (i < n) for i, n in zip(at, drawing.grid.shape, strict=True)]
+        )
+        x, y, k = (np.where(inside, i, 0) for i in at)
+        result[z] = np.where(inside, drawing.classes[k, y, x], 0)
+    return result

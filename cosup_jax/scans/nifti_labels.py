@@ -1,0 +1,91 @@
+"""Labels drawn on CT volumes, as NIfTI: on the image's own voxels, or on a grid of their own."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from cosup_jax.scans.geometry import TOLERANCE, Grid
+from cosup_jax.scans.nifti import Volume, VolumeError, fill, place_of, read_header
+
+_WHOLE = 1e-3  # a label may be this far from a whole number, as scaled files have them
+_UNDECLARED = 255
+
+
+def read_labels(
+    path: Path, values: Mapping[int, int], image: Volume, *, header_lies: bool = False
+) -> np.ndarray:
+    """Reads the labels drawn on a CT volume.
+
+    Args:
+      path: a NIfTI volume on the grid of `image`, of any type.
+      values: stored value to class (0..254).
+      image: the CT volume.
+      header_lies: the publisher's headers are known to place the labels wrongly; the voxels are
+        then those of the image in their stored order, and only the shape is checked.
+
+    Returns:
+      (Z, H, W) uint8 classes in the axial view, as a view.
+
+    Raises:
+      VolumeError: as `read_volume`; another grid than the image's; a value that is no whole number
+        or is not declared.
+    """
+    header = read_header(path)
+    if (shape := header.get_data_shape()) != image.grid.shape:
+        raise VolumeError(
+            f"{path}: of shape {shape}, but its image {image.path} has {image.grid.shape}"
+        )
+    if not header_lies:
+        _check_same_grid(place_of(header, path).grid, path, image)
+    return image.grid.to_axial(_classes(path, values))
+
+
+def read_drawing(path: Path, values: Mapping[int, int]) -> tuple[Grid, np.ndarray]:
+    """Reads labels by themselves.
+
+    Args:
+      path: a NIfTI volume of any type.
+      values: stored value to class (0..254).
+
+    Returns:
+      where its voxels lie, and (Z, H, W) uint8 classes in the axial view, as a view.
+
+    Raises:
+      VolumeError: as `read_labels`; the header leaves open how large a voxel is.
+    """
+    place = place_of(read_header(path), path)
+    if place.no_size:
+        raise VolumeError(f"{path}: {place.no_size}")
+    return place.grid, place.grid.to_axial(_classes(path, values))
+
+
+def _classes(path: Path, values: Mapping[int, int]) -> np.ndarray:
+    header = read_header(path)
+    stored = np.empty(header.get_data_shape(), np.uint8, order="F")
+
+    def classes(slab: np.ndarray) -> np.ndarray:
+        rounded = np.rint(slab)
+        fractions = slab[np.abs(slab - rounded) > _WHOLE]
+        if fractions.size:
+            raise VolumeError(f"{path}: the label {fractions[0]:g} is no whole number")
+        result = np.full(slab.shape, _UNDECLARED, np.uint8)
+        for value, label in values.items():
+            result[rounded == value] = label
+        strange = rounded[result == _UNDECLARED]
+        if strange.size:
+            found = ", ".join(f"{value:g}" for value in np.unique(strange)[:5])
+            raise VolumeError(f"{path}: holds the labels {found}; expected only {sorted(values)}")
+        return result
+
+    fill(stored, header, path, classes)
+    return stored
+
+
+def _check_same_grid(grid: Grid, path: Path, image: Volume) -> None:
+    apart = image.grid.distance(grid)
+    if apart > TOLERANCE:
+        raise VolumeError(
+            f"{path} ({grid.orientation}) lies {apart:.2g} voxels away from its image {image.path} "
+            f"({image.grid.orientation}); at most {TOLERANCE} is tolerated"
+        )

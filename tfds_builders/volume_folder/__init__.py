@@ -1,0 +1,1 @@
+"""The volume_folder dataset."""
