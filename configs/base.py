@@ -33,10 +33,10 @@ def get_config(data: str = DEFAULT_DATA) -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.name = data
-    config.data.config = ""  # the dataset's own configuration; empty for its default
+    config.data.config = ""  # the dataset's own configuration, or options of volume_folder
     config.data.source = ""  # folder with the publisher's or your own files
     config.data.data_dir = ""  # where built datasets lie; empty for TFDS's default
-    config.data.mask_values = "0:0,255:1"  # slice_folder: grey value in the file -> class
+    config.data.mask_values = "0:0,255:1"  # of your own folders: value in the mask -> class
     config.data.train = "train"
     config.data.validation = "validation"
     config.data.test = "test"

@@ -80,13 +80,17 @@ def show(builder: tfds.core.DatasetBuilder, chosen: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("name", choices=tfds_builders.available(), help="the dataset")
-    shared.add_argument("--config", default="", help="a configuration of the dataset")
+    shared.add_argument(
+        "--config",
+        default="",
+        help="a configuration of the dataset, or options of volume_folder",
+    )
     shared.add_argument(
         "--manual_dir", default="", help="the folder with the publisher's or your own files"
     )
     shared.add_argument("--data_dir", default="", help="where built datasets lie")
     shared.add_argument(
-        "--mask_values", default="0:0,255:1", help="slice_folder: grey value of a mask to class"
+        "--mask_values", default="0:0,255:1", help="of your own folder: value of a mask to class"
     )
     parser = argparse.ArgumentParser(
         prog="python -m tfds_builders", description="Builds and shows datasets."
