@@ -8,11 +8,13 @@ import numpy as np
 from scipy import ndimage
 
 from cosup_jax.prediction import lungs
+from cosup_jax.prediction.lung_tissue import LungError, NoLungsError
 
 FIELDS = (
     "lesion_ml",
     "lung_ml",
     "lung_percent",
+    "outside_lung_ml",
     "lesions",
     "largest_lesion_ml",
     "right_lesion_ml",
@@ -28,6 +30,9 @@ _SIDES = {"right": lungs.RIGHT, "left": lungs.LEFT}
 _NO_SPACING = "the size of the voxels is unknown"
 _NO_HU = "grey values without Hounsfield units"
 _NO_LESION = "there is no lesion"
+_LESION_FIELDS = ("lesion_ml", "lesions", "largest_lesion_ml", "lesion_mean_hu", "infected_slices")
+_REACH = 5.0  # mm; marks further from the lungs are outside of them
+_TELLING = 0.02  # of the lungs; more marks outside of them are noted
 _NO_STACK = "slices of different sizes are no volume"
 _SAME_VOLUME = 0.01  # of a voxel's volume
 
@@ -61,12 +66,14 @@ def describe(
     spacing: tuple[float, float, float] | None,
     unknown: Mapping[str, str] = MappingProxyType({}),
     shear: float = 1.0,
+    find: lungs.Finder = lungs.find,
 ) -> Findings:
     """Computes the findings of a scan.
 
-    Lesions are parts of the mask that touch in any of 26 directions. The lung is what `lungs.find`
-    finds together with the mask, so that consolidated lung counts as lung; a lesion voxel outside
-    of what was found belongs to the side that is nearer.
+    Lesions are parts of the mask that touch in any of 26 directions. The lung is what is found and
+    what is marked within 5 mm of it, so that most consolidated lung counts as lung; a lesion voxel
+    outside of what was found belongs to the side that is nearer. Where there are no lungs there are
+    no lesions: all that is marked is outside.
 
     Args:
       slices: (H, W) in the axial view, HU where `intensity` is `hu`.
@@ -75,6 +82,7 @@ def describe(
       spacing: voxel spacing (z, y, x) in mm, or None.
       unknown: why `size`, `sides` or `density` cannot be known, see `scans.scan.Scan`.
       shear: the product of a voxel's sides over its volume, see `Grid.shear`.
+      find: finds the lungs.
     """
     found = Findings(dict.fromkeys(FIELDS))
     found.values["slices"] = len(masks)
@@ -92,12 +100,19 @@ def describe(
     if intensity != "hu" or spacing is None:
         _lungs_unknown(found, _NO_HU if intensity != "hu" else no_size)
         return found
+    voxel_ml = float(np.prod(spacing)) / 1000
     try:
-        lung = lungs.find(np.stack(slices), spacing)
-    except lungs.LungError as error:
+        lung = find(np.stack(slices), spacing)
+    except LungError as error:
         _lungs_unknown(found, str(error))
+        if isinstance(error, NoLungsError):
+            found.unknown(str(error), *_LESION_FIELDS)
+            found.values["outside_lung_ml"] = int(np.count_nonzero(mask)) * voxel_ml
+            del found.reasons["outside_lung_ml"]
     else:
-        _shares(found, mask, lung, float(np.prod(spacing)) / 1000, unknown.get("sides"))
+        inside = mask & lungs.reach(lung.labels, spacing, _REACH)
+        _shares(found, mask, inside, lung, voxel_ml, unknown.get("sides"))
+        _note_outside(found, int(np.count_nonzero(mask & ~inside)) * voxel_ml)
     _note_shear(found, shear)
     return found
 
@@ -122,8 +137,8 @@ def add_classes(
     counts = np.sum(each, axis=0)[1:]
     for name, count in zip(names, counts, strict=True):
         volume, share = class_fields(name)
-        if len({label.shape for label in labels}) > 1:
-            found.unknown(_NO_STACK, volume, share)
+        if "lesions" in found.reasons:  # there is no volume, or no lung
+            found.unknown(found.reasons["lesions"], volume, share)
             continue
         if spacing is None:
             found.unknown(unknown.get("size", _NO_SPACING), volume)
@@ -189,9 +204,19 @@ def _density(
 
 
 def _lungs_unknown(found: Findings, reason: str) -> None:
-    found.unknown(reason, "lung_ml", "lung_percent")
+    found.unknown(reason, "lung_ml", "lung_percent", "outside_lung_ml")
     for side in _SIDES:
         found.unknown(reason, f"{side}_lesion_ml", f"{side}_lung_percent")
+
+
+def _note_outside(found: Findings, outside: float) -> None:
+    found.values["outside_lung_ml"] = outside
+    lung = found.values["lung_ml"] or 0.0
+    if outside > _TELLING * lung:
+        found.notes.append(
+            f"{outside:.1f} mL of the marks lie more than {_REACH:g} mm outside of the lungs "
+            "found: they are no lesions, or the lung is dense there; lung_ml leaves them out"
+        )
 
 
 def _note_shear(found: Findings, shear: float) -> None:
@@ -213,14 +238,15 @@ def _note_shear(found: Findings, shear: float) -> None:
 def _shares(
     found: Findings,
     mask: np.ndarray,
+    inside: np.ndarray,
     lung: lungs.Lungs,
     voxel_ml: float,
     no_sides: str | None,
 ) -> None:
     values = found.values
-    total = int(np.count_nonzero((lung.labels > 0) | mask))
+    total = int(np.count_nonzero((lung.labels > 0) | inside))
     values["lung_ml"] = total * voxel_ml
-    values["lung_percent"] = 100 * int(np.count_nonzero(mask)) / total
+    values["lung_percent"] = 100 * int(np.count_nonzero(inside)) / total
     why = no_sides or ("" if lung.apart else "right and left lung were not told apart")
     if why:
         for side in _SIDES:
@@ -228,10 +254,11 @@ def _shares(
         return
     sides = _side_of_each_voxel(mask, lung.labels)
     for side, label in _SIDES.items():
-        lesion = int(np.count_nonzero(mask & (sides == label)))
-        whole = int(np.count_nonzero(sides == label))
-        values[f"{side}_lesion_ml"] = lesion * voxel_ml
-        values[f"{side}_lung_percent"] = 100 * lesion / whole
+        here = sides == label
+        marked = int(np.count_nonzero(inside & here))
+        whole = int(np.count_nonzero(here & (inside | (lung.labels > 0))))
+        values[f"{side}_lesion_ml"] = int(np.count_nonzero(mask & here)) * voxel_ml
+        values[f"{side}_lung_percent"] = 100 * marked / whole
 
 
 def _side_of_each_voxel(mask: np.ndarray, labels: np.ndarray) -> np.ndarray:

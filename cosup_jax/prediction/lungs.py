@@ -1,34 +1,32 @@
-"""The lungs of a CT volume in HU, by threshold, components and hole filling; no network.
+"""The lungs of a CT volume in HU, by what lung looks like and what surrounds it; no network.
 
-Worked out on a coarse grid, since a share of the lung needs no fine border: air inside the body is
-found, the windpipe falls away where an erosion parts it from the lungs, and what is left grows back
-into the air. A closing then takes in vessels and most consolidations. Airways inside the lungs and
+Worked out on a coarse grid, since a share of the lung needs no fine border. Lung is neither pure
+air (around the body, under a blanket, in the bowel) nor tissue, varies in density by its vessels,
+and does not lie open to the air. What is found grows back to its border, right and left are parted
+by an erosion, and a closing takes in vessels and most consolidations. Airways inside the lungs and
 effusions are not told apart.
+
+Whoever finds lungs otherwise, by a network say, writes a function like `find`.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
+from cosup_jax.prediction.lung_tissue import TISSUE, LungError, lung_tissue, regrow
+
 LEFT, RIGHT = 1, 2
 EITHER = 1
 
 _COARSE = 2.5  # mm, the sides of a coarse voxel where the volume's own are smaller
-_AIR = -400.0  # HU; lung is below, even with ground-glass around it
-_TISSUE = -250.0  # HU; the body outside of the lungs is above
-_TYPICAL = (-200.0, 200.0)  # HU, between which the median of the body's tissue lies
-_BODY_SHARE = 0.02  # of the voxels at least, or there is no body in the picture
 _DEPTHS = (2.0, 4.0, 6.0, 8.0, 10.0, 13.0)  # mm of erosion tried until right and left come apart
-_REGROW = 4.0  # mm beyond the erosion that air may be from what is left
-_CLOSING = 8.0  # mm
-_SMALLEST_ML, _LARGEST_ML = 100.0, 12_000.0
-_SMALLER_LUNG = 0.2  # of the larger one at least, or it is something else
-
-
-class LungError(ValueError):
-    """No lungs were found; the message says why."""
+_CLOSING = 6.0  # mm
+_LARGEST_ML = 12_000.0
+_SMALLER_LUNG = 0.35  # of the larger one at least, or it is dense, missing, or something else
+_ONE_SIDE = 0.9  # of what was found, on one side of the body's middle, is one lung only
 
 
 class Lungs(NamedTuple):
@@ -44,6 +42,10 @@ class Lungs(NamedTuple):
     apart: bool
 
 
+# From (Z, H, W) HU in the axial view and spacing (z, y, x) in mm to lungs, or a `LungError`.
+Finder = Callable[[np.ndarray, tuple[float, float, float]], Lungs]
+
+
 def find(volume: np.ndarray, spacing: tuple[float, float, float]) -> Lungs:
     """Finds the lungs.
 
@@ -52,24 +54,41 @@ def find(volume: np.ndarray, spacing: tuple[float, float, float]) -> Lungs:
       spacing: voxel spacing (z, y, x) in mm.
 
     Raises:
-      LungError: no body or no air in it, an odd contrast, or no plausible volume.
+      NoLungsError: nothing in the picture looks like lung.
+      LungError: the picture is too small or of an odd contrast; there is air in one lung only; no
+        plausible volume.
     """
-    steps = [max(1, round(_COARSE / side)) for side in spacing]
-    coarse, sides = (
-        _shrink(volume, steps),
-        [n * side for n, side in zip(steps, spacing, strict=True)],
-    )
-    air = _air_inside(coarse)
-    voxel_ml = math.prod(sides) / 1000
-    seeds, depth, apart = _seeds(air, sides, voxel_ml)
-    labels = _regrow(air, seeds, depth, sides)
+    steps = _steps(spacing)
+    coarse = _shrink(volume, steps)
+    sides = [n * side for n, side in zip(steps, spacing, strict=True)]
+    lowest = float(volume.min())
+    lung, beyond = lung_tissue(coarse, sides, lowest)
+    seeds, apart = _seeds(lung, sides)
+    labels = regrow(lung, seeds, math.inf, sides)
     for label in (LEFT, RIGHT) if apart else (EITHER,):
         closed = _close(labels == label, sides)
-        labels[closed & (labels == 0)] = label
-    total = np.count_nonzero(labels) * voxel_ml
-    if not _SMALLEST_ML <= total <= _LARGEST_ML:
-        raise LungError(f"no lungs found: {total:,.0f} mL of air inside the body")
+        labels[closed & (labels == 0) & ~beyond] = label
+    _check(labels, apart, coarse, math.prod(sides) / 1000)
     return Lungs(_enlarge(labels, steps, volume.shape), apart)
+
+
+def reach(labels: np.ndarray, spacing: tuple[float, float, float], distance: float) -> np.ndarray:
+    """Returns (Z, H, W) bool: the lungs and what is so near to them, to a coarse voxel.
+
+    Args:
+      labels: as of `Lungs`.
+      spacing: voxel spacing (z, y, x) in mm.
+      distance: mm.
+    """
+    steps = _steps(spacing)
+    sides = [n * side for n, side in zip(steps, spacing, strict=True)]
+    coarse = labels[:: steps[0], :: steps[1], :: steps[2]] > 0
+    near = ndimage.distance_transform_edt(~coarse, sampling=sides) <= distance
+    return _enlarge(near, steps, labels.shape)
+
+
+def _steps(spacing: tuple[float, float, float]) -> list[int]:
+    return [max(1, round(_COARSE / side)) for side in spacing]
 
 
 def _shrink(volume: np.ndarray, steps: list[int]) -> np.ndarray:
@@ -77,7 +96,7 @@ def _shrink(volume: np.ndarray, steps: list[int]) -> np.ndarray:
     _, dy, dx = steps
     height, width = (n // step for n, step in zip(volume.shape[1:], (dy, dx), strict=True))
     if 0 in (height, width):
-        raise LungError(f"no lungs found: slices of {volume.shape[2]} × {volume.shape[1]} pixels")
+        raise LungError(f"no lungs told: slices of {volume.shape[2]} × {volume.shape[1]} pixels")
     kept = volume[:: steps[0], : height * dy, : width * dx]
     parts = kept.reshape(len(kept), height, dy, width, dx)
     return parts.mean((2, 4), dtype=np.float32)
@@ -91,60 +110,24 @@ def _enlarge(labels: np.ndarray, steps: list[int], shape: tuple[int, ...]) -> np
     return labels[np.ix_(*index)]
 
 
-def _air_inside(coarse: np.ndarray) -> np.ndarray:
-    """Returns the air that is not around the body."""
-    body = coarse[coarse > _TISSUE]
-    if body.size < _BODY_SHARE * coarse.size:
-        raise LungError("no lungs found: hardly any tissue in the picture")
-    median = float(np.median(body))
-    if not _TYPICAL[0] < median < _TYPICAL[1]:
-        raise LungError(f"odd contrast: the tissue's median is {median:.0f} HU")
-    low = coarse < _AIR
-    outside = np.zeros_like(low)
-    # Slice by slice: a windpipe leads from the outside into the lungs.
-    for slice_air, slice_outside in zip(low, outside, strict=True):
-        parts, _ = ndimage.label(slice_air)
-        rim = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
-        slice_outside[:] = np.isin(parts, np.unique(rim[rim > 0]))
-    air = low & ~outside
-    if not air.any():
-        raise LungError("no lungs found: there is no air inside the body")
-    return air
-
-
-def _seeds(air: np.ndarray, sides: list[float], voxel_ml: float) -> tuple[np.ndarray, float, bool]:
-    """Returns the labelled core of each lung, how deep it was eroded, and if there are two."""
-    inner = ndimage.distance_transform_edt(air, sampling=sides)
-    fallback: tuple[np.ndarray, float] | None = None
+def _seeds(lung: np.ndarray, sides: list[float]) -> tuple[np.ndarray, bool]:
+    """Returns the labelled core of each lung, and if there are two."""
+    inner = ndimage.distance_transform_edt(lung, sampling=sides)
     for depth in (0.0, *_DEPTHS):
         parts, _ = ndimage.label(inner > depth)
         sizes = np.bincount(parts.ravel())
         sizes[0] = 0
-        by_size = np.argsort(sizes)[::-1][:2]
-        if sizes[by_size[0]] * voxel_ml < _SMALLEST_ML / 4:
-            break
-        if fallback is None:
-            fallback = (parts == by_size[0]).astype(np.uint8) * np.uint8(EITHER), depth
-        if len(by_size) == 2 and sizes[by_size[1]] >= _SMALLER_LUNG * sizes[by_size[0]]:
-            centres = [float(np.nonzero(parts == part)[2].mean()) for part in by_size]
-            right, left = (by_size[i] for i in np.argsort(centres))
-            if abs(centres[0] - centres[1]) > air.shape[2] / 10:
-                seeds = np.zeros(air.shape, np.uint8)
-                seeds[parts == right], seeds[parts == left] = RIGHT, LEFT
-                return seeds, depth, True
-    if fallback is None:
-        raise LungError("no lungs found: only small pockets of air inside the body")
-    return *fallback, False
-
-
-def _regrow(air: np.ndarray, seeds: np.ndarray, depth: float, sides: list[float]) -> np.ndarray:
-    """Returns the air near the cores, each voxel labelled as the core nearest to it."""
-    distance, nearest = ndimage.distance_transform_edt(
-        seeds == 0, sampling=sides, return_indices=True
-    )
-    labels = seeds[tuple(nearest)]
-    labels[~air | (distance > depth + _REGROW)] = 0
-    return labels
+        by_size = np.argsort(sizes)[::-1][:3]
+        large = sizes[by_size] >= _SMALLER_LUNG * max(1, sizes.max())
+        if large.sum() != 2:
+            continue
+        centres = [float(np.nonzero(parts == part)[2].mean()) for part in by_size[:2]]
+        right, left = (by_size[i] for i in np.argsort(centres))
+        if abs(centres[0] - centres[1]) > lung.shape[2] / 10:
+            seeds = np.zeros(lung.shape, np.uint8)
+            seeds[parts == right], seeds[parts == left] = RIGHT, LEFT
+            return seeds, True
+    return lung.astype(np.uint8) * np.uint8(EITHER), False
 
 
 def _close(lung: np.ndarray, sides: list[float]) -> np.ndarray:
@@ -155,3 +138,15 @@ def _close(lung: np.ndarray, sides: list[float]) -> np.ndarray:
     closed = ndimage.distance_transform_edt(near, sampling=sides) > _CLOSING
     closed = closed[tuple(slice(m, -m) for m in margin)]
     return np.stack([ndimage.binary_fill_holes(part) for part in closed | lung])
+
+
+def _check(labels: np.ndarray, apart: bool, coarse: np.ndarray, voxel_ml: float) -> None:
+    """Refuses lungs that cannot be all of them."""
+    total = np.count_nonzero(labels) * voxel_ml
+    if not apart:
+        columns = np.nonzero(coarse > TISSUE)[2]
+        right = np.count_nonzero(labels[..., : int(np.median(columns))]) * voxel_ml
+        if max(right, total - right) > _ONE_SIDE * total:
+            raise LungError("air in one lung only: the other is dense, missing or cut off")
+    if total > _LARGEST_ML:
+        raise LungError(f"no lungs told: {total:,.0f} mL are no human's")

@@ -11,6 +11,7 @@ _NAMES = {
     "lesion_ml": "Infected volume",
     "lung_ml": "Volume of the lungs",
     "lung_percent": "Infected share of the lungs",
+    "outside_lung_ml": "Marked outside of the lungs",
     "lesions": "Separate lesions",
     "largest_lesion_ml": "Largest lesion",
     "right_lesion_ml": "Infected volume, right lung",

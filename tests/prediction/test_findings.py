@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from cosup_jax import phantom
-from cosup_jax.prediction import findings
+from cosup_jax.prediction import findings, lungs
+from cosup_jax.prediction.lung_tissue import LungError, NoLungsError
 
 SPACING = (5.0, 2.0, 1.0)  # 0.01 mL a voxel
 
@@ -49,7 +50,7 @@ def test_without_hu_or_spacing_it_is_said_what_is_unknown_and_why(two_lesions):
     unknown = describe(*two_lesions, spacing=None)
     assert unknown.reasons["lesion_ml"] == "the size of the voxels is unknown"
     assert unknown.values["lesions"] == 2
-    assert describe(*two_lesions).reasons["lung_ml"].startswith("no lungs found")
+    assert describe(*two_lesions).reasons["lung_ml"].startswith("no lungs told")
 
 
 def test_slices_of_different_sizes_have_no_volume():
@@ -135,3 +136,53 @@ def test_a_sheared_grid_has_both_volumes_in_the_notes(two_lesions):
     assert found.values["lesion_ml"] == pytest.approx(0.08)
     (note,) = found.notes
     assert note.endswith("lesion_ml 0.080 (0.084)")
+
+
+def finder(labels):
+    return lambda volume, spacing: lungs.Lungs(labels, apart=False)
+
+
+def test_marks_outside_of_the_lungs_are_counted_apart():
+    """0.01 mL a voxel; 5 mm are one slice, two rows, five columns."""
+    labels, mask = np.zeros((6, 40, 40), np.uint8), np.zeros((6, 40, 40), bool)
+    labels[1:3, 5:35, 5:15] = lungs.EITHER
+    mask[1, 10, 5:20] = True  # inside, and up to 5 mm beside
+    mask[1, 10, 30:34] = True
+    given = {"intensity": "hu", "spacing": SPACING, "find": finder(labels)}
+    found = findings.describe(list(np.zeros(mask.shape)), list(mask), **given)
+    assert found.values["outside_lung_ml"] == pytest.approx(0.04)
+    assert found.values["lesion_ml"] == pytest.approx(0.19)
+    assert found.values["lung_ml"] == pytest.approx(6.05)
+    assert found.values["lung_percent"] == pytest.approx(100 * 0.15 / 6.05)
+    assert found.notes == []
+    mask[4, 30:, 30:] = True
+    found = findings.describe(list(np.zeros(mask.shape)), list(mask), **given)
+    assert found.values["outside_lung_ml"] == pytest.approx(1.04)
+    assert found.notes[0].startswith("1.0 mL of the marks lie more than 5 mm outside")
+
+
+def test_where_there_are_no_lungs_marks_are_no_lesions(two_lesions):
+    image, mask = two_lesions
+
+    def none(volume, spacing):
+        raise NoLungsError("no lungs found: legs")
+
+    found = findings.describe(list(image), list(mask), intensity="hu", spacing=SPACING, find=none)
+    findings.add_classes(found, list(mask.astype(np.uint8)), ["ground-glass"], SPACING)
+    given = {name for name, value in found.values.items() if value is not None}
+    assert given == {"outside_lung_ml", "slices"}
+    assert found.values["outside_lung_ml"] == pytest.approx(0.08)
+    assert set(found.reasons.values()) == {"no lungs found: legs"}
+    assert found.reasons.keys() == found.values.keys() - given
+
+
+def test_where_lungs_cannot_be_told_marks_are_what_they_were(two_lesions):
+    def unclear(volume, spacing):
+        raise LungError("one is dense")
+
+    image, mask = two_lesions
+    found = findings.describe(
+        list(image), list(mask), intensity="hu", spacing=SPACING, find=unclear
+    )
+    assert found.values["lesion_ml"] == pytest.approx(0.08)
+    assert found.reasons["outside_lung_ml"] == found.reasons["lung_ml"] == "one is dense"

@@ -5,6 +5,7 @@ import pytest
 
 from cosup_jax import phantom
 from cosup_jax.prediction import lungs
+from cosup_jax.prediction.lung_tissue import LungError, NoLungsError
 
 
 def overlap(found, truth):
@@ -65,29 +66,49 @@ def test_lungs_that_hang_together_are_one(patient):
     assert set(np.unique(found.labels)) == {0, lungs.EITHER}
 
 
-BLOCK = np.full((8, 64, 64), 40, np.int16)
+BLOCK = np.full((16, 64, 64), 40, np.int16)
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("change", "kind", "reason"),
     [
-        (lambda image: np.full_like(image, -1000), "hardly any tissue"),
-        (lambda image: np.maximum(image, -100), "no air inside the body"),
-        (lambda image: image + 600, "odd contrast"),
+        (lambda image: np.full_like(image, -1000), NoLungsError, "only small pockets of air"),
+        (lambda image: np.maximum(image, -100), NoLungsError, "no air in the picture"),
+        (lambda image: image, LungError, "mm, is too small"),
+        (lambda image: np.where(image > -250, image + 600, image), LungError, "odd contrast"),
     ],
 )
-def test_where_there_are_none_it_is_said_why(patient, change, reason):
-    with pytest.raises(lungs.LungError, match=reason):
-        lungs.find(change(patient.image), patient.spacing)
+def test_where_there_are_none_it_is_said_why(patient, change, kind, reason):
+    spacing = (patient.spacing[0], 0.75, 0.75) if "mm" in reason else patient.spacing
+    with pytest.raises(LungError, match=reason) as error:
+        lungs.find(change(patient.image), spacing)
+    assert type(error.value) is kind
 
 
 def test_slices_smaller_than_a_coarse_voxel_are_refused():
-    with pytest.raises(lungs.LungError, match="slices of 64 × 2 pixels"):
+    with pytest.raises(LungError, match="slices of 64 × 2 pixels"):
         lungs.find(BLOCK[:, :2], (2.0, 0.5, 0.5))
 
 
 def test_a_bubble_of_air_is_no_lung():
     bubble = BLOCK.copy()
     bubble[2:6, 28:36, 28:36] = -900
-    with pytest.raises(lungs.LungError, match="only small pockets of air"):
+    with pytest.raises(NoLungsError, match="none of a lung|only small pockets of air"):
         lungs.find(bubble, (2.0, 2.0, 2.0))
+
+
+def test_too_low_a_stack_does_not_say_that_there_are_none():
+    with pytest.raises(LungError, match="in a stack of 5.0 mm") as error:
+        lungs.find(np.where(np.arange(64) < 9, -1000, BLOCK)[:1], (5.0, 2.0, 2.0))
+    assert not isinstance(error.value, NoLungsError)
+
+
+def test_near_the_lungs_is_measured_in_mm():
+    labels = np.zeros((9, 20, 20), np.uint8)
+    labels[4, 10, 10] = 1
+    near = lungs.reach(labels, (4.0, 2.0, 2.0), 5.0)
+    assert near[3, 10, 10]
+    assert near[4, 10, 12]
+    assert not near[2, 10, 10]
+    assert not near[4, 10, 13]
+    assert near.sum() == 1 + 20 + 2 * 9 - 0 - 0
