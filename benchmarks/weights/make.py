@@ -68,29 +68,34 @@ def train(source: Path, workdir: Path, model: str, epochs: int | None) -> None:
     loop.train_seeds(config, [config.seed], [workdir / model])
 
 
-def export(source: Path, run: Path, name: Path) -> None:
-    """Writes the best epoch so far with its threshold, and what its card has to say."""
-    rows = logs.read_metrics(run)
-    segment = Segmenter(load_pretrained(run))
+def export(source: Path, folder: Path, name: Path) -> None:
+    """Writes the best epoch so far with its threshold, and the curve for its card.
+
+    What is scored is what the file holds, in half precision.
+    """
+    run, rows = runs.open_run(folder), logs.read_metrics(folder)
+    path, text = (name.with_suffix(suffix) for suffix in (weights.files.SUFFIX, ".md"))
+    weights.save(path, run, {})
+    segment = Segmenter(load_pretrained(path))
     found = {n: score.score(segment, part) for n, part in sets.validation(source).items()}
     threshold = score.choose_threshold(found)
-    people = json.loads((run / "data.json").read_text())["trained_on"]["patients"]
+    macro = score.macro_mean(found, threshold)
+    used = cpu_hours(rows[: run.epoch])
+    people = json.loads((folder / runs.DATA).read_text())["trained_on"]["patients"]
     card = {
         "name": name.name,
         "licence": LICENCE,
-        "trained_on": people,
-        "scores": {"validation_macro_mean": round(score.macro_mean(found, threshold), 4)},
-        "cpu_hours": round(cpu_hours(rows), 1),
+        "trained_on": [person for person in people if person],
+        "scores": {"validation_macro_mean": round(macro, 4)},
+        "cpu_hours": round(used, 2),
         "intended_use": "research; not a medical device",
     }
-    path = name.with_suffix(weights.SUFFIX)
-    weights.save(path, runs.open_run(run), card, threshold=threshold)
-    epoch = load_pretrained(path).card["epoch"]
-    name.with_suffix(".md").write_text(
-        f"Epoch {epoch} of {rows[-1]['epoch']}, after {cpu_hours(rows[:epoch]):.1f} of "
-        f"{cpu_hours(rows):.1f} CPU hours; threshold {threshold}.\n\n{curve(rows)}"
+    weights.save(path, run, card, threshold=threshold)
+    text.write_text(
+        f"Epoch {run.epoch} of {rows[-1]['epoch']}, after {used:.1f} of {cpu_hours(rows):.1f} CPU "
+        f"hours; threshold {threshold}, macro mean {macro:.3f}.\n\n{curve(rows)}"
     )
-    print(f"{path}: epoch {epoch}, threshold {threshold}; curve in {name.with_suffix('.md')}")
+    print(f"{path}: epoch {run.epoch}, threshold {threshold}, macro mean {macro:.3f}; see {text}")
 
 
 def cpu_hours(rows: list[dict[str, float]]) -> float:

@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import sys
 from pathlib import Path
 
 import cv2
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cosup_jax import weights
 from cosup_jax.metrics import Counts
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks" / "weights"
-NAMES = ("sets", "score", "data")
+NAMES = ("sets", "score", "data", "make")
 SEMISEG = "TrainingSet/LungInfection-Train"
 
 
@@ -23,6 +25,8 @@ def scripts():
         patch.syspath_prepend(str(SCRIPTS))
         patch.syspath_prepend(str(SCRIPTS.parent / "evaluation"))
         yield {name: importlib.import_module(name) for name in NAMES}
+    for name in NAMES:
+        del sys.modules[name]
 
 
 def texture(seed):
@@ -169,3 +173,33 @@ def test_the_interval_is_over_patients(scripts):
     assert (low, high) == pytest.approx((0.5, 1.0))
     same = scored(scripts, rows, ["p"] * 4)
     assert scripts["score"].interval(same, 0.3) == pytest.approx((0.875, 0.875))
+
+
+def test_the_best_epoch_is_written_with_the_threshold_that_is_best_for_the_file(
+    scripts, tiny_run, tmp_path, monkeypatch
+):
+    """Grey values of any slice do; what counts is that file, card and curve belong together."""
+    piece = scripts["sets"].Piece
+    image, _, mask = (part[::8, ::8] for part in texture(0))
+    pieces = [piece(image.astype(np.float32), part, None, "p") for part in (mask, mask & False)]
+    monkeypatch.setattr(scripts["sets"], "validation", lambda _: {"some": pieces})
+    scripts["make"].export(tmp_path, tiny_run, tmp_path / "c2f-x")
+    found = weights.load(tmp_path / "c2f-x.safetensors")
+    said = (tmp_path / "c2f-x.md").read_text()
+    assert 0.1 <= found.threshold <= 0.9
+    assert f"threshold {found.threshold}, macro mean" in said
+    assert said.startswith(f"Epoch {found.card['epoch']} of ")
+    assert "licence" in found.card
+    assert "" not in found.card["trained_on"]
+
+
+def test_a_curve_has_some_epochs_and_the_last_with_the_time_used_until_there(scripts):
+    rows = [
+        {"epoch": i + 1, "cpu_seconds": 36.0, "train/loss": 1 / (i + 1), "learning_rate": 1e-3}
+        | {"validation/loss": 2.0, "validation/dice": 0.5}
+        for i in range(103)
+    ]
+    lines = scripts["make"].curve(rows).splitlines()[2:]
+    assert len(lines) <= 30
+    assert lines[-1].startswith("| 103 | 1.03 | 0.010 |")
+    assert scripts["make"].curve(rows[:1]).splitlines()[2].startswith("| 1 | 0.01 | 1.000 |")
