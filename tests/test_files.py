@@ -1,5 +1,6 @@
 """Files and folders under their final names are whole, whenever the writing stops."""
 
+import contextlib
 import csv
 import errno
 import fcntl
@@ -148,6 +149,12 @@ def test_json_that_is_not_ours_is_named(tmp_path, content, told):
     with pytest.raises(files.FileError, match=told) as raised:
         files.read_json(path)
     assert str(raised.value).startswith(f"{path}: ")
+
+
+@given(st.binary() | st.recursive(st.text(), st.lists).map(lambda v: json.dumps(v)[:-1].encode()))
+def test_whatever_a_json_file_holds_only_our_error_comes(content):
+    with contextlib.suppress(files.FileError):
+        assert isinstance(files.parse_json(content, "a"), dict)
 
 
 def test_json_comes_back(tmp_path):

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cosup_jax import files
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.data.schema import normal_name
 from cosup_jax.scans.images import IMAGE_SUFFIXES, JPEG_MASK, MASK_SUFFIXES
@@ -177,7 +178,11 @@ def read_rows(path: Path, needed: str, optional: str) -> Sequence[tuple[int, dic
             raise DatasetLayoutError(
                 f"{path}, row {number}: another number of cells; expected {len(columns)}"
             )
-    return [(number, {k: normal_name(v) for k, v in row.items()}) for number, row in rows]
+    # An index may be one of ours, in which no cell is a formula.
+    return [
+        (number, {k: normal_name(files.from_cell(v)) for k, v in row.items()})
+        for number, row in rows
+    ]
 
 
 def _name_from_row(row: Mapping[str, str], stem: str, where: str) -> SliceName:

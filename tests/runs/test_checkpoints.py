@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import random
 import shutil
 from pathlib import Path
@@ -165,7 +166,7 @@ def test_no_flipped_bit_changes_what_is_read_without_a_word(three, first, tmp_pa
     source = three / checkpoints.FOLDER / "2"
     places = [p for p in sorted(source.rglob("*")) if p.is_file() and p.stat().st_size]
     draw = random.Random(0)
-    for trial in range(40):
+    for trial in range(int(os.environ.get("COSUP_TRIALS", "30"))):
         folder = tmp_path / str(trial) / checkpoints.FOLDER
         shutil.copytree(source, folder / "2")
         place = folder / "2" / draw.choice(places).relative_to(source)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cosup_jax.data import datasets, preprocess, schema
+from cosup_jax.data import datasets, preprocess, schema, slice_files
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.training import pseudo
 
@@ -65,3 +65,11 @@ def test_confidence_by_hand():
     assert pseudo.confidence(p, p > 0.5) == pytest.approx((2 * 1.6 + 1) / (1.9 + 2 + 1))
     assert pseudo.confidence(np.zeros((2, 2)), np.zeros((2, 2), bool)) == 1
     assert pseudo.confidence(np.ones((2, 2)), np.ones((2, 2), bool)) == 1
+
+
+def test_a_patient_that_looks_like_a_formula_is_the_same_patient_in_the_index(tmp_path):
+    rows = [{"file": "a.png", "case": "c", "patient": "=x", "slice": 3}]
+    pseudo.write_index(tmp_path / "index.csv", rows)
+    assert "'=x" in (tmp_path / "index.csv").read_text()
+    found = slice_files.read_index(tmp_path / "index.csv", {"a": tmp_path / "a.png"})
+    assert found["a"].patient_id == "=x"
