@@ -21,7 +21,7 @@ if __name__ == "__main__":
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from cosup_jax import compilation
+from cosup_jax import compilation, errors
 from cosup_jax import config as configuration
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, see configs/.")
@@ -32,6 +32,7 @@ _SEEDS = flags.DEFINE_integer(
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print configuration, shapes, parameters and memory, and stop."
 )
+_DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
@@ -44,8 +45,8 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         if spec is None:
             raise configuration.ConfigError("which configuration? Give --config=configs/c2f.py")
         return rest
-    except (configuration.ConfigError, flags.Error, TypeError, ValueError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
+    except Exception as error:
+        errors.tell("train.py", error, debug=errors.DEBUG in argv)
         sys.exit(2)
 
 
@@ -109,8 +110,8 @@ def main(argv: Sequence[str]) -> None:
             trials.train_seeds(_CONFIG.value, seeds, seed_folders(workdir, seeds))
         else:
             trials.train_and_evaluate(_CONFIG.value, workdir)
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"train.py: {error}")
+    except Exception as error:
+        sys.exit(errors.tell("train.py", error, debug=_DEBUG.value))
     except KeyboardInterrupt as error:
         why = str(error) or "interrupted"
         print(f"\ntrain.py: {why}; the same command goes on in {workdir}", file=sys.stderr)

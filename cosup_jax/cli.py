@@ -4,7 +4,7 @@ A command is a module of `cosup_jax.commands` with the functions `add_arguments(
 `run(arguments) -> int`, the exit status. It is imported only when it is asked for, so that help and
 mistakes are answered at once. Arguments of the form `--config.name=value` are collected in
 `arguments.overrides`, for `config.override`; a command that has `add_arguments` define
-`overrides=None` takes none.
+`overrides=None` takes none. What goes wrong is said in one sentence; `--debug` shows the traceback.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from absl import logging
 
-from cosup_jax import compilation, signals
+from cosup_jax import compilation, errors, signals
 
 # In the order in which they are listed.
 COMMANDS: dict[str, str] = {
@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if argv is None else argv)
     overrides = [text for text in given if text.startswith(_OVERRIDE)]
-    given = [text for text in given if not text.startswith(_OVERRIDE)]
+    debug = errors.DEBUG in given
+    given = [text for text in given if not text.startswith((_OVERRIDE, errors.DEBUG))]
     parser = argparse.ArgumentParser(prog="python -m cosup_jax", description=_listed())
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
@@ -65,9 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     signals.raising()
     try:
         return command.run(arguments)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 1
+    except Exception as error:
+        return errors.tell(parser.prog, error, debug=debug)
     except KeyboardInterrupt as error:
         print(f"\n{parser.prog}: {str(error) or 'interrupted'}", file=sys.stderr)
         return signals.status(error)
@@ -76,5 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _listed() -> str:
     rows = [f"  {name:<16}{summary}" for name, summary in COMMANDS.items()]
     return "\n".join(
-        ["Commands (training is train.py; datasets are python -m tfds_builders):", *rows]
+        [
+            "Commands (training is train.py; datasets are python -m tfds_builders):",
+            *rows,
+            f"Each takes {errors.DEBUG}, which shows the traceback of an error.",
+        ]
     )

@@ -115,7 +115,12 @@ def load(spec: str) -> ml_collections.ConfigDict:
     if module_spec is None or module_spec.loader is None:
         raise ConfigError(f"{path!r} is not a Python file")
     module = importlib.util.module_from_spec(module_spec)
-    module_spec.loader.exec_module(module)
+    try:
+        module_spec.loader.exec_module(module)
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever a configuration of one's own may do
+        raise ConfigError(f"{path!r} cannot be read: {type(error).__name__}: {error}") from error
     if not hasattr(module, "get_config"):
         raise ConfigError(f"{path!r} defines no get_config; it is not a configuration file")
     return module.get_config(argument)

@@ -17,6 +17,7 @@ if __name__ == "__main__":
 import tensorflow_datasets as tfds
 
 import tfds_builders
+from cosup_jax import errors
 from cosup_jax.data import datasets, inspection
 
 _MEBIBYTE = 1 << 20
@@ -35,9 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             mask_values=chosen.mask_values,
         )
         chosen.run(builder, chosen)
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    except Exception as error:
+        return errors.tell("python -m tfds_builders", error, debug=chosen.debug)
     except KeyboardInterrupt as error:
         told = str(error) or "interrupted"
         print(f"\n{told}; nothing half-built is left", file=sys.stderr)
@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument(
         "--manual_dir", default="", help="the folder with the publisher's or your own files"
     )
+    shared.add_argument(errors.DEBUG, action="store_true", help="show the traceback of an error")
     shared.add_argument("--data_dir", default="", help="where built datasets lie")
     shared.add_argument(
         "--mask_values", default="0:0,255:1", help="of your own folder: value of a mask to class"

@@ -1,0 +1,82 @@
+"""What a command says of an error: one sentence, and the traceback where it is asked for."""
+
+import errno
+import sys
+from collections.abc import Iterator
+
+DEBUG = "--debug"
+# What the machine or the user can mend. Of other errors the program is to blame.
+_EXPECTED = (ValueError, OSError, RuntimeError, ImportError, MemoryError, EOFError)
+_FULL = "the disk is full; make room and start the same command again"
+_HINTS = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: "the quota of this place is used up; make room and start the same command again",
+    errno.EROFS: "this place can only be read; give another folder",
+    errno.EACCES: "permission denied; give another folder, or change its permissions",
+    errno.EPERM: "permission denied; give another folder, or change its permissions",
+    errno.ENOTDIR: "a file stands where a folder is needed",
+    errno.EEXIST: "something of this name is there already",
+    errno.EISDIR: "a folder stands where a file is needed",
+    errno.ENOENT: "no such file or folder",
+}
+# What libraries say in C++, where no number of an error comes with it.
+_SAID = {
+    "No space left on device": _FULL,
+    "Read-only file system": _HINTS[errno.EROFS],
+    "RESOURCE_EXHAUSTED": "out of memory; a smaller batch or size needs less",
+}
+
+
+def tell(program: str, error: BaseException, *, debug: bool = False) -> int:
+    """Prints one sentence on an error to stderr, or raises it again to show the traceback.
+
+    Returns:
+      1, the exit status.
+    """
+    if debug:
+        raise error
+    print(f"{program}: {sentence(error)}", file=sys.stderr)
+    return 1
+
+
+def sentence(error: BaseException) -> str:
+    """Returns what to say of an error: where, what, and what to do.
+
+    >>> sentence(OSError(errno.ENOSPC, "No space left on device", "runs/a"))
+    'runs/a: the disk is full; make room and start the same command again'
+    """
+    for one in _chain(error):
+        if isinstance(one, OSError) and one.errno in _HINTS:
+            place = f"{one.filename}: " if one.filename is not None else ""
+            return f"{place}{_HINTS[one.errno]}"
+    for text, hint in _SAID.items():
+        if text in str(error):
+            return f"{hint} ({_first_line(error)})"
+    if isinstance(error, MemoryError):
+        return f"out of memory; a smaller batch or size needs less ({_first_line(error)})"
+    if isinstance(error, ValueError) and str(error):
+        return str(error)  # of this package, with all that it has to say
+    if isinstance(error, _EXPECTED) or not _is_builtin(error):
+        return _first_line(error)
+    return (
+        f"{type(error).__name__}: {_first_line(error)}; this should not happen. Please report it "
+        f"with what {DEBUG} shows"
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yields an error and those it came from, each once."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _is_builtin(error: BaseException) -> bool:
+    return type(error).__module__ == "builtins"
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().strip("'\"")
+    return text.splitlines()[0].rstrip(".") if text else type(error).__name__
