@@ -42,8 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if argv is None else argv)
     overrides = [text for text in given if text.startswith(_OVERRIDE)]
-    debug = errors.DEBUG in given
-    given = [text for text in given if not text.startswith((_OVERRIDE, errors.DEBUG))]
+    given = [text for text in given if not text.startswith(_OVERRIDE)]
     parser = argparse.ArgumentParser(prog="python -m cosup_jax", description=_listed())
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
@@ -56,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(overrides=())
+    parser.add_argument(
+        errors.DEBUG, action="store_true", help="show where in the program something went wrong"
+    )
     command.add_arguments(parser)
     arguments = parser.parse_args(given[1:])
     if overrides:
@@ -67,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return command.run(arguments)
     except Exception as error:
-        return errors.tell(parser.prog, error, debug=debug)
+        return errors.tell(parser.prog, error, debug=arguments.debug)
     except KeyboardInterrupt as error:
         print(f"\n{parser.prog}: {str(error) or 'interrupted'}", file=sys.stderr)
         return signals.status(error)

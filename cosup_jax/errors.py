@@ -15,7 +15,7 @@ _HINTS = {
     errno.EACCES: "permission denied; give another folder, or change its permissions",
     errno.EPERM: "permission denied; give another folder, or change its permissions",
     errno.ENOTDIR: "a file stands where a folder is needed",
-    errno.EEXIST: "something of this name is there already",
+    errno.EEXIST: "something else of this name stands in the way",
     errno.EISDIR: "a folder stands where a file is needed",
     errno.ENOENT: "no such file or folder",
 }

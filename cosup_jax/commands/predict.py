@@ -63,9 +63,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="dicom-seg",
         help="what masks of DICOM scans are written as (default: dicom-seg)",
     )
-    parser.add_argument(
-        "--debug", action="store_true", help="show where in the program a scan failed"
-    )
     parser.set_defaults(overrides=None)
 
 

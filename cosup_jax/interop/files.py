@@ -5,7 +5,10 @@ What is written in a file about sizes is held against the file before anything i
 
 import io
 import math
+import mmap
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,17 +20,28 @@ import safetensors
 from cosup_jax.interop import pickles
 from cosup_jax.interop.pickles import PickleError, StorageRecord, TensorRecord
 
+_MEMBER = b"PK\x01\x02"  # begins the entry of each in the directory of a zip file
 _ZIP, _STREAM = b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _STREAM_VERSION = 1001
 _MOST_AXES = 8
 _BFLOAT16 = np.dtype(jnp.bfloat16)
+_MOST_MEMBERS = 50_000  # of a zip file: a tensor is one
+_LONGEST_HEADER = 16 << 20  # bytes; that of some hundred tensors has 0.1 MB
+# zipfile and safetensors raise nearly everything on damaged files. RuntimeError is an encrypted
+# one, or with NotImplementedError below it one of another kind.
 _DAMAGED = (
-    PickleError,
     safetensors.SafetensorError,
     zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
     EOFError,
-    NotImplementedError,  # a zip file of another kind
-    RuntimeError,  # an encrypted one
+    OSError,
+    RuntimeError,
+    ValueError,  # PickleError too
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
 )
 
 Tensors = dict[str, np.ndarray]
@@ -71,12 +85,39 @@ def read_tensors(path: str | Path) -> Tensors:
     )
 
 
+def check_header(path: Path) -> None:
+    """Refuses a safetensors file whose header is longer than any network's.
+
+    Raises:
+      WeightsFileError: it is, or the file ends before it.
+      OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > min(_LONGEST_HEADER, path.stat().st_size):
+        raise WeightsFileError(
+            f"{path}: a header of {length} bytes is announced; no weights have so long a one"
+        )
+
+
 def _read_safetensors(path: Path) -> Tensors:
+    check_header(path)
     with safetensors.safe_open(path, framework="numpy") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
+def _check_members(path: Path) -> None:
+    """Refuses a zip file of more members than any network has tensors, before they are listed."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        found, at = 0, content.find(_MEMBER)
+        while at >= 0 and found <= _MOST_MEMBERS:
+            found, at = found + 1, content.find(_MEMBER, at + 1)
+    if found > _MOST_MEMBERS:
+        raise PickleError(f"a zip file of more than {_MOST_MEMBERS} members")
+
+
 def _read_zip(path: Path) -> Tensors:
+    _check_members(path)
     with zipfile.ZipFile(path) as archive:
         members = {info.filename: info for info in archive.infolist()}
         if sum(info.file_size for info in members.values()) > path.stat().st_size:
@@ -107,7 +148,8 @@ def _read_stream(file: io.BytesIO) -> Tensors:
     _check_little_endian(system.get("little_endian") is True)
     tree, storages = pickles.read(file)
     keys, _ = pickles.read(file)
-    if not isinstance(keys, list) or {*map(str, keys)} != {*storages}:
+    named = isinstance(keys, list) and all(isinstance(key, str | int) for key in keys)
+    if not named or {*map(str, keys)} != {*storages}:
         raise PickleError("its list of storages does not fit its tensors; the file is damaged")
     # The storages follow in the order of their keys, each after its number of elements.
     contents: dict[str, bytes] = {}

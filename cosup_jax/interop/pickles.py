@@ -12,9 +12,15 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
 _LONGEST = 16 << 20  # bytes; the pickle of a network of some hundred tensors has 0.1 MB
+_MOST_STEPS = 500_000  # a tensor takes some 30
 _LONGEST_NAME = 60
 # Under which training scripts keep the weights beside an optimizer.
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")
+WRAPPERS = (
+    *("state_dict", "model_state_dict", "model", "net", "network"),
+    *("network_weights", "model_state", "weights"),
+)
+# Which DataParallel, torch.compile and Lightning leave before every name.
+_PREFIXES = ("module.", "_orig_mod.", "model.")
 _STORAGES = {
     f"torch {name}Storage": dtype
     for name, dtype in {
@@ -77,6 +83,10 @@ class _Name(NamedTuple):
     text: str
 
 
+class _NumberKey(str):
+    """A number as the key of a dictionary; it names no tensor."""
+
+
 def read(file: BinaryIO) -> tuple[Any, dict[str, StorageRecord]]:
     """Interprets the one pickle that begins where `file` stands, and leaves it just behind.
 
@@ -101,9 +111,11 @@ def read(file: BinaryIO) -> tuple[Any, dict[str, StorageRecord]]:
 
 def _run(file: BinaryIO) -> tuple[Any, dict[str, StorageRecord]]:
     machine, start = _Machine(), file.tell()
-    for opcode, argument, position in pickletools.genops(file):
+    for number, (opcode, argument, position) in enumerate(pickletools.genops(file)):
         if (position or 0) - start > _LONGEST:
             raise PickleError(f"a pickle of more than {_LONGEST >> 20} MiB")
+        if number > _MOST_STEPS:
+            raise PickleError(f"a pickle of more than {_MOST_STEPS} instructions")
         if opcode.name == "STOP":
             break
         machine.step(opcode.name, argument)
@@ -169,7 +181,8 @@ class _Machine:
             # A tuple would do, but one made of itself many times over takes ages to hash.
             if not isinstance(key, str | int | float):
                 raise PickleError("a dictionary whose keys are neither text nor numbers")
-            target[key] = value
+            # Numbers can be chosen so that all of them fall on one place; texts cannot.
+            target[key if isinstance(key, str) else _NumberKey(key)] = value
 
     def extend(self, items: list[Any]) -> None:
         if not isinstance(self._stack[-1], list):
@@ -215,6 +228,9 @@ class _Machine:
 
     def named(self) -> None:
         name, module = self._stack.pop(), self._stack.pop()
+        # What is no text could take ages to be written as one.
+        if not isinstance(name, str) or not isinstance(module, str):
+            raise PickleError("a damaged pickle: a name that is no text")
         self._stack.append(_known(f"{module} {name}"))
 
 
@@ -249,14 +265,14 @@ def _known(name: str) -> _Name:
 
 
 def _is_name(key: Any) -> bool:
-    return isinstance(key, str) and len(key) <= _LONGEST_NAME * 2
+    return type(key) is str and len(key) <= _LONGEST_NAME * 2
 
 
 def weights(tree: Any) -> dict[str, Any]:
     """Returns the dictionary of tensors in what a file holds, whatever was wrapped around it.
 
-    The `WRAPPERS` are opened; a `module.` before every name, as `DataParallel` leaves it, is
-    dropped.
+    The `WRAPPERS` are opened; what training leaves before every name (`module.`, `_orig_mod.`,
+    `model.`, or several of them) is dropped.
 
     Raises:
       PickleError: there is no such dictionary.
@@ -270,5 +286,6 @@ def weights(tree: Any) -> dict[str, Any]:
         tree = tree[inside[0]]
     if not isinstance(tree, dict) or not tree or not all(map(_is_name, tree)):
         raise PickleError(f"no dictionary of tensors, nor one under {', '.join(WRAPPERS)}")
-    prefix = "module." if all(name.startswith("module.") for name in tree) else ""
-    return {name.removeprefix(prefix): value for name, value in tree.items()}
+    while prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in tree)), ""):
+        tree = {name.removeprefix(prefix): value for name, value in tree.items()}
+    return tree

@@ -23,16 +23,17 @@ from flax import traverse_util
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialise
 
-from cosup_jax import __version__, files, models, runs
+from cosup_jax import __version__, files, interop, models, ranges, runs
 from cosup_jax import config as configuration
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.metrics import THRESHOLD
-from cosup_jax.scans.images import MAX_SIDE
 
 DEFAULT = "c2f-small"
 SUFFIX = ".safetensors"
 _KEY, _FORMAT = "cosup_jax", 1
 _HERE = Path(__file__).parent
+# What comes of settings of another type than they should be.
+_MISREAD = (AttributeError, KeyError, TypeError, ValueError, ArithmeticError, RecursionError)
 _COLLECTIONS = ("params", "batch_stats")
 
 
@@ -133,6 +134,7 @@ def load(path: Path) -> Pretrained:
       WeightsError: not such a file, damaged, or its tensors are not those of its network.
     """
     try:
+        interop.check_header(path)
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             if _KEY not in metadata:
@@ -140,14 +142,18 @@ def load(path: Path) -> Pretrained:
                     "holds tensors, but does not say of which network; expected a file of "
                     "`python -m cosup_jax export_weights`"
                 )
-            about = json.loads(metadata[_KEY])
-            tensors = {name: _wide(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-        model, preprocessing = _build(about)
-        _check(tensors, model, preprocessing)
-        threshold = _threshold(about)
+            about = files.parse_json(metadata[_KEY], f"what it says under {_KEY}")
+            names = list(file.keys())
+            model, preprocessing = _build(about, len(names))
+            # Before any tensor is read.
+            _check_shapes(
+                {n: tuple(file.get_slice(n).get_shape()) for n in names}, model, preprocessing
+            )
+            tensors = {name: _wide(name, file.get_tensor(name)) for name in names}
+            threshold = _threshold(about)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, *_MISREAD) as error:
         raise WeightsError(f"{path}: damaged, or no weights of this package: {error}") from error
     variables = {name: {} for name in _COLLECTIONS} | traverse_util.unflatten_dict(tensors, sep="/")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -155,19 +161,22 @@ def load(path: Path) -> Pretrained:
     return Pretrained(path.stem, model, variables, preprocessing, digest, card, threshold)
 
 
-def _build(about: Mapping[str, Any]) -> tuple[nn.Module, Preprocessing]:
+def _build(about: Mapping[str, Any], count: int) -> tuple[nn.Module, Preprocessing]:
     if about["format"] != _FORMAT:
         raise WeightsError(
             f"written in format {about['format']} by version {about.get('version')}; this is "
             f"version {__version__}, which reads format {_FORMAT}"
         )
     network = configuration.with_tuples(about["network"])
+    ranges.check({"model": network})
+    # Each block has tensors of its own: a claim of more than there are costs nothing.
+    if (claimed := _count_blocks(network)) > count:
+        raise WeightsError(f"says that it has {claimed} blocks, but holds {count} tensors")
     model = models.build(**network | {"dtype": jnp.dtype(network["dtype"])})
     fields = about["preprocessing"]
     (height, width), (centre, span) = fields["size"], fields["window"]
     size, window = (int(height), int(width)), (float(centre), float(span))
-    if not 0 < min(size) <= max(size) <= MAX_SIDE:
-        raise WeightsError(f"for slices of {size} pixels; expected 1 to {MAX_SIDE} a side")
+    ranges.check({"data": {"size": size, "window": window}})
     return model, Preprocessing(**{**fields, "size": size, "window": window})
 
 
@@ -178,19 +187,23 @@ def _threshold(about: Mapping[str, Any]) -> float:
     return threshold
 
 
-def _check(tensors: Mapping[str, np.ndarray], model: nn.Module, settings: Preprocessing) -> None:
+def _count_blocks(network: Mapping[str, Any]) -> int:
+    inner = sum(_count_blocks(value) for value in network.values() if isinstance(value, Mapping))
+    return inner + sum(network.get("blocks", ()))
+
+
+def _check_shapes(
+    found: Mapping[str, tuple[int, ...]], model: nn.Module, settings: Preprocessing
+) -> None:
     image = jax.ShapeDtypeStruct((1, *settings.size, 1), jnp.float32)
     wanted = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
     shapes = {name: leaf.shape for name, leaf in _flat(wanted).items()}
-    found = {name: tensor.shape for name, tensor in tensors.items()}
     for name in sorted(shapes.keys() | found.keys()):
         if shapes.get(name) != found.get(name):
             raise WeightsError(
                 f"the tensor {name} has the shape {found.get(name, '(missing)')}, but its "
                 f"network wants {shapes.get(name, '(no such tensor)')}"
             )
-        if not np.isfinite(tensors[name]).all():
-            raise WeightsError(f"the tensor {name} holds NaN or infinite values")
 
 
 def _flat(variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,7 +211,9 @@ def _flat(variables: Mapping[str, Any]) -> dict[str, Any]:
     return traverse_util.flatten_dict(kept, sep="/")
 
 
-def _wide(tensor: np.ndarray) -> np.ndarray:
+def _wide(name: str, tensor: np.ndarray) -> np.ndarray:
+    if not np.isfinite(tensor).all():
+        raise WeightsError(f"the tensor {name} holds NaN or infinite values")
     return tensor.astype(np.float32)
 
 
