@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
 _LONGEST = 16 << 20  # bytes; the pickle of a network of some hundred tensors has 0.1 MB
-_MOST_STEPS = 500_000  # a tensor takes some 30
+_MOST_STEPS = 250_000  # a tensor takes some 30
 _LONGEST_NAME = 60
 # Under which training scripts keep the weights beside an optimizer.
 WRAPPERS = (

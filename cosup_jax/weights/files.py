@@ -151,7 +151,9 @@ def load(path: Path) -> Pretrained:
             )
             tensors = {name: _wide(name, file.get_tensor(name)) for name in names}
             threshold = _threshold(about)
-    except WeightsError as error:
+    except interop.WeightsFileError as error:
+        raise WeightsError(str(error)) from error
+    except (WeightsError, configuration.ConfigError, files.FileError) as error:
         raise WeightsError(f"{path}: {error}") from error
     except (SafetensorError, OSError, *_MISREAD) as error:
         raise WeightsError(f"{path}: damaged, or no weights of this package: {error}") from error
@@ -168,15 +170,14 @@ def _build(about: Mapping[str, Any], count: int) -> tuple[nn.Module, Preprocessi
             f"version {__version__}, which reads format {_FORMAT}"
         )
     network = configuration.with_tuples(about["network"])
-    ranges.check({"model": network})
+    fields = about["preprocessing"]
+    (height, width), (centre, span) = fields["size"], fields["window"]
+    size, window = (int(height), int(width)), (float(centre), float(span))
+    ranges.check({"model": network, "data": {"size": size, "window": window}})
     # Each block has tensors of its own: a claim of more than there are costs nothing.
     if (claimed := _count_blocks(network)) > count:
         raise WeightsError(f"says that it has {claimed} blocks, but holds {count} tensors")
     model = models.build(**network | {"dtype": jnp.dtype(network["dtype"])})
-    fields = about["preprocessing"]
-    (height, width), (centre, span) = fields["size"], fields["window"]
-    size, window = (int(height), int(width)), (float(centre), float(span))
-    ranges.check({"data": {"size": size, "window": window}})
     return model, Preprocessing(**{**fields, "size": size, "window": window})
 
 
