@@ -64,9 +64,7 @@ def draw(
         **{f"figure8_{n}": pictures.fusion(run, shown[n], found[n]) for n, run in runs.items()},
         **({"classes": classes.picture(several, builder, chosen, places)} if several else {}),
         "learning_curves": _learning_curves(runs),
-        "dice_by_size": figures.dice_by_size(
-            {name: pictures.sizes_and_dice(of_run) for name, of_run in scores.items()}
-        ),
+        "dice_by_size": _dice_by_size(scores),
         "calibration": figures.calibration(
             {name: calibration(of_run.levels) for name, of_run in scores.items()}
         ),
@@ -99,6 +97,12 @@ def _check_alike(runs: Mapping[str, Run]) -> None:
                 )
 
 
+def _dice_by_size(scores: Mapping[str, Scores]) -> Figure | None:
+    found = {name: pictures.sizes_and_dice(of_run) for name, of_run in scores.items()}
+    infected = any((share > 0).any() for share, _ in found.values())
+    return figures.dice_by_size(found) if infected else None
+
+
 def _learning_curves(runs: Mapping[str, Run]) -> Figure | None:
     rows = {name: logs.read_metrics(run.workdir) for name, run in runs.items()}
     known = {name: epochs for name, epochs in rows.items() if epochs}
@@ -110,4 +114,6 @@ def _absent(name: str) -> str:
         return "not drawn, for the network supervises no stage"
     if name.startswith("figure8"):
         return "not drawn, for the network has no attention fusion"
+    if name == "dice_by_size":
+        return "not drawn, for no slice of this split has infection"
     return "not drawn, for no run has a metrics.jsonl"

@@ -16,6 +16,8 @@ A mean over slices with `"one"` is the paper's figure. NumPy counts give float64
 counts float32 JAX scores.
 """
 
+import numpy as np
+
 from cosup_jax.metrics.arrays import Array, check_slices, namespace, pixel_mean
 from cosup_jax.metrics.counts import Counts
 
@@ -89,6 +91,7 @@ def _ratio(top: Array, bottom: Array, nothing: Array, empty: str) -> Array:
         raise ValueError(f"empty is {empty!r}, expected one of {', '.join(EMPTY)}")
     xp, dtype = namespace(top, bottom)
     undefined = bottom == 0
-    instead = nothing.astype(dtype) if empty == "one" else xp.full(bottom.shape, xp.nan, dtype)
+    # A NumPy scalar, so that under `jax_debug_nans` NaN is only where it is the answer.
+    instead = nothing.astype(dtype) if empty == "one" else np.dtype(dtype).type(np.nan)
     safe = xp.where(undefined, xp.ones_like(bottom), bottom).astype(dtype)
     return xp.where(undefined, instead, xp.asarray(top).astype(dtype) / safe)

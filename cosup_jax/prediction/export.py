@@ -9,7 +9,8 @@ read such files for six months. To use one, with `pip install jax flatbuffers`:
     probability = jax.jit(program.call)(slices)  # (B, H, W, 1) float32 → (B, H, W) float32
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,6 +21,7 @@ from jax import export
 from cosup_jax.models.output import SegOutput
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+_LOCATIONS = "jax_traceback_in_locations_limit"
 DEFAULT_PLATFORMS = PLATFORMS[:2]
 
 
@@ -40,7 +42,8 @@ def serialise(
     Returns:
       A function of (B, H, W, 1) float32 slices, prepared as the network was trained
       (`cosup_jax.data.preprocess`), to (B, H, W) float32 probabilities σ(S_p), as
-      `jax.export.deserialize` reads it. B is free, H and W are not.
+      `jax.export.deserialize` reads it. B is free, H and W are not. No path of this machine is in
+      it.
 
     Raises:
       ValueError: an unknown platform, or none.
@@ -57,4 +60,16 @@ def serialise(
 
     batch = export.symbolic_shape(f"b, {size[0]}, {size[1]}, 1")
     exported = export.export(jax.jit(probability), platforms=list(platforms))
-    return bytes(exported(jax.ShapeDtypeStruct(batch, jnp.float32)).serialize())
+    with _without_locations():
+        return bytes(exported(jax.ShapeDtypeStruct(batch, jnp.float32)).serialize())
+
+
+@contextlib.contextmanager
+def _without_locations() -> Iterator[None]:
+    """Keeps out of a program where each operation stands, in files on the exporter's machine."""
+    before = jax.config.jax_traceback_in_locations_limit
+    jax.config.update(_LOCATIONS, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(_LOCATIONS, before)

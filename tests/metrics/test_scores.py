@@ -96,6 +96,13 @@ def test_scores_run_under_jit():
         np.testing.assert_allclose(found, getattr(metrics, score)(batch(np)), rtol=1e-6)
 
 
+def test_nan_is_only_where_it_is_the_answer():
+    counts = metrics.Counts(*(jnp.asarray([n]) for n in (3, 1, 2, 10)))
+    with jax.debug_nans(True):
+        for score in SCORES:
+            assert 0 < float(getattr(metrics, score)(counts, "nan")[0]) < 1
+
+
 def test_an_unknown_policy_is_refused():
     with pytest.raises(ValueError, match="'zero'.*one, nan"):
         metrics.dice(batch(np), "zero")

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+import cosup_jax
 from cosup_jax import cli, runs
 from cosup_jax.prediction import export, segment
 
@@ -54,6 +55,13 @@ def test_a_server_without_this_package_gets_the_same_probabilities(exported, tin
     for batch in (1, 3):
         found = np.load(exported / f"probability{batch}.npy")
         np.testing.assert_allclose(found, wanted[:batch], atol=1e-5)
+
+
+def test_no_path_of_the_exporter_is_in_the_program(exported):
+    program = (exported / "model.stablehlo").read_bytes()
+    for place in (os.path.dirname(cosup_jax.__file__), os.path.dirname(np.__file__), os.getcwd()):
+        assert place.encode() not in program
+    assert b".py" not in program
 
 
 def test_how_slices_are_prepared_stands_beside_it(exported, tiny_run):

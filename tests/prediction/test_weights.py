@@ -117,7 +117,7 @@ REFUSED = {
     "no settings": (lambda t, about: about.pop("network"), "damaged, or no weights"),
     "a huge size": (
         lambda t, about: about["preprocessing"].update(size=[1 << 20] * 2),
-        "expected 1",
+        "from 1 to 1024",
     ),
     "a size that the network cannot take": (
         lambda t, about: about["preprocessing"].update(size=[33, 33]),
