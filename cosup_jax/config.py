@@ -214,7 +214,7 @@ def _read(text: str) -> dict[str, Any]:
     """Returns the fields of a config.json, with those that were born later."""
     try:
         fields = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ConfigError(f"not the configuration of a run: {error}") from error
     if not isinstance(fields, dict):
         raise ConfigError("not the configuration of a run: expected a JSON object")

@@ -13,6 +13,7 @@ import tfds_builders
 from cosup_jax import locks
 from cosup_jax.data import schema, splits
 from cosup_jax.data.builder import quiet
+from cosup_jax.data.records import Records
 
 MASK_VALUES = "0:0,255:1"  # unless declared otherwise
 
@@ -240,9 +241,7 @@ def fingerprint(
     """
     digest = hashlib.sha256((name or builder.info.full_name).encode())
     for name in split_names:
-        records = builder.as_data_source(
-            split=name, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
-        )
+        records = Records(builder, name, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
         digest.update(f"{name}:{len(records)}".encode())
         for record in records:
             digest.update(record)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from cosup_jax import files
 from cosup_jax.data import preprocess, schema
+from cosup_jax.data.records import Records
 
 # Upper ends, in percent of the slice's pixels; the last bin is open.
 LESION_BINS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -86,7 +87,7 @@ def count(builder: tfds.core.DatasetBuilder, *, images: bool = False) -> dict[st
 
 
 def _read(builder: tfds.core.DatasetBuilder, split: str, images: bool) -> Iterator[dict]:
-    source = builder.as_data_source(split=split, decoders=None if images else _LABELS_ONLY)
+    source = Records(builder, split, decoders=None if images else _LABELS_ONLY)
     for i in tqdm(range(len(source)), desc=f"counting {split}", unit="slice", leave=False):
         yield source[i]
 
@@ -139,10 +140,10 @@ def save_contact_sheet(builder: tfds.core.DatasetBuilder, split: str, path: Path
     Returns:
       How many slices it shows.
     """
-    source = builder.as_data_source(split=split)
+    source = Records(builder, split)
     shown = min(len(source), _ROWS * _COLUMNS)
     # The stored order is random, so that cases are sorted first, to stand side by side.
-    keys = builder.as_data_source(split=split, decoders=_NO_PIXELS)
+    keys = Records(builder, split, decoders=_NO_PIXELS)
     order = sorted(
         range(len(source)), key=lambda i: (keys[i]["case_id"], int(keys[i]["slice_index"]))
     )

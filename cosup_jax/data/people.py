@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from cosup_jax.data import schema, splits
+from cosup_jax.data.records import Records
 
 TEST = "test"
 TRAINED_ON = "trained on"
@@ -91,7 +92,7 @@ def people(
         patients = {schema.normal_name(patient) for name in names for patient in known[name]}
     else:
         patients = set()
-        for example in builder.as_data_source(split=split, decoders=_PIXELS):
+        for example in Records(builder, split, decoders=_PIXELS):
             patient, case = (
                 schema.normal_name(example[name].decode()) for name in ("patient_id", "case_id")
             )

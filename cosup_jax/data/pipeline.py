@@ -15,6 +15,7 @@ from isal import isal_zlib
 from tqdm import tqdm
 
 from cosup_jax.data.preprocess import Preprocessing, prepare_example
+from cosup_jax.data.records import Records
 from cosup_jax.data.sampling import Group, mixed
 
 DEVICE_FIELDS = ("image", "mask", "edge", "_mask")
@@ -54,7 +55,7 @@ def open_split(
     """
     if not builder.info.splits[split].num_examples:
         raise EmptySplitError(f"{builder.info.full_name}: the split {split!r} is empty")
-    source = builder.as_data_source(split=split, decoders=_DECODERS)
+    source = Records(builder, split, decoders=_DECODERS)
     dataset = grain.MapDataset.source(source).map(lambda e: prepare(_unpacked(e), settings))
     size = len(dataset) * settings.size[0] * settings.size[1] * _BYTES_PER_PIXEL
     if size > cache_gib * 2**30:

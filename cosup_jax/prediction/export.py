@@ -67,7 +67,7 @@ def serialise(
 @contextlib.contextmanager
 def _without_locations() -> Iterator[None]:
     """Keeps out of a program where each operation stands, in files on the exporter's machine."""
-    before = jax.config.jax_traceback_in_locations_limit
+    before = getattr(jax.config, _LOCATIONS)
     jax.config.update(_LOCATIONS, 0)
     try:
         yield

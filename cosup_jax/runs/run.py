@@ -83,10 +83,14 @@ def open_run(workdir: str | Path, overrides: Sequence[str] = ()) -> Run:
             )
     configuration.override(config, overrides)
     ranges.check(config, ranges.USED)
+    try:
+        model = build_model(config)
+    except ValueError as error:
+        raise configuration.ConfigError(f"{folder / CONFIG}: {error}") from error
     variables, epoch, note = checkpoints.find_best(folder)
     if note:
         print(note, file=sys.stderr)
-    return Run(folder, config, build_model(config), variables, epoch, note)
+    return Run(folder, config, model, variables, epoch, note)
 
 
 def own(workdir: Path) -> contextlib.AbstractContextManager[None]:

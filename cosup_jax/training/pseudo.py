@@ -20,6 +20,7 @@ from tqdm import tqdm
 from cosup_jax import files
 from cosup_jax.data import people, preprocess, schema, splits
 from cosup_jax.data.preprocess import Preprocessing
+from cosup_jax.data.records import Records
 from cosup_jax.metrics import THRESHOLD
 from cosup_jax.scans import images
 
@@ -98,7 +99,7 @@ def open_pool(
     """
     check_split(builder, split, exclude)
     left_out = set(map(schema.normal_name, exclude))
-    source = builder.as_data_source(split=split)
+    source = Records(builder, split)
     reader = tqdm(source, desc=f"reading {split}", unit="slice", delay=2.0)
     found = [_slice(i, example, settings) for i, example in enumerate(reader)]
     kept = {s.file: s for s in found if s.patient_id not in left_out}
@@ -204,7 +205,7 @@ def write_validation(
 ) -> None:
     """Writes a labelled split as the validation split of a folder of slices."""
     rows = []
-    for place, example in enumerate(builder.as_data_source(split=split)):
+    for place, example in enumerate(Records(builder, split)):
         piece = _slice(place, example, settings)
         write_slice(example, example["mask"][..., 0] > 0, folder / "val", piece.file, settings)
         rows.append(piece.row())

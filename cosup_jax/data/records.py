@@ -1,0 +1,52 @@
+"""The stored slices of a built dataset; where a file of it is damaged, the dataset is named."""
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+# array_record and protocol buffers raise in C++ what Python has no names for.
+_DAMAGED = (RuntimeError, ValueError, OSError, IndexError, KeyError, zlib.error)
+
+
+class DamagedDatasetError(ValueError):
+    """A file of a built dataset that cannot be read; the message names the folder."""
+
+
+class Records(Sequence):
+    """Random access to the examples of a split.
+
+    Args:
+      builder: a built dataset.
+      split: TFDS slicing allowed.
+      **options: of `as_data_source`.
+
+    Raises:
+      DamagedDatasetError: a file is damaged, at once or when a slice of it is asked for.
+    """
+
+    def __init__(self, builder: tfds.core.DatasetBuilder, split: str, **options: Any) -> None:
+        self._where = f"{builder.data_dir}: its split {split}"
+        try:
+            self._source = builder.as_data_source(split=split, **options)
+            self._length = len(self._source)
+        except _DAMAGED as error:
+            raise self._named(error) from error
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < self._length:
+            raise IndexError(index)
+        try:
+            return self._source[index]
+        except _DAMAGED as error:
+            raise self._named(error) from error
+
+    def _named(self, error: BaseException) -> DamagedDatasetError:
+        told = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return DamagedDatasetError(
+            f"{self._where} is damaged ({told}); remove the folder, and it is built again"
+        )

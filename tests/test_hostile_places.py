@@ -1,0 +1,248 @@
+"""Every command where it cannot write, or what it reads is damaged: one sentence, no traceback."""
+
+import errno
+import importlib.util
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from absl import flags
+from PIL import Image
+
+from cosup_jax import cli, runs, weights
+from cosup_jax import config as configuration
+from cosup_jax.evaluation import gallery, pictures, scoring
+from cosup_jax.prediction import export
+from tests.file_layer import refuse
+from tests.phantoms import CONFIGS
+from tfds_builders.__main__ import main as builders_main
+
+# absl loads a configuration in a way that Python will drop.
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def inputs(tiny_run, tmp_path_factory):
+    """What the commands read: the tiny run, saved maps with their truths, weights."""
+    folder = tmp_path_factory.mktemp("inputs")
+    for name in ("maps", "truths"):
+        (folder / name).mkdir()
+        Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(folder / name / "a_1.png")
+    weights.save(folder / "own.safetensors", runs.open_run(tiny_run), {})
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Networks and programs are not compiled: where they write is the subject."""
+    guess = lambda *args, **kwargs: lambda x: np.full(x.shape[:3], 0.7, np.float32)  # noqa: E731
+    monkeypatch.setattr(scoring.segment, "make_predictor", guess)
+    monkeypatch.setattr(export, "serialise", lambda *args: b"program")
+    for module in (pictures, gallery.pictures):
+        for name in ("fusion", "stages"):
+            monkeypatch.setattr(module, name, lambda *args: None)
+
+
+def train(monkeypatch, *arguments):
+    """Runs train.py in this process; returns the exit status."""
+    if "train_py" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("train_py", CONFIGS.parent / "train.py")
+        sys.modules["train_py"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["train_py"])
+    module = sys.modules["train_py"]
+    argv = ["train.py", f"--config={CONFIGS / 'quickstart.py'}", *arguments]
+    monkeypatch.setattr(sys, "argv", argv)
+    flags.FLAGS.unparse_flags()
+    for name in [name for name in flags.FLAGS if name.startswith("config.")]:
+        delattr(flags.FLAGS, name)
+    try:
+        module.main(module.parse_flags(argv)[:1])
+    except SystemExit as stopped:
+        return stopped.code
+    return 0
+
+
+def tiny_fields(tiny_run):
+    fields = {"data.config": "tiny", "data.data_dir": tiny_run.parent / "tfds", "epochs": 2}
+    fields |= {"data.size": (32, 32), "model.width": 4, "batch_size": 4}
+    return [f"--config.{name}={value}" for name, value in fields.items()]
+
+
+# name → the arguments, given what there is to read; OUT is where it writes.
+COMMANDS = {
+    "evaluate a run": lambda i, run: ["evaluate", "--workdir", run, "--out", "OUT"],
+    "evaluate and keep": lambda i, run: [
+        *("evaluate", "--workdir", run, "--save_predictions", "--out", "OUT"),
+    ],
+    "evaluate maps": lambda i, run: [
+        *("evaluate", "--predictions", i / "maps", "--truth", i / "truths", "--out", "OUT"),
+    ],
+    "compare": lambda i, run: ["compare", run, "--out", "OUT"],
+    "figures": lambda i, run: ["figures", "--workdir", run, "--out", "OUT"],
+    "export": lambda i, run: ["export", "--workdir", run, "--out", "OUT/x.stablehlo"],
+    "export_weights": lambda i, run: [
+        *("export_weights", "--workdir", run, "--out", "OUT/x.safetensors"),
+    ],
+    "convert": lambda i, run: [
+        *("convert", i / "own.safetensors", "--config", CONFIGS / "quickstart.py"),
+        *("--workdir", "OUT", *tiny_fields(run)),
+    ],
+    "experiment": lambda i, run: [
+        *("experiment", "table3", "--rows", "c2f", "--seeds", "1", "--data", "lung_phantom"),
+        *("--configs", CONFIGS, "--out", "OUT", *tiny_fields(run)),
+        "--config.model.blocks=(1,1,1,1)",
+    ],
+    "build": lambda i, run: ["build", "lung_phantom", "--config", "tiny", "--data_dir", "OUT"],
+    "train": lambda i, run: ["train", "--workdir=OUT", *tiny_fields(run)],
+}
+
+
+def full(place, monkeypatch):
+    refuse(monkeypatch, place.parent, errno.ENOSPC)
+    return "the disk is full"
+
+
+def read_only(place, monkeypatch):
+    refuse(monkeypatch, place.parent, errno.EROFS)
+    return "can only be read"
+
+
+def file_for_a_folder(place, monkeypatch):
+    place.write_text("in the way")
+    return ""
+
+
+def file_above(place, monkeypatch):
+    shutil.rmtree(place.parent)
+    place.parent.write_text("in the way")
+    return ""
+
+
+PLACES = (full, read_only, file_for_a_folder, file_above)
+
+
+def run(command, monkeypatch):
+    if command[0] == "train":
+        return train(monkeypatch, *command[1:])
+    return (builders_main if command[0] == "build" else cli.main)(command)
+
+
+def check_sentence(status, said, names):
+    assert status == 1
+    assert "Traceback" not in said
+    assert "should not happen" not in said
+    last = said.strip().splitlines()[-1]
+    assert "cosup_jax" in last or "train.py" in last or "tfds_builders" in last
+    assert all(name in said for name in names), said
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_where_a_command_cannot_write_it_says_so(
+    name, place, inputs, tiny_run, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "place" / "out"
+    out.parent.mkdir()
+    command = [str(word).replace("OUT", str(out)) for word in COMMANDS[name](inputs, tiny_run)]
+    told = place(out, monkeypatch)
+    check_sentence(run(command, monkeypatch), capsys.readouterr().err, [str(out.parent), told])
+
+
+# What is in the way of the first file that a command writes.
+IN_THE_WAY = {
+    "evaluate maps": "per_slice.csv",
+    "compare": "comparison.md",
+    "export": "x.stablehlo",
+    "export_weights": "x.safetensors",
+    "convert": "config.json",
+    "train": "data.json",
+}
+
+
+@pytest.mark.parametrize("name", IN_THE_WAY)
+def test_a_folder_in_the_way_of_a_file_is_named(
+    name, inputs, tiny_run, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "out" / IN_THE_WAY[name]).mkdir(parents=True)
+    words = COMMANDS[name](inputs, tiny_run)
+    command = [str(word).replace("OUT", str(tmp_path / "out")) for word in words]
+    check_sentence(run(command, monkeypatch), capsys.readouterr().err, [IN_THE_WAY[name]])
+
+
+def damaged(name, content):
+    def spoil(folder):
+        (folder / name).write_bytes(content)
+
+    return spoil
+
+
+def typed(**fields):
+    def spoil(folder):
+        config = json.loads((folder / "config.json").read_text())
+        for field, value in fields.items():
+            group, _, name = field.partition("__")
+            config[group][name] = value
+        (folder / "config.json").write_text(json.dumps(config))
+
+    return spoil
+
+
+RUN_FILES = {
+    "config empty": damaged("config.json", b""),
+    "config cut": damaged("config.json", b'{"model": {'),
+    "config a list": damaged("config.json", b"[]"),
+    "config deep": damaged("config.json", b"[" * 200_000),
+    "config no text": damaged("config.json", b"\xff\xfe\x00"),
+    "config of other types": typed(model__edge_levels=["x", 1]),
+    "config of another network": typed(model__name="nothing"),
+    "config without size": typed(data__size=None),
+    "no checkpoints": lambda folder: shutil.rmtree(folder / "checkpoints"),
+}
+READERS = ("evaluate a run", "export_weights")
+
+
+@pytest.mark.parametrize("kind", RUN_FILES)
+@pytest.mark.parametrize("name", READERS)
+def test_a_damaged_run_is_named(name, kind, inputs, tiny_run, tmp_path, monkeypatch, capsys):
+    folder = shutil.copytree(tiny_run, tmp_path / "run")
+    RUN_FILES[kind](folder)
+    command = [str(w).replace("OUT", str(tmp_path / "out")) for w in COMMANDS[name](inputs, folder)]
+    check_sentence(run(command, monkeypatch), capsys.readouterr().err, [str(folder)])
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"trained_on": []}', b'{"trained_on": 3}'])
+def test_a_damaged_data_json_is_named(content, inputs, tiny_run, tmp_path, monkeypatch, capsys):
+    folder = shutil.copytree(tiny_run, tmp_path / "run")
+    damaged("data.json", content)(folder)
+    said = run(["evaluate", "--workdir", str(folder), "--out", str(tmp_path / "o")], monkeypatch)
+    check_sentence(said, capsys.readouterr().err, [str(folder / "data.json")])
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"x" * 100, b'{"protocol": 3}'])
+def test_a_damaged_evaluation_is_named(content, tiny_run, tmp_path, monkeypatch, capsys):
+    shutil.copytree(tiny_run / "evaluation", tmp_path / "evaluation")
+    damaged("evaluation/summary.json", content)(tmp_path)
+    check_sentence(
+        run(["compare", str(tmp_path)], monkeypatch), capsys.readouterr().err, [str(tmp_path)]
+    )
+
+
+@pytest.mark.parametrize("content", ["x = ", "import nothing_of_this_name", "1 / 0", "a = 1"])
+def test_a_configuration_that_does_not_run_is_named(content, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(content)
+    with pytest.raises(configuration.ConfigError, match=r"mine\.py"):
+        configuration.load(str(path))
+
+
+def test_a_damaged_dataset_is_named(tiny_run, inputs, tmp_path, monkeypatch, capsys):
+    data_dir = shutil.copytree(tiny_run.parent / "tfds", tmp_path / "tfds")
+    (record,) = data_dir.rglob("*-test.array_record*")
+    record.write_bytes(record.read_bytes()[:-200])
+    command = ["evaluate", "--workdir", str(tiny_run), "--out", str(tmp_path / "out")]
+    status = run([*command, f"--config.data.data_dir={data_dir}"], monkeypatch)
+    check_sentence(
+        status, capsys.readouterr().err, [str(data_dir / "lung_phantom"), "split test is damaged"]
+    )
