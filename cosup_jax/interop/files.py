@@ -89,15 +89,13 @@ def check_header(path: Path) -> None:
     """Refuses a safetensors file whose header is longer than any network's.
 
     Raises:
-      WeightsFileError: it is, or the file ends before it.
+      ValueError: it is, or the file ends before it; the message does not name the file.
       OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
     if length > min(_LONGEST_HEADER, path.stat().st_size):
-        raise WeightsFileError(
-            f"{path}: a header of {length} bytes is announced; no weights have so long a one"
-        )
+        raise ValueError(f"a header of {length} bytes is announced; no weights have so long a one")
 
 
 def _read_safetensors(path: Path) -> Tensors:

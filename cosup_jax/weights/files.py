@@ -151,8 +151,6 @@ def load(path: Path) -> Pretrained:
             )
             tensors = {name: _wide(name, file.get_tensor(name)) for name in names}
             threshold = _threshold(about)
-    except interop.WeightsFileError as error:
-        raise WeightsError(str(error)) from error
     except (WeightsError, configuration.ConfigError, files.FileError) as error:
         raise WeightsError(f"{path}: {error}") from error
     except (SafetensorError, OSError, *_MISREAD) as error:
