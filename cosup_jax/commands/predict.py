@@ -84,9 +84,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(others)
     from cosup_jax import weights
     from cosup_jax.prediction import cohort
-    from cosup_jax.prediction.folder import TABLE
     from cosup_jax.prediction.records import FAILED
     from cosup_jax.prediction.settings import Settings
+    from cosup_jax.scans.results import TABLE
 
     network = weights.load_pretrained(arguments.weights or weights.DEFAULT)
     own = arguments.threshold is None

@@ -18,12 +18,13 @@ from tqdm import tqdm
 
 from cosup_jax import __version__, locks, weights
 from cosup_jax.prediction import records, results, table
-from cosup_jax.prediction.folder import TABLE, Folder
+from cosup_jax.prediction.folder import Folder
 from cosup_jax.prediction.records import DONE, FAILED, Identity, Record
 from cosup_jax.prediction.segment import Segmenter
 from cosup_jax.prediction.settings import CohortError, Settings
 from cosup_jax.prediction.table import Call
 from cosup_jax.scans.find import Source
+from cosup_jax.scans.results import TABLE
 
 _LONGEST_REASON = 400
 

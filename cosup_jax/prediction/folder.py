@@ -21,8 +21,8 @@ from cosup_jax import files, locks
 from cosup_jax.prediction import records, table
 from cosup_jax.prediction.records import Identity, Record
 from cosup_jax.prediction.table import Call
+from cosup_jax.scans.results import TABLE
 
-TABLE = "cohort.csv"
 _TURN_S, _TURNS = 0.05, 40  # how often it is tried to come to the table before it is told
 _UNFINISHED = re.compile(r"\.([0-9a-f]{12})\.(work|lock)")
 _MOVED = re.compile(rf"\.(.+)({re.escape(files.PART)}|{re.escape(files.REPLACED)})")

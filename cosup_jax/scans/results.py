@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-RECORD = "findings.json"
+RECORD, TABLE = "findings.json", "cohort.csv"
 
 
 def is_here(folder: Path) -> bool:
