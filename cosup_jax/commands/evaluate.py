@@ -6,7 +6,9 @@ r"""Scores a run on any split of any dataset, or saved maps against truths of th
     python -m cosup_jax evaluate --predictions MAPS --truth MASKS --protocol semiseg --out DIR
 
 Writes per_slice.csv, per_case.csv, per_volume.csv, summary.json and pictures, and prints the
-summary. A run is never scored on patients of another dataset that it was trained on.
+summary. Of masks of volumes (NIfTI, DICOM Segmentations, results of predict), lesions are counted
+too, and a Bland-Altman figure shows the volumes. A run is never scored on patients of another
+dataset that it was trained on.
 """
 
 import argparse
@@ -26,7 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Defines the command line."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--workdir", help="folder of a finished run")
-    what.add_argument("--predictions", help="folder of saved maps: grey PNG or .npy in 0..1")
+    what.add_argument(
+        "--predictions",
+        help="folder of saved maps (grey PNG, .npy in 0..1) or of masks of volumes (NIfTI, DICOM "
+        "Segmentations, results of predict)",
+    )
     parser.add_argument("--truth", help="folder of the masks of --predictions")
     parser.add_argument(
         "--map_values",
@@ -80,7 +86,7 @@ def _saved(arguments: argparse.Namespace) -> dict[str, Any]:
             raise ValueError(f"{name} needs --workdir, the folder of a run; --predictions are made")
     if not arguments.truth:
         raise ValueError("--predictions needs --truth, the folder of their masks")
-    return evaluation.evaluate_folders(
+    return evaluation.evaluate_saved(
         arguments.predictions,
         arguments.truth,
         protocol=arguments.protocol,

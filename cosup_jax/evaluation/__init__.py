@@ -2,12 +2,13 @@
 
 `protocols` says what is computed of a slice, `volumes` of a scan, `tables` what is made of all;
 `scoring` runs a network over a split, `classes` does so for each class of infection, `saved` reads
-maps from folders, `pictures` shows examples.
+maps from folders, `saved_volumes` masks of volumes, `pictures` shows examples.
 """
 
 from cosup_jax.evaluation.classes import evaluate_classes
 from cosup_jax.evaluation.protocols import PROTOCOLS
 from cosup_jax.evaluation.saved import evaluate_folders
+from cosup_jax.evaluation.saved_volumes import evaluate_saved
 from cosup_jax.evaluation.scoring import evaluate_run
 from cosup_jax.evaluation.tables import table
 from cosup_jax.metrics import THRESHOLD
@@ -18,5 +19,6 @@ __all__ = [
     "evaluate_classes",
     "evaluate_folders",
     "evaluate_run",
+    "evaluate_saved",
     "table",
 ]

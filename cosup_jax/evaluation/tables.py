@@ -166,6 +166,8 @@ def table(summary: Mapping[str, Any]) -> str:
         )
     if summary["per_volume"]:
         lines.append(_volume_line(summary["per_volume"]))
+    if "lesions" in summary:
+        lines += _lesion_lines(summary["lesions"], summary["volume_agreement"])
     return "\n".join(lines)
 
 
@@ -183,6 +185,21 @@ def _volume_line(found: Mapping[str, Any]) -> str:
         parts.append(f"surface Dice at 1 mm {_cell(found['surface_dice'])}")
         parts.append(f"HD95 median {median}, ∞ in {distance['infinite']} of {distance['n']}")
     return "; ".join([*parts, *found["notes"]])
+
+
+def _lesion_lines(found: Mapping[str, Any], agreed: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for how, end in (("touched", ""), (f"at IoU ≥ {found['overlap']:g}", "_iou")):
+        share = found[f"sensitivity{end}"]
+        lines.append(
+            f"lesions of {found['smallest_ml']:g} mL or more, {how}: {found[f'hits{end}']} of "
+            f"{found['lesions']}{'' if share is None else f' ({share:.4f})'}; false positives a "
+            f"scan: {found[f'false_positives{end}_per_scan']:.2f}"
+        )
+    limits = ""
+    if agreed["lower_ml"] is not None:
+        limits = f", limits of agreement {agreed['lower_ml']:.2f} to {agreed['upper_ml']:.2f} mL"
+    return [*lines, f"volume, predicted − true: bias {agreed['bias_ml']:.2f} mL{limits}"]
 
 
 def write(scores: Scores, volumes: Sequence[Row], summary: Mapping[str, Any], folder: Path) -> None:

@@ -83,6 +83,35 @@ def dice_by_size(runs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     return figure
 
 
+def bland_altman(true: np.ndarray, found: np.ndarray) -> Figure:
+    """Draws how far volumes lie from the true ones, by their size (Bland and Altman 1986).
+
+    The lines are the mean difference and, of two volumes or more, the limits of agreement: ± 1.96
+    standard deviations of a sample.
+
+    Args:
+      true: (N,) true volumes in mL.
+      found: (N,) volumes predicted in mL.
+    """
+    apart = found - true
+    bias = float(apart.mean())
+    figure = Figure(figsize=(6.0, 4.2), layout="constrained")
+    axis = figure.subplots()
+    axis.plot((true + found) / 2, apart, "o", ms=5, color=_COLOURS[0])
+    axis.axhline(0, color="0.7", lw=0.8)
+    axis.axhline(bias, color=_COLOURS[3], label=f"mean difference {bias:.3g} mL")
+    if len(apart) > 1:
+        wide = 1.96 * float(apart.std(ddof=1))
+        for place in (bias - wide, bias + wide):
+            axis.axhline(place, color=_COLOURS[3], ls="--")
+        axis.plot([], [], color=_COLOURS[3], ls="--", label=f"± 1.96 SD ({wide:.3g} mL)")
+    axis.set_xlabel("mean of true and predicted volume (mL)")
+    axis.set_ylabel("predicted − true volume (mL)")
+    axis.set_title(f"{len(apart)} volumes", fontsize=10)
+    axis.legend(fontsize=8)
+    return figure
+
+
 def _interval(k: int) -> str:
     if k == 0:
         return f"up to {SIZES[1]:g} %"

@@ -2,6 +2,7 @@
 
 from cosup_jax.metrics.alignment import e_phi, e_phi_max, e_phi_mean
 from cosup_jax.metrics.counts import THRESHOLD, Counts, confusion, from_logits
+from cosup_jax.metrics.lesions import LesionScores, lesion_scores
 from cosup_jax.metrics.scores import dice, iou, mae, precision, sensitivity, specificity
 from cosup_jax.metrics.structure import s_alpha
 from cosup_jax.metrics.thresholds import min_max, threshold_counts, threshold_mean
@@ -18,6 +19,7 @@ from cosup_jax.metrics.volumes import (
 __all__ = [
     "THRESHOLD",
     "Counts",
+    "LesionScores",
     "Surfaces",
     "VolumeScores",
     "confusion",
@@ -28,6 +30,7 @@ __all__ = [
     "from_logits",
     "hd95",
     "iou",
+    "lesion_scores",
     "lesion_volume",
     "mae",
     "measure_surfaces",

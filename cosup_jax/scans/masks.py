@@ -41,12 +41,14 @@ class Drawing:
       classes: (Z, H, W) uint8 in the axial view.
       whole: every voxel of the scan that it was drawn on is there; False of a Segmentation, from
         which planes without labels may be missing.
+      orientation: how it is stored, such as `LPS`.
     """
 
     path: Path
     grid: Grid
     classes: np.ndarray
     whole: bool = True
+    orientation: str = ""
 
     def on(self, grid: Grid, *, nearest: bool = False) -> tuple[np.ndarray, str]:
         """Puts the drawing on the voxels of a scan.
@@ -66,7 +68,8 @@ class Drawing:
         same = self.grid.shape == to.shape and self.grid.distance(to) <= TOLERANCE
         if same:
             return self.classes, ""
-        if not self.whole and (places := _places(self.grid, to)) is not None:
+        places = None if self.whole else _places(self.grid, to)
+        if places is not None and not (nearest and self.outside(grid)):
             return self._placed(places, to), ""
         if nearest:
             done = f"brought from {_words(self.grid)} to {_words(to)} by nearest neighbours"
@@ -75,6 +78,42 @@ class Drawing:
             f"{self.path}: drawn on {_words(self.grid)}, but its image has {_words(to)}"
             f"{_apart(self.grid, to)}; expected the same grid"
         )
+
+    def fits(self, grid: Grid) -> bool:
+        """Whether all of its voxels are voxels of a grid, however that is stored."""
+        to = grid.axial()
+        places = _places(self.grid, to)
+        if places is None:
+            return False
+        return all(p[0] >= 0 and p[-1] < n for p, n in zip(places, to.shape, strict=True))
+
+    def outside(self, grid: Grid) -> int:
+        """Returns how many voxels of it, on which something is drawn, lie outside of a grid."""
+        to = grid.axial()
+        at = self._drawn_at(to)
+        return int(((at < 0) | (at >= to.shape)).any(axis=1).sum())
+
+    def _drawn_at(self, to: Grid) -> np.ndarray:
+        """Returns the nearest voxel (x, y, z) of an axial grid for each voxel with a class."""
+        way = np.linalg.inv(to.affine) @ self.grid.affine
+        drawn = np.argwhere(self.classes)[:, ::-1]
+        return np.floor(drawn @ way[:3, :3].T + way[:3, 3] + 0.5).astype(np.int64)
+
+    def grown(self, other: "Drawing") -> Grid:
+        """Returns its grid with as many voxels more as another drawing's classes need.
+
+        Raises:
+          VolumeError: the two are so far apart that no volume has as many voxels.
+        """
+        at = other._drawn_at(self.grid)
+        first = np.minimum(at.min(axis=0, initial=0), 0)
+        last = np.maximum(at.max(axis=0, initial=0), np.array(self.grid.shape) - 1)
+        shape = last - first + 1
+        if float(np.prod(shape.astype(np.float64))) > nifti.MAX_VOXELS:
+            raise VolumeError(f"{self.path} and {other.path} lie too far from each other")
+        affine = self.grid.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ first
+        return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine)
 
     def _placed(self, places: tuple[np.ndarray, ...], to: Grid) -> np.ndarray:
         result = np.zeros(to.shape[::-1], np.uint8)
@@ -100,7 +139,7 @@ def read(path: Path, values: Mapping[int, int] | None = None) -> Drawing:
     """
     if path.name.lower().endswith(nifti.SUFFIXES):
         grid, classes = read_drawing(path, ANY if values is None else values)
-        return Drawing(path, grid.axial(), classes)
+        return Drawing(path, grid.axial(), classes, orientation=grid.orientation)
     try:
         from cosup_jax.scans import dicom_drawing
     except ImportError as error:
@@ -116,7 +155,8 @@ def read(path: Path, values: Mapping[int, int] | None = None) -> Drawing:
             raise VolumeError(f"{path}: {error}") from error
         values = {number: max(label, 0) for number, label in values.items()}
     stored = _decoded(path, found, values)
-    return Drawing(path, found.grid.axial(), found.grid.to_axial(stored), whole=False)
+    way = found.grid.orientation
+    return Drawing(path, found.grid.axial(), found.grid.to_axial(stored), False, way)
 
 
 def _decoded(path: Path, found: Any, values: Mapping[int, int]) -> np.ndarray:
