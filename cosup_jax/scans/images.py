@@ -23,7 +23,9 @@ JPEG_MASK = (
 _FORMATS = ("PNG", "TIFF", "JPEG")
 _LOSSY_IN_TIFF = ("jpeg", "tiff_jpeg", "webp")
 _GREY_MODES = ("L", "I;16", "I;16L", "I;16B", "I;16N")
-_MASK_MODES = (*_GREY_MODES, "P", "1")
+_MASK_MODES = (*_GREY_MODES, "P", "1", "RGB")
+_IMAGE_MODES = (*_GREY_MODES, "RGB", "RGBA", "LA", "P")
+_OPAQUE = 255
 _ORIENTATION_TAG, _UPRIGHT = 0x0112, 1
 _PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 262, 0
 _UNDECLARED = 255
@@ -38,8 +40,8 @@ def read_grey(path: Path) -> np.ndarray:
     """Reads a CT slice without loss.
 
     Args:
-      path: an 8- or 16-bit grey PNG or TIFF, or an 8-bit grey JPEG. Colour is taken only where red,
-        green and blue are equal.
+      path: an 8- or 16-bit grey PNG or TIFF, or an 8-bit grey JPEG. Colours, of a palette too, are
+        taken only where red, green and blue are equal, and transparency where there is none.
 
     Returns:
       (H, W) uint8 or uint16 grey values.
@@ -48,7 +50,7 @@ def read_grey(path: Path) -> np.ndarray:
       ImageError: unreadable, truncated, coloured, rotated by a tag, of several pages, of another
         depth, or larger than `MAX_SIDE` a side.
     """
-    return _decode(path, _GREY_MODES)
+    return _decode(path, _IMAGE_MODES)
 
 
 def read_codes(path: Path) -> np.ndarray:
@@ -138,7 +140,7 @@ def _decode(path: Path, modes: tuple[str, ...], said: dict[Any, Any] | None = No
             picture.load()
             if said is not None:
                 said.update(picture.info)
-            return _grey(picture, path)
+            return _grey(picture, path, keep_codes=modes is _MASK_MODES)
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -159,15 +161,15 @@ def _check_header(picture: Image.Image, path: Path, modes: tuple[str, ...]) -> N
     if max(picture.size) > MAX_SIDE:
         width, height = picture.size
         raise ImageError(f"{path}: its header claims {width} x {height} pixels; {_size_limit()}")
-    is_mask = "P" in modes
+    is_mask = modes is _MASK_MODES
     lossy = picture.format == "JPEG" or picture.info.get("compression") in _LOSSY_IN_TIFF
     if is_mask and lossy:
         raise ImageError(f"{path}: {JPEG_MASK}")
     if getattr(picture, "n_frames", 1) > 1:
         raise ImageError(f"{path}: holds several pages or frames; expected one slice per file")
-    if picture.mode not in (*modes, "RGB"):
+    if picture.mode not in modes:
         raise ImageError(f"{path}: pixels of kind {picture.mode!r}; {_wanted(is_mask)}")
-    if picture.mode == "RGB" and ";16" in _raw_mode(picture):
+    if picture.mode in ("RGB", "RGBA", "LA") and ";16" in _raw_mode(picture):
         raise ImageError(f"{path}: 16-bit colour, which cannot be read whole; {_wanted(is_mask)}")
     if picture.mode.startswith("I;16") and _white_is_zero(picture):
         raise ImageError(f"{path}: 16-bit grey stored with white as 0; expected black as 0")
@@ -191,11 +193,17 @@ def _white_is_zero(picture: Image.Image) -> bool:
     return tags.get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO
 
 
-def _grey(picture: Image.Image, path: Path) -> np.ndarray:
+def _grey(picture: Image.Image, path: Path, *, keep_codes: bool) -> np.ndarray:
+    if picture.mode == "P" and not keep_codes:
+        picture = picture.convert("RGBA")
     array = np.asarray(picture)
     if picture.mode == "1":
         return array.astype(np.uint8) * np.uint8(255)
-    if picture.mode == "RGB":
+    if picture.mode in ("RGBA", "LA"):
+        if (array[..., -1] != _OPAQUE).any():
+            raise ImageError(f"{path}: holds transparent pixels; expected none")
+        array = array[..., :-1]
+    if array.ndim == 3:
         if (array != array[..., :1]).any():
             raise ImageError(f"{path}: a colour picture; expected grey, or three equal channels")
         array = array[..., 0]

@@ -132,7 +132,7 @@ def bad_files():
         "truncated jpeg": (encoded(RAMP, "JPEG")[:-30], "unreadable or truncated"),
         "another format": (encoded(RAMP, "GIF"), "unreadable or truncated"),
         "colour": (encoded(colour, "PNG"), "a colour picture; expected grey"),
-        "alpha": (encoded(np.zeros((4, 4, 4), np.uint8), "PNG"), "kind 'RGBA'; expected 8- or 16"),
+        "alpha": (encoded(np.zeros((4, 4, 4), np.uint8), "PNG"), "transparent pixels"),
         "16-bit colour": (png(2, 2, 16, 2, [b"\1\2" * 6] * 2), "16-bit colour"),
         "float": (encoded(RAMP.astype(np.float32), "TIFF"), "kind 'F'"),
         "signed": (tiff(ramp16, signed=True), "kind 'I'; expected 8- or 16-bit grey"),
@@ -154,11 +154,33 @@ def test_a_bad_image_is_refused_with_its_name_and_the_reason(tmp_path, kind):
     assert str(path) in str(caught.value)
 
 
-def test_palette_and_one_bit_are_for_masks_only(tmp_path):
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P"])
+def test_grey_in_other_clothes_is_read_as_grey(tmp_path, mode):
+    picture = Image.fromarray(RAMP)
+    if mode == "P":
+        picture.putpalette([value for value in range(256) for _ in range(3)])
+    else:
+        picture = picture.convert(mode)
+    assert picture.mode == mode
+    picture.save(tmp_path / "grey.png")
+    found = images.read_grey(tmp_path / "grey.png")
+    np.testing.assert_array_equal(found, RAMP)
+    assert found.dtype == np.uint8
+
+
+def test_a_transparent_colour_of_a_palette_is_refused(tmp_path):
+    picture = Image.fromarray(RAMP)
+    picture.putpalette([value for value in range(256) for _ in range(3)])
+    picture.save(tmp_path / "clear.png", transparency=7)
+    with pytest.raises(images.ImageError, match="transparent pixels"):
+        images.read_grey(tmp_path / "clear.png")
+
+
+def test_colours_of_a_palette_and_one_bit_are_for_masks_only(tmp_path):
     picture = Image.fromarray(RAMP)
     picture.putpalette(list(range(256)) * 3)
     picture.save(tmp_path / "p.png")
-    with pytest.raises(images.ImageError, match="kind 'P'"):
+    with pytest.raises(images.ImageError, match="a colour picture"):
         images.read_grey(tmp_path / "p.png")
 
 
