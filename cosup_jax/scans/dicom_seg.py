@@ -220,7 +220,9 @@ def _refer(made: Dataset, stand_ins: Sequence[str], series: Series) -> None:
     for group in made.PerFrameFunctionalGroupsSequence:
         for derivation in group.DerivationImageSequence:
             for source in derivation.SourceImageSequence:
-                source.update(reference(places[source.ReferencedSOPInstanceUID], with_frame=True))
+                # Frames of several segments on one image may share their item.
+                if (place := places.get(source.ReferencedSOPInstanceUID)) is not None:
+                    source.update(reference(place, with_frame=True))
     by_series: dict[str, dict[str, Dataset]] = {}
     for i, header in enumerate(series.headers):
         item = reference(i, with_frame=False)
