@@ -2,7 +2,8 @@
 
     python benchmarks/weights/make.py --data FOLDER --workdir runs/weights --model small
 
-Started again it goes on where it was stopped; stopped by a signal it loses the epoch it was in.
+Started again it goes on where it was stopped, after a signal (SIGTERM, SIGINT) in the next step and
+after a kill with the epoch it was in. `nice -n 19` leaves the machine to others meanwhile.
 `--data` holds covid_ct_seg_slices, medseg_volumes, covid_semiseg, normal_slices and ct_hu. In
 `--workdir` appear
 
@@ -24,11 +25,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))  # configurations import each other
 
 import data
+import jax
 import score
 import sets
 
+from cosup_jax import compilation, load_pretrained, runs, signals, weights
 from cosup_jax import config as configuration
-from cosup_jax import load_pretrained, runs, weights
 from cosup_jax.prediction.segment import Segmenter
 from cosup_jax.runs import logs
 from cosup_jax.training import loop
@@ -49,6 +51,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="train to this one; default: configs/weights.py")
     parser.add_argument("--export", action="store_true", help="do not train, export the best")
     arguments = parser.parse_args()
+    if cache := compilation.use_cache():
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    signals.raising()
     workdir = arguments.workdir.expanduser().resolve()
     run = workdir / arguments.model
     if not arguments.export:
@@ -121,4 +126,9 @@ def curve(rows: list[dict[str, float]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    signals.catch()
+    try:
+        main()
+    except KeyboardInterrupt as error:
+        print(f"{error or 'interrupted'}; the same command goes on", file=sys.stderr)
+        sys.exit(signals.status(error))
