@@ -137,10 +137,10 @@ def notes(run: Run, builder: tfds.core.DatasetBuilder, split: str, *, asked: boo
     """
     path, used = run.workdir / DATA, run.config.data
     trained = files.read_json(path) if path.is_file() else {}
-    own = _is_own(builder, trained)
-    of_training = own and bool(people.terms(split) & people.terms(used.train))
     found = []
     try:
+        own = _is_own(builder, trained)
+        of_training = own and bool(people.terms(split) & people.terms(used.train))
         if "trained_on" in trained:
             whose = trained["trained_on"]
             found.append(people.check_apart(builder, split, whose, of_training=of_training))
