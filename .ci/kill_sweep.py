@@ -263,7 +263,7 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory() as folder:
         place = Place(arguments.keep or Path(folder))
-        if not place.run.exists():
+        if not place.weights.exists():
             place.folder.mkdir(parents=True, exist_ok=True)
             place.prepare()
         jobs = place.jobs()

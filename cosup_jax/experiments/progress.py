@@ -51,6 +51,7 @@ def progress(request: Request, row: Row, seed: int) -> Progress:
     early = has_stopped([line["validation/loss"] for line in log], config.early_stopping.patience)
     differing: list[str] = []
     if epochs:
+        files.read_json(folder / runs.CONFIG)  # which names it where it is damaged
         kept = (folder / runs.CONFIG).read_text()
         differing = configuration.differences(kept, configuration.to_json(config), ("epochs",))
     is_over = early or epochs >= config.epochs

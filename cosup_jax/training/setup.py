@@ -203,6 +203,7 @@ def keep_description(setup: Setup) -> None:
     # A run that failed before its first checkpoint may be started again with other settings.
     started = checkpoints.exist(setup.workdir) or interrupted.exists(setup.workdir)
     if config_path.exists() and started:
+        files.read_json(config_path)  # which names it where it is damaged
         differing = configuration.differences(config_path.read_text(), config_json, _FREE_FIELDS)
         if differing:
             raise RunMismatch(

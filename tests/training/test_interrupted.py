@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import itertools
 import json
+import shutil
 import signal
 
 import jax
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cosup_jax import devices, locks, signals
+from cosup_jax import devices, files, locks, signals
 from cosup_jax.runs import checkpoints, interrupted, logs, stored
 from cosup_jax.training import epochs, loop, report
 from tests.phantoms import tiny_config
@@ -171,6 +172,14 @@ def test_rows_that_no_checkpoint_holds_are_told_of(tmp_path, capsys):
     path.write_text("".join(json.dumps({"epoch": i}) + "\n" for i in (1, 3, 4)))
     assert [row["epoch"] for row in logs.history(tmp_path, 3, ())] == [1, 3]
     assert "lacks rows of the 3 completed epochs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["config.json", "data.json"])
+def test_a_damaged_text_of_a_run_is_named(name, whole, data_dir, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run" / name).write_bytes(b"")
+    with pytest.raises(files.FileError, match=f"{tmp_path / 'run' / name}: is empty"):
+        train(data_dir, tmp_path / "run")
 
 
 def test_a_second_process_in_one_folder_is_refused(data_dir, tmp_path):
