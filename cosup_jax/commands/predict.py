@@ -51,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "or description",
     )
     parser.add_argument(
+        "--within-lungs",
+        action="store_true",
+        help="remove marks outside of the lungs, where they are at most 10 mL and a tenth of all",
+    )
+    parser.add_argument(
         "--hu-offset",
         type=float,
         metavar="HU",
@@ -98,6 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         identify=arguments.identify,
         series=arguments.series,
         hu_offset=arguments.hu_offset,
+        within_lungs=arguments.within_lungs,
         format=arguments.format,
     )
     rows = cohort.process(sources, arguments.out, network, settings)

@@ -31,7 +31,6 @@ _NO_SPACING = "the size of the voxels is unknown"
 _NO_HU = "grey values without Hounsfield units"
 _NO_LESION = "there is no lesion"
 _LESION_FIELDS = ("lesion_ml", "lesions", "largest_lesion_ml", "lesion_mean_hu", "infected_slices")
-_REACH = 5.0  # mm; marks further from the lungs are outside of them
 _TELLING = 0.02  # of the lungs; more marks outside of them are noted
 _NO_STACK = "slices of different sizes are no volume"
 _SAME_VOLUME = 0.01  # of a voxel's volume
@@ -110,7 +109,7 @@ def describe(
             found.values["outside_lung_ml"] = int(np.count_nonzero(mask)) * voxel_ml
             del found.reasons["outside_lung_ml"]
     else:
-        inside = mask & lungs.reach(lung.labels, spacing, _REACH)
+        inside = mask & lungs.reach(lung.labels, spacing, lungs.REACH)
         _shares(found, mask, inside, lung, voxel_ml, unknown.get("sides"))
         _note_outside(found, int(np.count_nonzero(mask & ~inside)) * voxel_ml)
     _note_shear(found, shear)
@@ -214,7 +213,7 @@ def _note_outside(found: Findings, outside: float) -> None:
     lung = found.values["lung_ml"] or 0.0
     if outside > _TELLING * lung:
         found.notes.append(
-            f"{outside:.1f} mL of the marks lie more than {_REACH:g} mm outside of the lungs "
+            f"{outside:.1f} mL of the marks lie more than {lungs.REACH:g} mm outside of the lungs "
             "found: they are no lesions, or the lung is dense there; lung_ml leaves them out"
         )
 

@@ -20,6 +20,7 @@ from cosup_jax.prediction.lung_tissue import TISSUE, LungError, lung_tissue, reg
 
 LEFT, RIGHT = 1, 2
 EITHER = 1
+REACH = 5.0  # mm; marks further from the lungs are outside of them
 
 _COARSE = 2.5  # mm, the sides of a coarse voxel where the volume's own are smaller
 _DEPTHS = (2.0, 4.0, 6.0, 8.0, 10.0, 13.0)  # mm of erosion tried until right and left come apart
@@ -70,6 +71,23 @@ def find(volume: np.ndarray, spacing: tuple[float, float, float]) -> Lungs:
         labels[closed & (labels == 0) & ~beyond] = label
     _check(labels, apart, coarse, math.prod(sides) / 1000)
     return Lungs(_enlarge(labels, steps, volume.shape), apart)
+
+
+def remembered(find: Finder) -> Finder:
+    """Returns a finder for one scan, which looks once and answers as often as it is asked."""
+    known: list[Lungs | LungError] = []
+
+    def again(volume: np.ndarray, spacing: tuple[float, float, float]) -> Lungs:
+        if not known:
+            try:
+                known.append(find(volume, spacing))
+            except LungError as error:
+                known.append(error)
+        if isinstance(known[0], LungError):
+            raise known[0]
+        return known[0]
+
+    return again
 
 
 def reach(labels: np.ndarray, spacing: tuple[float, float, float], distance: float) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cosup_jax import __version__, models, report, weights
-from cosup_jax.prediction import findings
+from cosup_jax.prediction import findings, limits, lungs
 from cosup_jax.prediction.segment import Segmenter
 from cosup_jax.prediction.settings import DICOM_SEG, NIFTI, Settings
 from cosup_jax.scans import kinds
@@ -62,17 +62,16 @@ class Maker:
                 labels.append(likeliest * masks[-1])
             if self.settings.probability or self.settings.report:
                 kept.append(np.rint(probability * 255).astype(np.uint8))
-        true = scan.true_slices()
-        result = findings.describe(
-            *(true, masks),
-            intensity=scan.intensity,
-            spacing=scan.spacing,
-            unknown=scan.unknown,
-            shear=scan.shear,
-        )
+        true, find = scan.true_slices(), lungs.remembered(lungs.find)
+        known: dict[str, Any] = {"intensity": scan.intensity, "spacing": scan.spacing, "find": find}
+        done: list[str] = []
+        if self.settings.within_lungs and len({mask.shape for mask in masks}) == 1:
+            masks, note = limits.within_lungs(true, masks, **known)
+            labels, done = [a * b for a, b in zip(labels, masks, strict=False)], [note]
+        result = findings.describe(*(true, masks), unknown=scan.unknown, shear=scan.shear, **known)
         if names:
             findings.add_classes(result, labels, names, scan.spacing, scan.unknown)
-        notes = [*scan.notes, *result.notes]
+        notes = [*scan.notes, *done, *result.notes]
         self._save(scan, folder, "mask", [mask.astype(np.uint8) for mask in masks], notes)
         if names:
             self._save(scan, folder, "classes", labels, notes)

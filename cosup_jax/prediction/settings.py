@@ -1,6 +1,7 @@
 """What a call of `predict` is asked for."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ class Settings:
       identify: DICOM scans keep the name of their folder or zip in the table and in file names.
       series: which DICOM series were asked for; None: all.
       hu_offset: what is to be added to the values to make them HU; None: the scan tells.
+      within_lungs: marks outside of the lungs are removed, where they are few.
       format: how results of DICOM scans are written, one of `FORMATS`.
     """
 
@@ -36,12 +38,15 @@ class Settings:
     identify: bool = False
     series: str | None = None
     hu_offset: float | None = None
+    within_lungs: bool = False
     format: str = DICOM_SEG
 
     def __post_init__(self) -> None:
         """Checks what can be wrong."""
         if not 0 < self.threshold < 1:
             raise CohortError(f"--threshold={self.threshold}: expected a number between 0 and 1")
+        if self.hu_offset is not None and not math.isfinite(self.hu_offset):
+            raise CohortError(f"--hu-offset={self.hu_offset}: expected a number of HU")
         if self.format not in FORMATS:
             raise CohortError(f"--format={self.format}: expected one of {', '.join(FORMATS)}")
 

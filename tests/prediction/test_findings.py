@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cosup_jax import phantom
-from cosup_jax.prediction import findings, lungs
+from cosup_jax.prediction import findings, limits, lungs
 from cosup_jax.prediction.lung_tissue import LungError, NoLungsError
 
 SPACING = (5.0, 2.0, 1.0)  # 0.01 mL a voxel
@@ -186,3 +186,34 @@ def test_where_lungs_cannot_be_told_marks_are_what_they_were(two_lesions):
     )
     assert found.values["lesion_ml"] == pytest.approx(0.08)
     assert found.reasons["outside_lung_ml"] == found.reasons["lung_ml"] == "one is dense"
+
+
+def test_marks_outside_are_removed_only_where_they_are_few():
+    labels, mask = np.zeros((6, 40, 40), np.uint8), np.zeros((6, 40, 40), bool)
+    labels[1:3, 5:35, 5:15] = lungs.EITHER
+    mask[1, 10:20, 5:15] = True
+    mask[5, 30, 30:35] = True
+    image = list(np.zeros(mask.shape))
+    given = {"intensity": "hu", "spacing": SPACING, "find": lungs.remembered(finder(labels))}
+    masks, note = limits.within_lungs(image, list(mask), **given)
+    assert note == "0.050 mL of marks outside of the lungs were removed"
+    np.testing.assert_array_equal(np.stack(masks), mask & (labels > 0))
+    mask[5, 31, 25:35] = True
+    for spacing in (SPACING, None):
+        kept, note = limits.within_lungs(image, list(mask), **given | {"spacing": spacing})
+        assert note.startswith("marks outside of the lungs were kept")
+        np.testing.assert_array_equal(np.stack(kept), mask)
+
+
+def test_lungs_are_looked_for_once():
+    asked = []
+
+    def find(volume, spacing):
+        asked.append(spacing)
+        raise LungError("unclear")
+
+    again = lungs.remembered(find)
+    for _ in range(3):
+        with pytest.raises(LungError, match="unclear"):
+            again(np.zeros((1, 1, 1)), SPACING)
+    assert len(asked) == 1

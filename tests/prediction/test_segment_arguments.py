@@ -45,6 +45,7 @@ WRONG = {
     "intensity in capitals": (STORED, {"intensity": "HU"}, "intensity='HU'"),
     "another word": (STORED, {"intensity": "ct"}, "expected one of hu"),
     "intensity and offset": (STORED, {"intensity": "hu", "hu_offset": 1}, "give one of them"),
+    "no offset": (STORED, {"hu_offset": NAN}, "expected a number of HU"),
     "threshold in per cent": (STORED, {"threshold": 50}, "between 0 and 1"),
     "negative threshold": (STORED, {"threshold": -1}, "between 0 and 1"),
     "no threshold": (STORED, {"threshold": NAN}, "between 0 and 1"),
