@@ -64,7 +64,7 @@ def test_each_class_has_its_volume_and_its_label(halves, tmp_path):
 
 def test_other_kinds_of_scans_get_labels_too(halves, bright, tmp_path):
     inputs = [slice_folder(tmp_path / "slices"), tmp_path / "ct"]
-    dicom_folder(inputs[1])
+    images = map(pydicom.dcmread, dicom_folder(inputs[1]))
     rows = process(inputs, tmp_path / "out", halves)
     rows.sort(key=lambda row: row["scan"] != "slices")
     assert [row["status"] for row in rows] == ["done", "done"]
@@ -76,8 +76,14 @@ def test_other_kinds_of_scans_get_labels_too(halves, bright, tmp_path):
     assert picture.mode == "P"
     np.testing.assert_array_equal(np.asarray(picture) > 0, mask > 0)
     (path,) = (tmp_path / "out" / rows[1]["scan"]).glob("classes.dcm")
-    labels = [item.SegmentLabel for item in pydicom.dcmread(path).SegmentSequence]
+    found = pydicom.dcmread(path)
+    labels = [item.SegmentLabel for item in found.SegmentSequence]
     assert labels == ["Ground-glass", "Consolidation"]
+    places = {image.SOPInstanceUID: image.ImagePositionPatient for image in images}
+    for frame in found.PerFrameFunctionalGroupsSequence:
+        (source,) = frame.DerivationImageSequence[0].SourceImageSequence
+        place = frame.PlanePositionSequence[0].ImagePositionPatient
+        assert places[source.ReferencedSOPInstanceUID] == place
     assert rows[1]["ground_glass_ml"] is not None
     # A network of one class leaves no trace of classes.
     (row,) = process(inputs[:1], tmp_path / "plain", bright)
