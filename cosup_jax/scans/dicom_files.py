@@ -63,6 +63,10 @@ class Budget:
     def __init__(self, reads: int) -> None:
         self._left = reads
 
+    def allow(self, reads: int) -> None:
+        """Adds to what may be read."""
+        self._left += reads
+
     def spend(self) -> None:
         """Counts one piece.
 

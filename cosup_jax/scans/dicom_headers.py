@@ -28,9 +28,12 @@ CT_CLASSES = (
 )
 LOCALIZER = "LOCALIZER"
 _CT = "CT"
-READS = 1_000_000  # pieces of a header that are read; the largest, of 4,000 slices, has 600,000
+READS = 250_000  # pieces of a header that are read
+# A frame has no more pieces than this, and no fewer bytes; so a file of many gets so much more.
+_FRAME_READS, _FRAME_BYTES = 300, 1 << 16
 _LARGEST = 1e9  # no number that is read here is as large
 _LONGEST = 64  # letters of a number or description that is kept
+_PER_FRAME = tag_for_keyword(dicom_frames.GROUPS[1])
 _PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
 # What is read of a header; everything else is passed over.
 _KEYWORDS = (
@@ -137,6 +140,8 @@ def read(part: Part, reader: Reader) -> list[Image] | Aside:
     if header is None:
         return Aside(part, "not DICOM")
     study = text(header, "StudyInstanceUID")
+    if not text(header, "SOPClassUID") and "Rows" not in header and not study:
+        raise VolumeError("cut off in its header")
     kind = _kind(header)
     if kind:
         return Aside(part, kind, study)
@@ -167,12 +172,17 @@ def load(
     """
     tags = [tag_for_keyword(word) for word in (*_KEYWORDS, *(_PIXELS if pixels else ()))]
 
+    budget = budget or Budget(READS)
+    for_frames = [_FRAME_READS * (part.size // _FRAME_BYTES)]
+
     def ends(tag: int, vr: str | None, length: int) -> bool:
+        if tag == _PER_FRAME and for_frames:
+            budget.allow(for_frames.pop())
         return int(tag) in _PIXEL_TAGS and not pixels
 
-    with lenient(), reader.open(part, budget or Budget(READS)) as file:
+    with lenient(), reader.open(part, budget) as file:
         # By itself pydicom would inflate a deflated file of any size before it can be checked.
-        read_preamble(file, True)
+        preamble = read_preamble(file, True)
         meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
         if meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian:
             raise VolumeError(
@@ -181,6 +191,8 @@ def load(
         file.seek(0)
         found = read_partial(file, ends, force=True, specific_tags=tags)  # type: ignore[arg-type]
     if not len(found) and not len(meta):
+        if preamble is not None:
+            raise VolumeError("cut off in its header")
         return None
     meta = found.file_meta
     if not meta.get("TransferSyntaxUID"):

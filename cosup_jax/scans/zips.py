@@ -47,7 +47,8 @@ def look(path: Path) -> Content:
         return Content(fault=str(error))
     pictures = [p for p in parts if names[p].endswith(images.IMAGE_SUFFIXES)]
     archives = [p for p in parts if names[p].endswith((".zip", *walk.ARCHIVES)) if p not in volumes]
-    rest = [p for p in parts if p not in {*volumes, *pictures, *archives}]
+    discs = [p for p in parts if names[p] == dicom_files.INDEX.lower()]
+    rest = [p for p in parts if p not in {*volumes, *pictures, *archives, *discs}]
     kept = [part for part in volumes if part not in maps] or volumes
     if not volumes and (not rest or all(_is_nothing(part) for part in rest)):
         fault = "nothing in this zip is a scan"
@@ -58,6 +59,7 @@ def look(path: Path) -> Content:
         return Content(fault=f"{fault} ({_OTHER})")
     aside = ["label map in a zip"] * (len(volumes) - len(kept))
     aside += ["picture in a zip"] * len(pictures) + ["archive in a zip"] * len(archives)
+    aside += ["index of a disc"] * len(discs)
     return Content(tuple(kept), tuple(rest), tuple(aside))
 
 

@@ -1,0 +1,314 @@
+"""Discs, archives and data sets: one scan for each CT series, and one line on everything else."""
+
+import shutil
+import zipfile
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import uid
+
+from cosup_jax.scans import dicom_headers, find
+from tests.scans.dicom_series import make_images, save
+from tests.scans.nifti_files import ct, forge
+from tests.scans.test_dicom import HU
+
+WIDE = np.random.default_rng(5).integers(-1000, 400, (8, 16, 12))
+
+
+def scans_of(*inputs, out="/nowhere", **options):
+    return find.find_scans(inputs, find.Path(out), **options)
+
+
+def spread(root, images, folders):
+    """Saves images into several folders in turn."""
+    for i, image in enumerate(images):
+        save(root / folders[i * len(folders) // len(images)], [image], [f"I{i:03}"])
+
+
+def without_identifiers(images):
+    for image in images:
+        for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+            setattr(image, name, "")
+        image.FrameOfReferenceUID = image.PatientID = image.PatientName = ""
+    return images
+
+
+def voxels(source):
+    return np.stack(source.read().slices)
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("given", ["one input", "each folder"])
+def test_one_series_over_several_folders_is_one_scan(tmp_path, named, given):
+    images = make_images(WIDE)
+    spread(tmp_path / "d", images if named else without_identifiers(images), ["a", "b/c", "b/d"])
+    inputs = [tmp_path / "d"] if given == "one input" else [tmp_path / "d/a", tmp_path / "d/b"]
+    (source,), others = scans_of(*inputs)
+    np.testing.assert_array_equal(voxels(source), WIDE)
+    assert not others
+    assert any("3 folders make one stack" in note for note in source.read().notes) != named
+
+
+def test_two_patients_without_identifiers_in_a_folder_each_stay_two(tmp_path):
+    save(tmp_path / "d/p1", without_identifiers(make_images(WIDE)))
+    save(tmp_path / "d/p2", without_identifiers(make_images(WIDE[::-1])))
+    # One lies where the other ends: only the numbers of the images say that they are not one.
+    third = make_images(WIDE, origin=(-100.0, -120.0, -260.0))
+    save(tmp_path / "d/p3", without_identifiers(third))
+    found, _ = scans_of(tmp_path / "d")
+    assert [source.path.name for source in found] == ["p1", "p2", "p3"]
+    assert len({source.digest() for source in found}) == 3
+
+
+@pytest.mark.parametrize("what", ["PatientID", "StudyInstanceUID", "FrameOfReferenceUID"])
+def test_a_series_is_never_joined_over_patients_studies_or_frames(tmp_path, what):
+    images = make_images(WIDE)
+    for image in images[4:]:
+        setattr(image, what, "1.2.3")
+    save(tmp_path / "d", images)
+    found, _ = scans_of(tmp_path / "d")
+    assert [len(source.read().slices) for source in found] == [4, 4]
+
+
+@pytest.mark.parametrize("by", ["ConvolutionKernel", "AcquisitionNumber", "folder", "number"])
+def test_two_stacks_at_the_same_places_are_two_scans(tmp_path, by):
+    first, second = make_images(WIDE), make_images(WIDE[::-1])
+    for i, image in enumerate(second):
+        for name in ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"):
+            setattr(image, name, first[0][name].value)
+        if by == "number":
+            image.InstanceNumber = 9 + i
+    if by in ("ConvolutionKernel", "AcquisitionNumber"):
+        for number, images in enumerate((first, second), 1):
+            for image in images:
+                setattr(image, by, str(number))
+    save(tmp_path / "d/a", first)
+    save(tmp_path / ("d/b" if by == "folder" else "d/a"), second, [f"J{i}" for i in range(8)])
+    found, _ = scans_of(tmp_path / "d")
+    assert sorted(voxels(s).tolist() for s in found) == sorted([WIDE.tolist(), WIDE[::-1].tolist()])
+    assert len({source.part for source in found}) == 2
+    assert all("one of 2 stacks of its series" in source.read().notes for source in found)
+
+
+@pytest.mark.parametrize("uid_kept", [True, False])
+def test_copies_of_images_count_once(tmp_path, uid_kept):
+    images = make_images(WIDE) if uid_kept else without_identifiers(make_images(WIDE))
+    for path in save(tmp_path / "d", images)[2:5]:
+        shutil.copy(path, path.with_name(f"{path.name} (1)"))
+    (source,), _ = scans_of(tmp_path / "d")
+    np.testing.assert_array_equal(voxels(source), WIDE)
+    assert "3 exact copies of its images count once" in source.read().notes
+
+
+def test_blank_images_of_two_kernels_are_no_copies(tmp_path):
+    blank = WIDE.copy()
+    blank[-1] = -1000
+    series = [make_images(blank), make_images(blank + 1)]
+    for image in (*series[0], *series[1]):
+        image.SeriesInstanceUID, image.SOPInstanceUID = "1.2.3", "1.2.4"
+        image.StudyInstanceUID = image.FrameOfReferenceUID = "1.2.5"
+    for number, images in enumerate(series):
+        for image in images:
+            image.ConvolutionKernel = str(number)
+        images[-1].PixelData = series[0][-1].PixelData
+    save(tmp_path / "d", [*series[0], *series[1]])
+    assert [len(source.read().slices) for source in scans_of(tmp_path / "d")[0]] == [8, 8]
+
+
+def disc(root):
+    """A disc with a CT series, and everything that lies on discs."""
+    images = make_images(WIDE)
+    study = images[0].StudyInstanceUID
+    spread(root, images, ["DICOM/A", "DICOM/B"])
+    (root / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    localizer, capture, scout, page = make_images(HU[:4])
+    localizer.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    capture.SOPClassUID = capture.file_meta.MediaStorageSOPClassUID = (
+        uid.SecondaryCaptureImageStorage
+    )
+    scout.SeriesInstanceUID = "1.2.3"
+    page.SeriesInstanceUID = "1.2.4"
+    del page.ImagePositionPatient, page.ImageOrientationPatient
+    for image in (localizer, capture, scout, page):
+        image.StudyInstanceUID = study
+    save(root / "DICOM/C", [localizer, capture, scout, page])
+    (root / "DICOM/A/broken.dcm").write_bytes(
+        bytes(128) + b"DICM" + b"\2\0\0\0UL\4\0" + b"\xff" * 9
+    )
+    Image.new("RGB", (60, 40), (200, 30, 30)).save(root / "DICOM/logo.png")
+    (root / "HTML").mkdir()
+    Image.fromarray(np.arange(99, dtype=np.uint8).reshape(9, 11)).save(root / "HTML/preview.jpg")
+    (root / "AUTORUN.INF").write_text("[autorun]")
+    return root
+
+
+def test_a_disc_is_one_scan_and_one_line(tmp_path):
+    (source,), others = scans_of(disc(tmp_path / "disc"))
+    scan = source.read()
+    np.testing.assert_array_equal(np.stack(scan.slices), WIDE)
+    said = str(others)
+    assert said.count("\n") == 0
+    for text in ("1 localizer", "Secondary Capture", "index of a disc", "2 picture beside scans"):
+        assert text in said
+    (note,) = (note for note in scan.notes if note.startswith("set aside"))
+    for text in ("1 localizer", "1 image of a series of one or two", "1 CT image without a place"):
+        assert text in note
+
+
+@pytest.mark.parametrize("broken", ["no frame of reference", "unknown syntax", "no matrix"])
+def test_a_broken_neighbour_blocks_no_series(tmp_path, broken):
+    (odd,) = make_images(HU[:1], series=9)
+    if broken == "no frame of reference":
+        del odd.FrameOfReferenceUID
+    if broken == "no matrix":
+        del odd.Rows
+    paths = save(tmp_path / "d", make_images(WIDE)) + save(tmp_path / "d", [odd], ["odd.dcm"])
+    if broken == "unknown syntax":
+        content = paths[-1].read_bytes()
+        known, unknown = b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.9\0"
+        paths[-1].write_bytes(content.replace(known, unknown, 1))
+    (source,), others = scans_of(tmp_path / "d")
+    np.testing.assert_array_equal(voxels(source), WIDE)
+    assert "1 image of a series of one or two" in str(others)
+
+
+def test_a_whole_folder_that_cannot_be_read_is_a_scan_that_failed(tmp_path):
+    save(tmp_path / "d/good", make_images(WIDE))
+    for path in save(tmp_path / "d/bad", make_images(WIDE)):
+        path.write_bytes(path.read_bytes()[:136])
+    found, _ = scans_of(tmp_path / "d")
+    assert [bool(source.fault) for source in found] == [True, False]
+
+
+def test_series_are_chosen_by_number_description_or_uid(tmp_path):
+    save(tmp_path / "d", make_images(WIDE, series=4, SeriesDescription="Lung 1.0 B60"))
+    second = make_images(WIDE[::-1], series=5, SeriesDescription="Soft 1.0 B30")
+    save(tmp_path / "d", second, [f"J{i}" for i in range(8)])
+    for wanted in ("5", "soft", "Soft 1.0 B30", second[0].SeriesInstanceUID[:-2]):
+        (source,), others = scans_of(tmp_path / "d", series=wanted)
+        np.testing.assert_array_equal(voxels(source), WIDE[::-1])
+        assert "1 DICOM series not chosen" in str(others)
+        assert "other series left out: 1" in source.read().notes
+    (source,), others = scans_of(tmp_path / "d", series="7")
+    assert source.fault == "no series 7; there are: 4 (8 images); 5 (8 images)"
+    for text in ("'Lung 1.0 B60'", second[0].SeriesInstanceUID):
+        assert text in str(others)
+        assert text not in source.fault
+
+
+def test_images_with_a_study_each_are_refused_in_one_row(tmp_path):
+    images = make_images(WIDE)
+    for i, image in enumerate(images):
+        image.SeriesInstanceUID = image.StudyInstanceUID = f"1.2.3.{i + 1}"
+    save(tmp_path / "d", images)
+    (source,), _ = scans_of(tmp_path / "d")
+    with pytest.raises(ValueError, match="each of 8 images .* nothing says that they are one scan"):
+        source.read()
+
+
+@pytest.mark.parametrize("kind", ["dicom", "slices"])
+def test_files_given_one_by_one_are_one_scan(tmp_path, kind):
+    if kind == "dicom":
+        paths = save(tmp_path / "d", make_images(WIDE))
+    else:
+        paths = [tmp_path / f"s{i}.png" for i in range(4)]
+        for path in paths:
+            Image.fromarray(np.arange(99, dtype=np.uint8).reshape(9, 11)).save(path)
+    (source,), others = scans_of(*paths)
+    assert len(source.read().slices) == len(paths)
+    assert not others
+
+
+def label_map(path, seed=0, kind=np.uint8):
+    labels = np.random.default_rng(seed).integers(0, 3, ct().shape).astype(kind)
+    nib.save(nib.Nifti1Image(labels, np.diag([-0.75, -0.75, 5, 1])), path)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float64])
+def test_label_maps_beside_a_ct_are_set_aside(tmp_path, kind):
+    forge(tmp_path / "case_ct.nii.gz", ct())
+    label_map(tmp_path / "case_lungs.nii.gz", kind=kind)
+    label_map(tmp_path / "case_seg.nii", kind=kind)
+    (tmp_path / "masks").mkdir()
+    label_map(tmp_path / "masks" / "case.nii.gz", kind=kind)
+    (source,), others = scans_of(tmp_path)
+    assert source.name == "case_ct"
+    assert str(others) == "set aside: 3 label map"
+
+
+def test_a_label_map_that_is_asked_for_or_alone_is_taken(tmp_path):
+    label_map(tmp_path / "seg.nii")
+    assert len(scans_of(tmp_path)[0]) == 1
+    forge(tmp_path / "ct.nii", ct())
+    assert len(scans_of(tmp_path / "seg.nii", tmp_path / "ct.nii")[0]) == 2
+
+
+def zipped(path, **members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return path
+
+
+def test_nifti_in_a_zip_is_read_and_never_named(tmp_path):
+    forge(tmp_path / "x.nii.gz", ct())
+    label_map(tmp_path / "y.nii.gz")
+    content = {f"__MACOSX/._{name}": b"\0\5\x16\7" for name in "xy"}
+    content |= {"Doeringer^Janette/ct.nii.gz": (tmp_path / "x.nii.gz").read_bytes()}
+    content |= {"Doeringer^Janette/seg.nii.gz": (tmp_path / "y.nii.gz").read_bytes()}
+    (source,), others = scans_of(zipped(tmp_path / "a.zip", **content))
+    assert (source.kind, source.name) == ("nifti", "a")
+    assert "1 label map in a zip" in str(others)
+    scan = source.read()
+    np.testing.assert_array_equal(np.stack(scan.slices), ct().transpose(2, 1, 0))
+    (tmp_path / "out").mkdir()
+    scan.save(tmp_path / "out", "mask", [np.uint8(pixels > 0) for pixels in scan.slices])
+    same = nib.load(tmp_path / "out/mask.nii.gz").affine
+    np.testing.assert_array_equal(same, nib.load(tmp_path / "x.nii.gz").affine)
+    bad = zipped(tmp_path / "b.zip", **{"Doeringer/ct.nii": b"nothing" * 99})
+    (source,), _ = scans_of(bad)
+    with pytest.raises(ValueError, match=r"b\.zip, the NIfTI file in it") as caught:
+        source.read()
+    assert "Doeringer" not in str(caught.value)
+    assert "cosup-" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("a.png", "a zip of pictures; unpack"), ("a.zip", "a zip of archives; unpack"), ("a.txt", "")],
+)
+def test_other_zips_get_one_sentence(tmp_path, name, reason):
+    (source,), _ = scans_of(zipped(tmp_path / "x.zip", **{f"Doeringer/{name}": b"x" * 300}))
+    assert source.fault.startswith(reason)
+    assert "those of NIfTI or DICOM files are read" in source.fault
+    assert "Doeringer" not in source.fault
+
+
+def test_a_damaged_member_is_not_named(tmp_path):
+    images = save(tmp_path / "d", make_images(WIDE))
+    members = {f"Doeringer^Janette/{path.name}": path.read_bytes() for path in images}
+    path = zipped(tmp_path / "a.zip", **members)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 255
+    path.write_bytes(content)
+    found, others = scans_of(path)
+    said = str(others)
+    for source in found:
+        try:
+            said += "".join(source.read().notes)
+        except ValueError as error:
+            said += str(error)
+    assert "Doeringer" not in said
+    assert "cannot be read" in said or "unreadable" in said
+
+
+def test_an_unknown_kind_of_pixels_is_not_repeated(tmp_path):
+    with dicom_headers.lenient():
+        images = make_images(WIDE, PhotometricInterpretation="Doeringer")
+        save(tmp_path / "d", images)
+    (source,), _ = scans_of(tmp_path / "d")
+    with pytest.raises(ValueError, match="of an unknown kind") as caught:
+        source.read()
+    assert "Doeringer" not in str(caught.value)
