@@ -6,7 +6,7 @@ the headers claim has been held against the file, the codec's own header include
 """
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,9 +130,9 @@ def read_series(
         turned against each other; a damaged file, or headers that claim what is not there.
     """
     stacks, aside = scan_headers(dicom_files.list_parts(files))
-    notes = set_aside(aside)
+    notes = dicom_series.set_aside(aside)
     if not stacks:
-        raise VolumeError(nothing_found(aside))
+        raise VolumeError(dicom_series.nothing_found(aside))
     chosen = stacks if series is None else dicom_series.choose(stacks, str(series))
     if len(chosen) != 1:
         listed = dicom_series.listed(stacks)
@@ -142,22 +142,6 @@ def read_series(
     left = len(stacks) - len(chosen)
     notes += [f"other series left out: {left}"] * bool(left)
     return read_stack(chosen[0], notes, hu_offset)
-
-
-def nothing_found(aside: Sequence[Aside]) -> str:
-    """Returns why there is no CT series among some files."""
-    faults = [thing.fault for thing in aside if thing.fault]
-    counts = Counter(thing.kind for thing in aside)
-    listed = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    first = f" ({faults[0]})" if faults else ""
-    return f"no CT images; found {listed or 'no files'}{first}"
-
-
-def set_aside(aside: Sequence[Aside]) -> list[str]:
-    """Returns a note on what belongs to no scan, if there is anything."""
-    counts = Counter(thing.kind for thing in aside)
-    listed = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    return [f"set aside: {listed}"] if counts else []
 
 
 def read_stack(stack: Stack, notes: Sequence[str] = (), hu_offset: float | None = None) -> Series:
@@ -249,6 +233,11 @@ def _check(image: pydicom.Dataset, rows: int, columns: int, frame: int | None) -
     """Refuses pixels that are none of a CT, or not those that the header claims."""
     frames = int(image.get("NumberOfFrames") or 1)
     kind, samples = image.get("PhotometricInterpretation"), image.get("SamplesPerPixel")
+    if kind == "MONOCHROME1" and samples == 1:
+        raise VolumeError(
+            "inverted pixels (MONOCHROME1), of which nothing says whether the rescale slope means "
+            "them so; convert them to MONOCHROME2"
+        )
     if kind != "MONOCHROME2" or samples != 1 or (frames != 1 and frame is None):
         shown = kind if kind in _KINDS else "of an unknown kind"
         raise VolumeError(

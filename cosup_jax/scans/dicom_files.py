@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any
 
 from cosup_jax.scans.nifti import MAX_VOXELS, VolumeError
 
@@ -251,10 +251,8 @@ def _is_file(member: zipfile.ZipInfo) -> bool:
     return bool(names[-1]) and not hidden
 
 
-def name_in_zip(part: Part) -> str:
+def last_name(name: str) -> str:
     """Returns the name of a file in a zip without its folders; it must not be shown."""
-    with zipfile.ZipFile(part.path) as archive:
-        name = archive.infolist()[cast(int, part.member)].filename
     return PurePosixPath(name.replace("\\", "/")).name
 
 

@@ -4,7 +4,7 @@ Images of different patients, studies or frames of reference, where these are fi
 one scan. No text of a header is part of a note or a reason.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -13,6 +13,7 @@ from os.path import commonpath
 from cosup_jax.scans import dicom_stacks
 from cosup_jax.scans.dicom_headers import Aside, Image
 from cosup_jax.scans.dicom_stacks import is_stack
+from cosup_jax.scans.nifti import MAX_SIDE
 
 _FEW = 2  # so many images beside a scan are none of their own
 _MANY = 4  # and from here on they may be
@@ -165,7 +166,9 @@ def _join_folders(
         for parent in sorted(parents, key=len, reverse=True):
             below = [item for item in joined if item[0][0].part.folder[: len(parent)] == parent]
             union = [image for group, _ in below for image in group]
-            if len(below) > 1 and is_stack(union) and dicom_stacks.is_numbered(union):
+            if not 1 < len(below) < len(union) <= MAX_SIDE:
+                continue
+            if is_stack(union) and dicom_stacks.is_numbered(union):
                 joined = [item for item in joined if item not in below]
                 joined.append((union, sum(count for _, count in below)))
         for group, count in joined:
@@ -217,10 +220,13 @@ def _without_trifles(stacks: list[Stack]) -> tuple[list[Stack], list[Aside]]:
 
 def folder_of(stack: Stack) -> str:
     """Returns the folder in which all its files lie, or the one zip; the file if there is one."""
-    paths = {str(image.part.path) for image in stack.images}
+    paths = {image.part.path for image in stack.images}
     if len(paths) == 1:
-        return paths.pop()
-    return commonpath([str(image.part.path.parent) for image in stack.images])
+        return str(paths.pop())
+    parents = {path.parent for path in paths}
+    if len({parent.is_absolute() for parent in parents}) > 1:
+        parents = {parent.resolve() for parent in parents}
+    return commonpath(map(str, parents)) or "."
 
 
 def choose(stacks: Sequence[Stack], wanted: str) -> list[Stack]:
@@ -254,3 +260,19 @@ def listed(stacks: Sequence[Stack], *, identify: bool = False) -> str:
             extra += [repr(shown)] * bool(shown)
         texts.append(f"{first.number or 'no number'} ({', '.join(extra)})")
     return "; ".join(texts)
+
+
+def nothing_found(aside: Sequence[Aside]) -> str:
+    """Returns why there is no CT series among some files."""
+    faults = [thing.fault for thing in aside if thing.fault]
+    counts = Counter(thing.kind for thing in aside)
+    listed = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    first = f" ({faults[0]})" if faults else ""
+    return f"no CT images; found {listed or 'no files'}{first}"
+
+
+def set_aside(aside: Sequence[Aside]) -> list[str]:
+    """Returns a note on what belongs to no scan, if there is anything."""
+    counts = Counter(thing.kind for thing in aside)
+    listed = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    return [f"set aside: {listed}"] if counts else []

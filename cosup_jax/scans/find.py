@@ -90,8 +90,9 @@ def _count(found: Aside, into: Aside) -> None:
 def _check_not_empty(one: Given, scans: Sequence[Source], seen: set[Path]) -> None:
     """Refuses an input in which there is nothing at all."""
     asked = [*one.volumes, *one.zips, *one.dicom, *(p for ps in one.pictures.values() for p in ps)]
-    again = not asked and not len(one.aside)
-    if asked or (again and (not one.is_folder or one.path.resolve() in {p.parent for p in seen})):
+    place = one.path.resolve()
+    again = place in seen or any(place in path.parents for path in seen)
+    if asked or (again and not len(one.aside)):
         return
     unreadable = one.aside.counts[walk.UNREADABLE]
     if unreadable and one.aside.first:

@@ -48,7 +48,7 @@ def find(
     if not parts:
         return found
     try:
-        from cosup_jax.scans import dicom
+        from cosup_jax.scans import dicom, dicom_series
     except ImportError as error:
         fault = f"reading DICOM needs {error.name}; install it with: pip install 'cosup-jax[dicom]'"
         return found + [
@@ -61,13 +61,13 @@ def find(
         volumes = container not in (_SINGLE, str(home)) and _has_more(given[int(container)])
         if not inside and not volumes and not any(_below(f, home) for f in lost):
             things = [thing for thing in others if thing.part.container == container]
-            fault = dicom.nothing_found(things)
+            fault = dicom_series.nothing_found(things)
             name = home.stem if identify else ""
             found.append(Source(home, "dicom", _paths(parts, container), name, fault=fault))
     for folder, things in lost.items():
         name = folder.name if identify else ""
         files = tuple(thing.part.path for thing in things)
-        fault = dicom.nothing_found(things)
+        fault = dicom_series.nothing_found(things)
         found.append(Source(folder, "dicom", files, name, fault=fault))
     aside.counts.update(thing.kind for thing in others)
     kept = _chosen(stacks, series, homes, parts, found, aside)
@@ -155,7 +155,7 @@ def _chosen(
 def _sources(
     chosen: Sequence[tuple], others: Sequence, given: Sequence[Given], identify: bool
 ) -> list[Source]:
-    from cosup_jax.scans import dicom, dicom_series
+    from cosup_jax.scans import dicom_series
 
     alone = {one.path for one in given if not one.is_folder}
     found = []
@@ -182,7 +182,7 @@ def _sources(
                 stack=replace(
                     stack,
                     images=images,
-                    notes=(*stack.notes, *notes, *dicom.set_aside(near)),
+                    notes=(*stack.notes, *notes, *dicom_series.set_aside(near)),
                 ),
             )
         )

@@ -6,11 +6,10 @@ Members are never named: their names are often those of patients.
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from cosup_jax.scans import dicom_files, images, labels, nifti, walk
 from cosup_jax.scans.dicom_files import DAMAGE, Part
@@ -40,53 +39,54 @@ def look(path: Path) -> Content:
     """Looks into a zip; of NIfTI files in it, it reads as far as it takes to know labels."""
     try:
         parts = dicom_files.list_zip(path)
-        names = {part: dicom_files.name_in_zip(part).lower() for part in parts}
-        volumes = [part for part in parts if names[part].endswith(nifti.SUFFIXES)]
-        maps = [part for part in volumes if len(volumes) > 1 and _is_label_map(part, names[part])]
+        with zipfile.ZipFile(path) as archive:
+            return _sorted(archive, parts)
     except VolumeError as error:
         return Content(fault=str(error))
+    except DAMAGE as error:
+        return Content(fault=f"the zip is damaged ({type(error).__name__})")
+
+
+def _sorted(archive: zipfile.ZipFile, parts: Sequence[Part]) -> Content:
+    members = archive.infolist()
+    infos = {part: members[part.member or 0] for part in parts}
+    names = {part: dicom_files.last_name(info.filename).lower() for part, info in infos.items()}
+    volumes = [part for part in parts if names[part].endswith(nifti.SUFFIXES)]
     pictures = [p for p in parts if names[p].endswith(images.IMAGE_SUFFIXES)]
     archives = [p for p in parts if names[p].endswith((".zip", *walk.ARCHIVES)) if p not in volumes]
     discs = [p for p in parts if names[p] == dicom_files.INDEX.lower()]
     rest = [p for p in parts if p not in {*volumes, *pictures, *archives, *discs}]
-    kept = [part for part in volumes if part not in maps] or volumes
-    if not volumes and (not rest or all(_is_nothing(part) for part in rest)):
+
+    def start(part: Part) -> bytes:
+        with archive.open(infos[part]) as file:
+            return file.read(dicom_files.START)
+
+    def is_label_map(part: Part) -> bool:
+        with archive.open(infos[part]) as file:
+            return labels.is_label_volume(file, names[part])
+
+    likely = any(_is_true(lambda p=p: dicom_files.begins_like(start(p), p.size)) for p in rest)
+    if not volumes and not likely:
         fault = "nothing in this zip is a scan"
         if pictures:
             fault = "a zip of pictures; unpack it and give the folder"
         elif archives:
             fault = "a zip of archives; unpack it and give the folder, or each zip in it"
         return Content(fault=f"{fault} ({_OTHER})")
+    maps = [p for p in volumes if len(volumes) > 1 and _is_true(lambda p=p: is_label_map(p))]
+    kept = [part for part in volumes if part not in maps] or volumes
     aside = ["label map in a zip"] * (len(volumes) - len(kept))
     aside += ["picture in a zip"] * len(pictures) + ["archive in a zip"] * len(archives)
     aside += ["index of a disc"] * len(discs)
     return Content(tuple(kept), tuple(rest), tuple(aside))
 
 
-def _is_nothing(part: Part) -> bool:
-    """Whether a file in a zip does not even begin like DICOM."""
+def _is_true(question: Callable[[], bool]) -> bool:
+    """Answers a question about a file of a zip; of a damaged one, no."""
     try:
-        with _opened(part) as file:
-            return not dicom_files.begins_like(file.read(dicom_files.START), part.size)
+        return question()
     except DAMAGE:
         return False
-
-
-def _is_label_map(part: Part, name: str) -> bool:
-    try:
-        with _opened(part) as file:
-            return labels.is_label_volume(file, name)
-    except DAMAGE:
-        return False
-
-
-@contextmanager
-def _opened(part: Part) -> Iterator[IO[bytes]]:
-    with (
-        zipfile.ZipFile(part.path) as archive,
-        archive.open(archive.infolist()[part.member or 0]) as file,
-    ):
-        yield file
 
 
 @contextmanager

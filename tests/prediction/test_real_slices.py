@@ -27,7 +27,7 @@ def test_the_patients_of_a_folder_are_scans_of_their_own(tmp_path):
     with (source.parent / "val_index.csv").open(newline="") as file:
         cases = [row["case"] for row in csv.DictReader(file)]
     assert {scan.name: len(scan.files) for scan in found} == {c: cases.count(c) for c in cases}
-    assert others == []
+    assert not others
     scan = found[-1].read()
     assert scan.intensity == "grey8"
     assert {pixels.shape for pixels in scan.slices} == {(256, 256)}

@@ -91,7 +91,7 @@ CLAIMS = {
     "no pixels": ({"Rows": 0}, "claims 6 × 0 pixels"),
     "more than is there": ({"Rows": 4000, "Columns": 4000}, "truncated: 96 bytes of pixels"),
     "colour": ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "expected 1, MONO"),
-    "inverted": ({"PhotometricInterpretation": "MONOCHROME1"}, "expected 1, MONOCHROME2, 1"),
+    "inverted": ({"PhotometricInterpretation": "MONOCHROME1"}, "inverted pixels .MONOCHROME1."),
     "many frames": ({"NumberOfFrames": 9}, "expected 1, MONOCHROME2, 1"),
     "32 bits": ({"BitsAllocated": 32}, "expected 8 or 16"),
     "no bits": ({"BitsStored": 0}, "expected 8 or 16"),
