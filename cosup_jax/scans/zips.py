@@ -57,23 +57,22 @@ def _sorted(archive: zipfile.ZipFile, parts: Sequence[Part]) -> Content:
     discs = [p for p in parts if names[p] == dicom_files.INDEX.lower()]
     rest = [p for p in parts if p not in {*volumes, *pictures, *archives, *discs}]
 
-    def start(part: Part) -> bytes:
+    def is_dicom(part: Part) -> bool:
         with archive.open(infos[part]) as file:
-            return file.read(dicom_files.START)
+            return dicom_files.begins_like(file.read(dicom_files.START), part.size)
 
     def is_label_map(part: Part) -> bool:
         with archive.open(infos[part]) as file:
             return labels.is_label_volume(file, names[part])
 
-    likely = any(_is_true(lambda p=p: dicom_files.begins_like(start(p), p.size)) for p in rest)
-    if not volumes and not likely:
+    if not volumes and not any(_is_true(is_dicom, part) for part in rest):
         fault = "nothing in this zip is a scan"
         if pictures:
             fault = "a zip of pictures; unpack it and give the folder"
         elif archives:
             fault = "a zip of archives; unpack it and give the folder, or each zip in it"
         return Content(fault=f"{fault} ({_OTHER})")
-    maps = [p for p in volumes if len(volumes) > 1 and _is_true(lambda p=p: is_label_map(p))]
+    maps = [p for p in volumes if len(volumes) > 1 and _is_true(is_label_map, p)]
     kept = [part for part in volumes if part not in maps] or volumes
     aside = ["label map in a zip"] * (len(volumes) - len(kept))
     aside += ["picture in a zip"] * len(pictures) + ["archive in a zip"] * len(archives)
@@ -81,10 +80,10 @@ def _sorted(archive: zipfile.ZipFile, parts: Sequence[Part]) -> Content:
     return Content(tuple(kept), tuple(rest), tuple(aside))
 
 
-def _is_true(question: Callable[[], bool]) -> bool:
+def _is_true(question: Callable[[Part], bool], part: Part) -> bool:
     """Answers a question about a file of a zip; of a damaged one, no."""
     try:
-        return question()
+        return question(part)
     except DAMAGE:
         return False
 
