@@ -11,6 +11,10 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 # Not in the user's own cache.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.abspath(".jax_cache")
+# There too what is deprecated is an error, but for the way in which ml_collections opens a file.
+os.environ["PYTHONWARNINGS"] = ",".join(
+    ("error::DeprecationWarning", "error::FutureWarning", "ignore:the load_module() method")
+)
 
 import hypothesis
 import jax

@@ -30,7 +30,9 @@ def not_source(folder: str, names: list[str]) -> set[str]:
 
 def run(command: Sequence[str | Path], folder: Path, path: Sequence[str | Path] = ()) -> str:
     """Runs a command elsewhere with PYTHONPATH set to `path`, and returns what it printed."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
+    # pip itself uses what is deprecated.
+    mine = {"PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONWARNINGS": ""}
+    environment = {**os.environ, **mine}
     done = subprocess.run(
         list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True
     )
