@@ -84,7 +84,7 @@ def test_an_interrupted_build_leaves_no_half_of_it(tmp_path, capsys, monkeypatch
     command = ["build", "lung_phantom", "--config=tiny", f"--data_dir={tmp_path}"]
     with monkeypatch.context() as patch:
         patch.setattr(tfds_builders.load_class("lung_phantom"), "read_case", interrupt)
-        assert main(command) == 1
+        assert main(command) == 130
     assert "interrupted; nothing half-built is left" in capsys.readouterr().err
     assert not list(tmp_path.rglob("*record*"))
     assert not list(tmp_path.rglob("*incomplete*"))
