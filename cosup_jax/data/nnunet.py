@@ -9,7 +9,7 @@ from typing import Any
 
 from cosup_jax.data import slice_files
 from cosup_jax.data.builder import DatasetLayoutError
-from cosup_jax.data.own_volumes import UNLABELLED, OwnVolume, image_files, mask_files
+from cosup_jax.data.own_volumes import UNLABELLED, OwnVolume, image_files, mask_files, path_in
 from cosup_jax.data.schema import normal_name
 from cosup_jax.data.volume_lists import EACH_A_PATIENT, Listed
 from cosup_jax.scans import masks, nifti
@@ -40,9 +40,10 @@ def read(root: Path, fold: int, declared: Mapping[int, int] | None) -> Listed:
     path = root / DESCRIPTION
     about = _json(path, root, dict)
     channels = about.get("channel_names", about.get("modality", {}))
-    if isinstance(channels, dict) and len(channels) > 1:
+    channels = list(channels.values()) if isinstance(channels, dict) else channels
+    if isinstance(channels, list) and len(channels) > 1:
         raise DatasetLayoutError(
-            f"{path}: has the channels {', '.join(map(str, channels.values()))}; expected one, CT"
+            f"{path}: has the channels {', '.join(map(str, channels))}; expected one, CT"
         )
     if str(about.get("tensorImageSize", "3D")).upper() == "4D":
         raise DatasetLayoutError(f"{path}: tensorImageSize is 4D; expected volumes of three axes")
@@ -195,7 +196,10 @@ def _decathlon(root: Path, about: Mapping[str, Any], path: Path) -> list[OwnVolu
         volumes.append(
             OwnVolume(case, case, image_files(image, root, where), mask_files(label, root, where))
         )
-    for entry in about.get("test") or ():
+    tested = about.get("test") or []
+    if not isinstance(tested, list):
+        raise DatasetLayoutError(f"{path}: test is {tested!r}; expected a list of images")
+    for entry in tested:
         image = _inside(root, entry, path)
         case = volume_name(image)
         files = image_files(image, root, f"case {case!r}")
@@ -204,12 +208,9 @@ def _decathlon(root: Path, about: Mapping[str, Any], path: Path) -> list[OwnVolu
 
 
 def _inside(root: Path, name: Any, path: Path) -> Path:
-    if not isinstance(name, str) or not name.lower().endswith(nifti.SUFFIXES):
+    if not str(name).lower().endswith(nifti.SUFFIXES):
         raise DatasetLayoutError(f"{path}: {name!r}; expected the path of a NIfTI file")
-    target = root / name
-    if Path(name).is_absolute() or not target.resolve().is_relative_to(root.resolve()):
-        raise DatasetLayoutError(f"{path}: {name!r} leads out of {root}; expected a file in it")
-    return target
+    return path_in(root, name, str(path))
 
 
 def _with_splits(

@@ -17,6 +17,7 @@ from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.scans import dicom_files, find, masks, nifti
 from cosup_jax.scans.intensity import IntensityError
 from cosup_jax.scans.nifti import VolumeError
+from cosup_jax.scans.nifti_labels import UndeclaredError
 from cosup_jax.scans.scan import Scan
 from cosup_jax.scans.source import ScanError, Source
 
@@ -97,6 +98,20 @@ def image_files(path: Path, root: Path | None, where: str) -> tuple[Path, ...]:
     return (path,)
 
 
+def path_in(root: Path, name: Any, where: str) -> Path:
+    """Returns the path that a table or description names, relative to its folder.
+
+    Raises:
+      DatasetLayoutError: no such text, or it leads out of the folder.
+    """
+    if not isinstance(name, str) or "\0" in name or not name.strip():
+        raise DatasetLayoutError(f"{where}: {name!r}; expected a path in {root}")
+    path = root / name
+    if Path(name).is_absolute() or not path.resolve().is_relative_to(root.resolve()):
+        raise DatasetLayoutError(f"{where}: {name!r} leads out of {root}; expected a path in it")
+    return path
+
+
 def mask_files(path: Path, root: Path | None, where: str) -> tuple[Path, ...]:
     """Returns the file of a mask, of which a folder may hold one.
 
@@ -148,6 +163,10 @@ def read(volume: OwnVolume, reading: Reading) -> Iterator[dict[str, Any]]:
         scan, mask, lung = _read(volume, reading)
         if reading.lungs_only and lung is None:
             raise VolumeError("has no lungs, by which slices=lungs chooses; expected some drawn")
+    except UndeclaredError as error:
+        raise VolumeError(
+            f"case {volume.case_id!r}: {error} (mask_values declares what each value means)"
+        ) from error
     except _BAD as error:
         raise VolumeError(f"case {volume.case_id!r}: {error}") from error
     for i, pixels in enumerate(scan.slices):

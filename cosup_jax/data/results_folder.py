@@ -52,6 +52,10 @@ def read(root: Path, scans: Path | None) -> Listed:
             )
         case = folder.name
         offset = record["made_of"].get("settings", {}).get("hu_offset")
+        if offset is not None and not isinstance(offset, int | float):
+            raise DatasetLayoutError(
+                f"{folder / results.RECORD}: hu_offset is {offset!r}; expected a number"
+            )
         volumes.append(
             OwnVolume(
                 case,

@@ -7,7 +7,7 @@ from absl import logging
 
 from cosup_jax.data import schema, slice_files
 from cosup_jax.data.builder import DatasetLayoutError
-from cosup_jax.data.own_volumes import UNLABELLED, OwnVolume, image_files, mask_files
+from cosup_jax.data.own_volumes import UNLABELLED, OwnVolume, image_files, mask_files, path_in
 from cosup_jax.data.volume_lists import EACH_A_PATIENT, Listed, stem_of
 
 NAME = "volumes.csv"
@@ -64,11 +64,11 @@ def read(path: Path) -> Listed:
 def _volume(root: Path, row: Mapping[str, str], where: str) -> OwnVolume:
     if not row["image"]:
         raise DatasetLayoutError(f"{where}: no image; expected the path of one")
-    image = _inside(root, row["image"], where)
+    image = path_in(root, row["image"], where)
     case = row.get("case") or stem_of(image)
     named = f"{where}, case {case!r}"
     mask, lung = (
-        mask_files(_inside(root, row[name], named), root, named) if row.get(name) else ()
+        mask_files(path_in(root, row[name], named), root, named) if row.get(name) else ()
         for name in ("mask", "lung")
     )
     split = row.get("split", "").lower()
@@ -85,10 +85,3 @@ def _volume(root: Path, row: Mapping[str, str], where: str) -> OwnVolume:
         raise DatasetLayoutError(f"{named}: no mask, but is of {split}; expected a mask")
     patient = row.get("patient", case) or schema.UNKNOWN_PATIENT
     return OwnVolume(case, patient, image_files(image, root, named), mask, lung, split)
-
-
-def _inside(root: Path, name: str, where: str) -> Path:
-    path = root / name
-    if Path(name).is_absolute() or not path.resolve().is_relative_to(root.resolve()):
-        raise DatasetLayoutError(f"{where}: {name!r} leads out of {root}; expected a path in it")
-    return path

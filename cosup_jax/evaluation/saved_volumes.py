@@ -174,6 +174,8 @@ def on_one_grid(pred: Drawing, truth: Drawing) -> tuple[np.ndarray, np.ndarray, 
     grid = truth.grid
     if not truth.whole:
         grid = pred.grid if pred.whole and truth.fits(pred.grid) else truth.grown(pred)
+    if not truth.whole and not pred.whole:
+        notes.append("two Segmentations: slices beyond their planes are not among those scored")
     outside = pred.outside(grid)
     if outside:
         volume = outside * float(np.prod(pred.grid.spacing)) / 1000

@@ -108,7 +108,7 @@ def bland_altman(true: np.ndarray, found: np.ndarray) -> Figure:
     axis.set_xlabel("mean of true and predicted volume (mL)")
     axis.set_ylabel("predicted − true volume (mL)")
     axis.set_title(f"{len(apart)} volumes", fontsize=10)
-    axis.legend(fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return figure
 
 

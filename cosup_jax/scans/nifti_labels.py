@@ -12,6 +12,10 @@ _WHOLE = 1e-3  # a label may be this far from a whole number, as scaled files ha
 _UNDECLARED = 255
 
 
+class UndeclaredError(VolumeError):
+    """Labels hold a value of which nobody has said what it means."""
+
+
 def read_labels(
     path: Path, values: Mapping[int, int], image: Volume, *, header_lies: bool = False
 ) -> np.ndarray:
@@ -75,7 +79,9 @@ def _classes(path: Path, values: Mapping[int, int]) -> np.ndarray:
         strange = rounded[result == _UNDECLARED]
         if strange.size:
             found = ", ".join(f"{value:g}" for value in np.unique(strange)[:5])
-            raise VolumeError(f"{path}: holds the labels {found}; expected only {sorted(values)}")
+            raise UndeclaredError(
+                f"{path}: holds the labels {found}; expected only {sorted(values)}"
+            )
         return result
 
     fill(stored, header, path, classes)

@@ -136,7 +136,8 @@ BAD = {
     ),
     "undeclared label": (
         plain(save_mask("ann", dummy.mask_of("ann") * np.uint8(7))),
-        "case 'ann': {}/masks/ann.nii.gz: holds the labels 7; expected only [0, 1, 255]",
+        "case 'ann': {}/masks/ann.nii.gz: holds the labels 7; expected only [0, 1, 255] "
+        "(mask_values declares what each value means)",
     ),
     "label that is a fraction": (
         plain(save_mask("bob", FRACTIONS)),
@@ -188,10 +189,8 @@ BAD = {
     ),
     "labels of lungs alone": (nnunet({"background": 0, "lung": 1}), "hold no infection"),
     "labels without a number": (nnunet({"x": "one"}), "has the value 'one'; expected a whole"),
-    "several channels": (
-        nnunet(channel_names={"0": "CT", "1": "PET"}),
-        "dataset.json: has the channels CT, PET; expected one, CT",
-    ),
+    "several channels": (nnunet(channel_names={"0": "CT", "1": "PET"}), "the channels CT, PET;"),
+    "several modalities": (decathlon(modality=["A", "B"]), "has the channels A, B; expected one"),
     "a second channel's file": (
         nnunet(change=lambda r: (r / "imagesTr/ann_0001.nii.gz").touch()),
         "imagesTr/ann_0001.nii.gz: channel 1 of 'ann'; expected one channel, CT",
@@ -232,10 +231,11 @@ BAD = {
         decathlon(training=[{"image": "../x.nii.gz", "label": "/x.nii.gz"}]),
         "dataset.json: '../x.nii.gz' leads out of {}",
     ),
-    "Decathlon of several modalities": (
-        decathlon(modality={"0": "FLAIR", "1": "T1w"}),
-        "has the channels FLAIR, T1w",
+    "Decathlon with a broken path": (
+        decathlon(test=["a\0.nii.gz"]),
+        "dataset.json: 'a\\x00.nii.gz'; expected a path in {}",
     ),
+    "Decathlon with an odd list": (decathlon(test=5), "test is 5; expected a list of images"),
     "table without images": (table("image,", "images,"), "expected `image`, and optionally `mask`"),
     "table with a path out": (
         table("a/seg.nii,", "../seg.nii,"),

@@ -125,6 +125,7 @@ def test_a_segmentation_is_empty_where_it_has_no_planes(tmp_path):
     assert summary["pooled_dice"] == pytest.approx(36 / 51)
     assert summary["lesions"]["false_positives"] == 1
     assert float(rows_of(out)["a"]["true_volume_ml"]) == pytest.approx(24 * VOXEL_ML)
+    assert "slices beyond their planes are not among" in rows_of(out)["a"]["note"]
 
 
 def test_a_segmentation_and_a_nifti_of_one_scan(tmp_path):
