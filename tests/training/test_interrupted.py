@@ -17,7 +17,7 @@ from cosup_jax.runs import checkpoints, interrupted, logs, stored
 from cosup_jax.training import epochs, loop, report
 from tests.phantoms import tiny_config
 
-FREE = ("seconds", "slices_per_s")
+FREE = ("seconds", "cpu_seconds", "slices_per_s")
 
 
 @pytest.fixture(scope="module")
