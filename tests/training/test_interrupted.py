@@ -201,11 +201,13 @@ def test_one_of_several_ranks_is_refused_and_a_plain_process_is_not(name, monkey
         devices.choose_devices(2, 4)
 
 
-def test_a_run_goes_on_with_fewer_and_with_more_devices(whole, data_dir, tmp_path):
+def test_a_run_goes_on_with_fewer_and_with_more_devices(data_dir, tmp_path):
+    # SGD: Adam makes a rounding error in a small gradient as large as its step.
+    sgd = {"optimizer__name": "sgd", "learning_rate": 0.01}
     for epoch, count in ((1, 2), (2, 1), (3, 4)):
-        train(data_dir, tmp_path, epochs=epoch, devices=count)
-    for row, expected in zip(figures(tmp_path)[:2], figures(whole), strict=True):
-        for name in ("train/loss", "validation/loss"):
-            assert row[name] == pytest.approx(expected[name], rel=0.01)
-    assert [row["epoch"] for row in logs.read_metrics(tmp_path)] == [1, 2, 3]
-    assert checkpoints.read_best(tmp_path)[1] in (1, 2, 3)
+        train(data_dir, tmp_path / "moved", epochs=epoch, devices=count, **sgd)
+    train(data_dir, tmp_path / "stayed", epochs=3, devices=4, **sgd)
+    for row, expected in zip(*map(figures, (tmp_path / "moved", tmp_path / "stayed")), strict=True):
+        for name, value in expected.items():
+            assert row[name] == pytest.approx(value, rel=1e-4), name
+    assert checkpoints.read_best(tmp_path / "moved")[1] in (1, 2, 3)
