@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import tfds_builders
 
@@ -25,12 +26,11 @@ SMALL = {
 
 def train(name: str, folder: Path) -> None:
     """Builds a dataset, trains, evaluates, and prints the scores."""
-    data = {
-        "data.data_dir": folder / "tfds",
-        "data.source": ROOT / f"tfds_builders/{name}/dummy_data",
-    }
+    data: dict[str, Any] = {"data.data_dir": folder / "tfds"}
     if name == "lung_phantom":
         data["data.config"] = "tiny"
+    else:
+        data["data.source"] = ROOT / f"tfds_builders/{name}/dummy_data"
     command = [sys.executable, "train.py", f"--config=configs/c2f.py:data={name}"]
     command += [f"--config.{field}={value}" for field, value in (SMALL | data).items()]
     workdir = folder / name

@@ -24,14 +24,17 @@ from cosup_jax.data import datasets
 ROOT = Path(__file__).parents[1] / "tfds_builders"
 PLAIN = (sys.executable, "-m", "tfds_builders", "build")
 BEAM = "runner=DirectRunner"
+PHANTOM = "lung_phantom"
 # Without source files, with NIfTI volumes, and with pictures.
-BY_TFDS = {"lung_phantom": "tiny", "mosmed_covid19": "fold0", "covid_semiseg": "default"}
+BY_TFDS = {PHANTOM: "tiny", "mosmed_covid19": "fold0", "covid_semiseg": "default"}
 SHARDS = 3
 
 
 def build(command: Sequence[str], name: str, data_dir: Path, *options: str) -> dict[str, Any]:
     """Builds the dummy data of a dataset and returns every file by its path in `data_dir`."""
-    places = [f"--manual_dir={ROOT / name / 'dummy_data'}", f"--data_dir={data_dir}"]
+    places = [f"--data_dir={data_dir}"]
+    if name != PHANTOM:  # which is made without files
+        places.append(f"--manual_dir={ROOT / name / 'dummy_data'}")
     done = subprocess.run([*command, *places, *options], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{command} {options}\n{done.stdout}\n{done.stderr}")
@@ -60,7 +63,7 @@ def by_beam(folder: Path) -> None:
     if importlib.util.find_spec("tensorflow"):
         raise RuntimeError("this is to show that Beam needs no TensorFlow, but it is installed")
     for name in tfds_builders.available():
-        config = "--config=tiny" if name == "lung_phantom" else "--config="
+        config = "--config=tiny" if name == PHANTOM else "--config="
         plain = build((*PLAIN, name), name, folder / name / "plain", config)
         beam = build(
             (*PLAIN, name), name, folder / name / "beam", config, f"--beam_pipeline_options={BEAM}"
@@ -74,7 +77,7 @@ def by_beam(folder: Path) -> None:
 
 def several_shards(data_dir: Path, beam_options: str) -> str:
     """Builds the small phantoms in several shards, and returns the fingerprint of the records."""
-    builder = datasets.make_builder("lung_phantom", config="tiny", data_dir=str(data_dir))
+    builder = datasets.make_builder(PHANTOM, config="tiny", data_dir=str(data_dir))
     options = datasets.beam_pipeline(beam_options) if beam_options else None
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(beam_options=options, num_shards=SHARDS)
