@@ -199,7 +199,7 @@ BAD = {
     "a map without truth": (remove("masks/a_1.png"), "a_1.png: no truth of this name.*1 of 2"),
     "a truth without map": (remove("maps/a_2.png"), "a_2.png: no prediction of this name"),
     "another size": (picture(GREY[:-1]), "a_1.png: 8 x 5 pixels, but its truth .* has 8 x 6"),
-    "colour": (picture(COLOUR), "a_1.png: a colour picture; expected grey"),
+    "colour": (picture(COLOUR), "a_1.png: pixels of kind 'RGB'; expected 8- or 16-bit grey"),
     "a soft truth": (picture(GREY, "masks/a_1.png"), r"values \[10, 200\]; expected 0 and 255"),
     "no folder": (lambda f: (f / "maps").rename(f / "other"), "maps: no such folder"),
     "another file": (lambda f: (f / "maps" / "x.txt").touch(), "x.txt: not a slice"),

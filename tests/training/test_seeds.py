@@ -14,7 +14,7 @@ from cosup_jax.runs import checkpoints, logs
 from cosup_jax.training import epochs, loop
 from tests.phantoms import tiny_config
 
-FREE = ("seconds", "slices_per_s")
+FREE = ("seconds", "cpu_seconds", "slices_per_s")
 
 
 def config(data_dir, **changes):

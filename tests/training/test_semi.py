@@ -268,8 +268,8 @@ def test_a_dry_run_tells_the_four_steps(tfds, builder, monkeypatch):
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [
-        ("semi__epochs", 0.0, r"semi.epochs=0.0: expected a number above 0"),
-        ("semi__pretrain_epochs", 0, r"semi.pretrain_epochs=0: expected at least 1"),
+        ("semi__epochs", 0.0, r"semi.epochs is 0.0, expected a number above 0"),
+        ("semi__pretrain_epochs", 0, r"semi.pretrain_epochs is 0, expected a whole number"),
         ("semi__unlabelled", "validation", "that split is used for validation"),
         ("semi__unlabelled", "test", "that split is used for test"),
         ("semi__unlabelled", "unlabelled", "no split 'unlabelled' .*has train, validation, test"),
