@@ -66,7 +66,7 @@ def test_as_one_program_every_seed_is_the_run_alone_but_for_rounding(
 ):
     monkeypatch.setattr(devices, "ONE_BY_ONE", ())
     folders = [tmp_path / "0", tmp_path / "1"]
-    loop.train_seeds(config(data_dir), [0, 1], folders)
+    trials.train_seeds(config(data_dir), [0, 1], folders)
     for folder, other in zip(folders, alone[0], strict=True):
         for row, expected in zip(figures(folder), figures(other), strict=True):
             assert row == pytest.approx(expected, rel=2e-3, abs=2e-3)
