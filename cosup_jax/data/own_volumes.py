@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from cosup_jax.data import schema, slice_files
+from cosup_jax.data import schema, slice_files, volume_cases
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.scans import dicom_files, find, masks, nifti
 from cosup_jax.scans.intensity import IntensityError
@@ -169,21 +169,18 @@ def read(volume: OwnVolume, reading: Reading) -> Iterator[dict[str, Any]]:
         ) from error
     except _BAD as error:
         raise VolumeError(f"case {volume.case_id!r}: {error}") from error
-    for i, pixels in enumerate(scan.slices):
-        if reading.lungs_only and lung is not None and not lung[i].any():
-            continue
-        yield schema.make_example(
-            pixels,
-            intensity=scan.intensity,
-            case_id=volume.case_id,
-            patient_id=volume.patient_id,
-            slice_index=i,
-            mask=None if mask is None else mask[i],
-            lung=None if lung is None else lung[i],
-            spacing=scan.spacing,
-            slope=scan.slope,
-            intercept=scan.intercept,
-        )
+    yield from volume_cases.examples(
+        scan.slices,
+        mask,
+        lung,
+        lungs_only=reading.lungs_only,
+        intensity=scan.intensity,
+        case_id=volume.case_id,
+        patient_id=volume.patient_id,
+        spacing=scan.spacing,
+        slope=scan.slope,
+        intercept=scan.intercept,
+    )
 
 
 def _source(image: tuple[Path, ...]) -> Source:

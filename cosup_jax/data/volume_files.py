@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cosup_jax.data import schema, slice_files
+from cosup_jax.data import slice_files, volume_cases
 from cosup_jax.data.builder import Case, DatasetLayoutError
 from cosup_jax.scans import nifti, nifti_labels
 from cosup_jax.scans.names import volume_name
@@ -77,17 +77,10 @@ def list_volumes(folder: Path, root: Path) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise DatasetLayoutError(f"{folder}: no such folder; expected one with NIfTI volumes")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not path.name.lower().endswith(nifti.SUFFIXES):
-            continue
+    paths = [path for path in folder.iterdir() if path.name.lower().endswith(nifti.SUFFIXES)]
+    found = volume_cases.by_name(paths, volume_name)
+    for path in found.values():
         slice_files.check_inside(path, root)
-        name = volume_name(path)
-        if name in found:
-            raise DatasetLayoutError(
-                f"{path}: has the name of {found[name].name}; expected one file per volume"
-            )
-        found[name] = path
     if not found:
         raise DatasetLayoutError(f"{folder}: holds no .nii or .nii.gz file")
     return found
@@ -134,17 +127,14 @@ def read_case(case: Case) -> Iterator[dict[str, Any]]:
     def upright(axial: np.ndarray | None) -> np.ndarray | None:
         return None if axial is None else grid.to_axial(image.grid.from_axial(axial))
 
-    mask, lung = upright(mask), upright(lung)
-    for i, pixels in enumerate(grid.to_axial(image.stored)):
-        yield schema.make_example(
-            pixels,
-            intensity=image.intensity,
-            case_id=case.case_id,
-            patient_id=case.patient_id,
-            slice_index=i,
-            mask=None if mask is None else mask[i],
-            lung=None if lung is None else lung[i],
-            spacing=grid.spacing,
-            slope=image.slope,
-            intercept=image.intercept,
-        )
+    yield from volume_cases.examples(
+        grid.to_axial(image.stored),
+        upright(mask),
+        upright(lung),
+        intensity=image.intensity,
+        case_id=case.case_id,
+        patient_id=case.patient_id,
+        spacing=grid.spacing,
+        slope=image.slope,
+        intercept=image.intercept,
+    )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cosup_jax.data import volume_cases
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.data.own_volumes import OwnVolume, image_files, mask_files
 from cosup_jax.scans import nifti
@@ -69,16 +70,7 @@ def read_plain(root: Path) -> Listed:
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        name = stem_of(path)
-        if name in found:
-            raise DatasetLayoutError(
-                f"{path}: has the name of {found[name].name}; expected one file or folder a volume"
-            )
-        found[name] = path
+    found = volume_cases.by_name(folder.iterdir(), stem_of, "one file or folder a volume")
     if not found:
         raise DatasetLayoutError(f"{folder}: is empty; expected volumes in it")
     return found

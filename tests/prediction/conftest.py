@@ -9,6 +9,8 @@ from flax import linen as nn
 from cosup_jax import runs, weights
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.models import SegOutput
+from cosup_jax.prediction import cohort
+from tests.prediction.scan_files import Brightest
 
 
 class Bright(nn.Module):
@@ -36,3 +38,9 @@ def tiny_weights(tiny_run):
         if not path.exists():
             weights.save(path, runs.open_run(tiny_run), {"licence": "none; phantoms"})
     return path
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """Predicts with `Brightest` in place of a network."""
+    monkeypatch.setattr(cohort, "Segmenter", Brightest)

@@ -18,10 +18,7 @@ from tests.prediction.scan_files import (
     table,
 )
 
-
-@pytest.fixture(autouse=True)
-def fake(monkeypatch):
-    monkeypatch.setattr(cohort, "Segmenter", Brightest)
+pytestmark = pytest.mark.usefixtures("fake")
 
 
 def test_scans_of_one_name_from_several_calls_are_all_kept(tmp_path):

@@ -6,13 +6,9 @@ import shutil
 import pytest
 
 from cosup_jax import locks
-from cosup_jax.prediction import cohort
-from tests.prediction.scan_files import Brightest, by_scan, folders, process, scan_file
+from tests.prediction.scan_files import by_scan, folders, process, scan_file
 
-
-@pytest.fixture(autouse=True)
-def fake(monkeypatch):
-    monkeypatch.setattr(cohort, "Segmenter", Brightest)
+pytestmark = pytest.mark.usefixtures("fake")
 
 
 class Killed(BaseException):

@@ -23,10 +23,7 @@ from tests.prediction.scan_files import (
 )
 from tests.scans.dicom_series import SECRETS
 
-
-@pytest.fixture(autouse=True)
-def fake(monkeypatch):
-    monkeypatch.setattr(cohort, "Segmenter", Brightest)
+pytestmark = pytest.mark.usefixtures("fake")
 
 
 def names(folder):

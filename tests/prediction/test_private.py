@@ -7,8 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from cosup_jax.prediction import cohort
-from tests.prediction.scan_files import Brightest, folders, process
+from tests.prediction.scan_files import folders, process
 from tests.scans.dicom_series import make_images, save
 
 PLANTED = {
@@ -32,9 +31,7 @@ PLANTED = {
 FOLDER, FILE = "FOLDERNAME-Zzyzx", "FILENAME-Quorlia"
 
 
-@pytest.fixture(autouse=True)
-def fake(monkeypatch):
-    monkeypatch.setattr(cohort, "Segmenter", Brightest)
+pytestmark = pytest.mark.usefixtures("fake")
 
 
 @pytest.fixture
