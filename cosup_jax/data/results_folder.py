@@ -1,18 +1,54 @@
-"""A folder of results of `predict`, whose masks somebody may have corrected by hand."""
+"""A folder of results of `predict`, whose masks somebody may have corrected by hand.
+
+A record has the digest of the mask that was written, so that one which was saved since is known as
+corrected. What nobody has corrected is the network's own opinion: it may be trained on, but no
+network is chosen or scored by it.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cosup_jax.data import slice_files, sources
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.data.own_volumes import OwnVolume, mask_files
 from cosup_jax.data.volume_lists import EACH_A_PATIENT, Listed
 from cosup_jax.scans import find, results
 from cosup_jax.scans.nifti import VolumeError
+from cosup_jax.scans.results import MASKS
 from cosup_jax.scans.source import ScanError, Source
 
-MASKS = ("mask.nii.gz", "mask.dcm")
+LAYOUT = "results of predict"
+CORRECTED, PREDICTED, UNKNOWN = "corrected", "as predicted", "unknown"
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What lies in the folder of one scan."""
+
+    folder: Path
+    record: Mapping[str, Any]
+    mask: Path
+    state: str
+
+    @property
+    def content(self) -> Any:
+        return self.record["made_of"].get("input")
+
+    def provenance(self) -> dict[str, Any]:
+        """Returns who made the mask, in values of JSON."""
+        made_of, row = self.record["made_of"], self.record["row"]
+        return {
+            "mask": self.state,
+            "mask_sha256": sources.file_digest(self.mask),
+            "predicted_with": row.get("weights", ""),
+            "weights_sha256": made_of.get("weights", ""),
+            "threshold": made_of.get("settings", {}).get("threshold"),
+            "version": made_of.get("version", ""),
+        }
 
 
 def is_here(root: Path) -> bool:
@@ -20,53 +56,131 @@ def is_here(root: Path) -> bool:
     return any(results.is_here(path) for path in root.iterdir() if path.is_dir())
 
 
-def read(root: Path, scans: Path | None) -> Listed:
+def read(root: Path, scans: Path | None, *, corrected: bool = False) -> Listed:
     """Lists the scans whose results lie in a folder, each with the mask that lies there now.
 
     A scan is where its record says, if it has still the content that the record says; or it is
-    found by its content in a folder.
+    found by its content in a folder. Masks that nobody has corrected are of the split `train`.
 
     Args:
       root: the folder of results.
       scans: where the scans lie; None where the records say it.
+      corrected: leave out those whose masks nobody has corrected.
 
     Raises:
-      DatasetLayoutError: naming the scan, and what was expected of it.
+      DatasetLayoutError: naming the scan, and what was expected of it; or nothing was corrected.
     """
     known = {} if scans is None else _by_content(scans, root, f"scans={scans}")
-    volumes, left = [], []
+    found, notes = _results(root)
+    if found and not any(result.state != PREDICTED for result in found):
+        raise DatasetLayoutError(
+            f"{root}: no mask has been changed since predict wrote it; expected some that are "
+            "corrected, as a network that is validated on its own masks learns nothing from them"
+        )
+    volumes, provenance = [], {}
+    for result in found:
+        case = result.folder.name
+        if corrected and result.state != CORRECTED:
+            notes.append(f"left out: {case}: {_WHY[result.state]}")
+            continue
+        volumes.append(_volume(result, root, known, scans))
+        provenance[volumes[-1].case_id] = result.provenance()
+    if unknown := [case for case, about in provenance.items() if about["mask"] == UNKNOWN]:
+        notes.append(
+            f"whether somebody corrected {_some(unknown)} is unknown, as their records are of an "
+            "earlier version; they are taken for corrected"
+        )
+    return Listed(LAYOUT, tuple(volumes), notes=(EACH_A_PATIENT, *notes), provenance=provenance)
+
+
+_WHY = {
+    PREDICTED: "nobody has corrected its mask",
+    UNKNOWN: "its record, of an earlier version, does not tell whether its mask was corrected",
+}
+
+
+def _results(root: Path) -> tuple[list[_Result], list[str]]:
+    """Returns one result for each scan, and what the user should know of the others."""
+    found: dict[Any, _Result] = {}
+    notes = []
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         if folder.name.startswith(".") or not results.is_here(folder):
             continue
         record = _record(folder)
         if record["row"].get("status") != "done":
-            left.append(f"{folder.name}: {record['row'].get('reason') or 'failed'}")
+            notes.append(f"left out: {folder.name}: {record['row'].get('reason') or 'failed'}")
             continue
-        masks = [folder / name for name in MASKS if (folder / name).exists()]
-        if not masks:
-            left.append(f"{folder.name}: its masks are pictures, which slice_folder reads")
+        mask, state = _mask(folder, root, record.get("digests"))
+        if mask is None:
+            notes.append(f"left out: {folder.name}: {state}")
             continue
-        if len(masks) > 1:
+        notes += _others(folder, record.get("sizes"))
+        result = _Result(folder, record, mask, state)
+        twin = found.setdefault(result.content or folder.name, result)
+        if twin is result:
+            continue
+        if CORRECTED == twin.state == state:
             raise DatasetLayoutError(
-                f"case {folder.name!r}: {masks[0]} and {masks[1]}; remove the one that is not meant"
+                f"case {folder.name!r}: of the same scan as {twin.folder.name!r}, and both masks "
+                "are corrected; remove the one that is not meant"
             )
-        case = folder.name
-        offset = record["made_of"].get("settings", {}).get("hu_offset")
-        if offset is not None and not isinstance(offset, int | float):
-            raise DatasetLayoutError(
-                f"{folder / results.RECORD}: hu_offset is {offset!r}; expected a number"
-            )
-        volumes.append(
-            OwnVolume(
-                case,
-                case,
-                _scan(record, root, case, known, scans),
-                mask_files(masks[0], root, f"case {case!r}"),
-                hu_offset=None if offset is None else float(offset),
-            )
+        kept, left = (result, twin) if state == CORRECTED else (twin, result)
+        found[result.content] = kept
+        notes.append(f"left out: {left.folder.name}: of the same scan as {kept.folder.name}")
+    return list(found.values()), notes
+
+
+def _mask(folder: Path, root: Path, digests: Any) -> tuple[Path | None, str]:
+    """Returns the mask that is meant and its state, or None and why there is none."""
+    masks = [folder / name for name in MASKS if (folder / name).exists()]
+    if not masks:
+        pictures = (folder / "mask").is_dir()
+        return None, (
+            "its masks are pictures, which slice_folder reads" if pictures else "its mask is gone"
         )
-    notes = (EACH_A_PATIENT, *(f"left out: {what}" for what in left))
-    return Listed("results of predict", tuple(volumes), notes=notes)
+    for path in masks:
+        slice_files.check_inside(path, root)
+    known = isinstance(digests, dict)
+    changed = [m for m in masks if known and sources.file_digest(m) != digests.get(m.name)]
+    if len(masks) > 1 and not (known and len(changed) < 2):
+        raise DatasetLayoutError(
+            f"case {folder.name!r}: {masks[0]} and {masks[1]}; remove the one that is not meant"
+        )
+    if not known:
+        return masks[0], UNKNOWN
+    return (changed[0], CORRECTED) if changed else (masks[0], PREDICTED)
+
+
+def _others(folder: Path, sizes: Any) -> list[str]:
+    """Notes the files that somebody has put there, as a mask under another name may be."""
+    if not isinstance(sizes, dict):
+        return []
+    ours = {results.RECORD, *MASKS, *(str(name).partition("/")[0] for name in sizes)}
+    others = sorted(p.name for p in folder.iterdir() if p.name[0] != "." and p.name not in ours)
+    return [f"{folder.name}: not read: {_some(others)}"] if others else []
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + ", …" * (len(names) > _SHOWN)
+
+
+def _volume(
+    result: _Result, root: Path, known: Mapping[str, tuple[Path, ...]], scans: Path | None
+) -> OwnVolume:
+    case = result.folder.name
+    offset = result.record["made_of"].get("settings", {}).get("hu_offset")
+    if offset is not None and not isinstance(offset, int | float):
+        raise DatasetLayoutError(
+            f"{result.folder / results.RECORD}: hu_offset is {offset!r}; expected a number"
+        )
+    return OwnVolume(
+        case,
+        case,
+        _scan(result.record, root, case, known, scans),
+        mask_files(result.mask, root, f"case {case!r}"),
+        split="train" if result.state == PREDICTED else "",
+        hu_offset=None if offset is None else float(offset),
+    )
 
 
 def _record(folder: Path) -> Mapping[str, Any]:
@@ -78,6 +192,7 @@ def _record(folder: Path) -> Mapping[str, Any]:
             isinstance(row, dict)
             and isinstance(made_of, dict)
             and isinstance(made_of.get("settings", {}), dict)
+            and isinstance(made_of.get("input"), str | None)
         ):
             return found
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

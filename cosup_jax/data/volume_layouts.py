@@ -1,7 +1,7 @@
 """Which layout a folder of volumes has, and which volume is of which split."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 from cosup_jax.data import nnunet, results_folder, slice_files, splits, volume_table
@@ -19,15 +19,22 @@ class Dealing:
       fold: the one tested on, or validated on where volumes to test on are given.
       folds: how many.
       seed: names the dealing.
+      test: whether some are kept to test on.
     """
 
     fold: int = 0
     folds: int = 5
     seed: str = "0"
+    test: bool = True
 
 
 def find(
-    source: Path, fold: int, mask_values: Mapping[int, int] | None, scans: Path | None = None
+    source: Path,
+    fold: int,
+    mask_values: Mapping[int, int] | None,
+    scans: Path | None = None,
+    *,
+    corrected: bool = False,
 ) -> Listed:
     """Lists the volumes of a folder or table, whatever its layout.
 
@@ -36,11 +43,13 @@ def find(
       fold: of `splits_final.json`, where there is one.
       mask_values: stored value to class; None: the folder or the tool says it.
       scans: where the scans lie, of a folder of results.
+      corrected: of a folder of results, take only those whose masks somebody has corrected.
 
     Raises:
       DatasetLayoutError: no such folder, no layout that is known, or several.
     """
     if source.is_file() and source.suffix.lower() == ".csv":
+        _check_results("a table", corrected=corrected)
         return volume_table.read(source)
     if not source.is_dir():
         raise DatasetLayoutError(f"looked in {source}, which is neither a folder nor a CSV file")
@@ -55,9 +64,9 @@ def find(
             (source / IMAGES).is_dir(),
             lambda: read_plain(source),
         ),
-        "results of predict": (
+        results_folder.LAYOUT: (
             results_folder.is_here(source),
-            lambda: results_folder.read(source, scans),
+            lambda: results_folder.read(source, scans, corrected=corrected),
         ),
     }
     found = {name: read for name, (is_there, read) in there.items() if is_there}
@@ -66,8 +75,17 @@ def find(
             f"looked in {source}, which has {' and '.join(found) or 'none'} of the layouts that "
             "are known; expected one"
         )
-    (read,) = found.values()
+    ((layout, read),) = found.items()
+    _check_results(layout, corrected=corrected)
     return read()
+
+
+def _check_results(layout: str, *, corrected: bool) -> None:
+    if corrected and layout != results_folder.LAYOUT:
+        raise DatasetLayoutError(
+            f"masks=corrected is for {results_folder.LAYOUT}, whose records tell what was "
+            f"corrected; this is {layout}"
+        )
 
 
 def _table(table: Path, root: Path) -> Listed:
@@ -91,8 +109,9 @@ def deal(listed: Listed, dealing: Dealing) -> tuple[dict[str, list[OwnVolume]], 
         if volume.mask and volume.split:
             result.setdefault(volume.split, []).append(volume)
     if pending:
-        dealt, note = _dealt(pending, dealing, tested="test" in result)
-        result |= dealt
+        dealt, note = _dealt(pending, dealing, set(result))
+        for name, group in dealt.items():
+            result.setdefault(name, []).extend(group)
         notes.append(note)
     else:
         notes.append(f"the splits are those of {listed.splits}" if listed.splits else "")
@@ -109,30 +128,29 @@ def deal(listed: Listed, dealing: Dealing) -> tuple[dict[str, list[OwnVolume]], 
 
 
 def _dealt(
-    volumes: Sequence[OwnVolume], dealing: Dealing, *, tested: bool
+    volumes: Sequence[OwnVolume], dealing: Dealing, given: Set[str]
 ) -> tuple[dict[str, list[OwnVolume]], str]:
     # Nobody knows whose a volume of an unknown patient is; it is dealt by itself.
     whose = {v.case_id: v.patient_id or f"\0{v.case_id}" for v in volumes}
     count = min(dealing.folds, len(set(whose.values())))
-    parts = 2 if tested else 3
-    if count < parts:
+    needed = [name for name in ("train", "validation") if name not in given]
+    needed += ["test"] * (dealing.test and "test" not in given)
+    if count < len(needed):
         raise DatasetLayoutError(
             f"masks of {count} patient{'s' * (count != 1)}, too few to be dealt into "
-            f"{'train and validation' if tested else 'train, validation and test'}; expected "
-            f"{parts} at least, or splits that are given"
+            f"{', '.join(needed[:-1])} and {needed[-1]}; expected {len(needed)} at least, splits "
+            f"that are given{', or test=no' * ('test' in needed)}"
         )
     if not 0 <= dealing.fold < count:
         raise DatasetLayoutError(f"no fold {dealing.fold}; expected fold=0 to fold={count - 1}")
     fold_of = splits.folds(whose.values(), count, dealing.seed)
     names = dict.fromkeys(range(count), "train")
-    if tested:
-        names[dealing.fold] = "validation"
-    else:
-        names[(dealing.fold + 1) % count], names[dealing.fold] = "validation", "test"
+    for i, name in enumerate(name for name in needed[::-1] if name != "train"):
+        names[(dealing.fold + i) % count] = name
     result: dict[str, list[OwnVolume]] = {}
     for volume in volumes:
         result.setdefault(names[fold_of[whose[volume.case_id]]], []).append(volume)
-    what = "validated" if tested else "tested"
+    what = "tested" if "test" in needed else "validated"
     note = (
         f"no splits are given: patients were dealt into {count} folds with the seed "
         f"{dealing.seed!r}, and fold {dealing.fold} is {what} on"

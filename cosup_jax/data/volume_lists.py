@@ -1,8 +1,9 @@
 """What every layout of volumes of one's own ends in, and a folder of them matched by name."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cosup_jax.data import volume_cases
 from cosup_jax.data.builder import DatasetLayoutError
@@ -25,6 +26,7 @@ class Listed:
       lungs_in_mask: stored value to lung, where the masks have the lungs too; else None.
       splits: by what the splits are given; empty where they are not.
       notes: what the user should know.
+      provenance: by case, who made its mask; empty where nobody knows.
     """
 
     layout: str
@@ -33,6 +35,7 @@ class Listed:
     lungs_in_mask: Mapping[int, int] | None = None
     splits: str = ""
     notes: tuple[str, ...] = ()
+    provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def read_plain(root: Path) -> Listed:

@@ -21,7 +21,7 @@ from cosup_jax import files, locks
 from cosup_jax.prediction import records, table
 from cosup_jax.prediction.records import Identity, Record
 from cosup_jax.prediction.table import Call
-from cosup_jax.scans.results import TABLE
+from cosup_jax.scans.results import TABLE, UNCERTAIN
 
 _TURN_S, _TURNS = 0.05, 40  # how often it is tried to come to the table before it is told
 _UNFINISHED = re.compile(r"\.([0-9a-f]{12})\.(work|lock)")
@@ -127,6 +127,7 @@ class Folder:
                 path="" if record.done else scan.path,
                 place=scan.place,
                 sizes=records.measure(work),
+                digests=records.mask_digests(work),
             )
             if folder.exists():
                 _open_up(folder)
@@ -222,7 +223,7 @@ class Folder:
     def _is_free(self, name: str) -> bool:
         folded = records.fold(name)
         same = [other for other in os.listdir(self.path) if records.fold(other) == folded]
-        if folded == records.fold(TABLE) or len(same) > 1 or same not in ([], [name]):
+        if folded in (TABLE, UNCERTAIN) or len(same) > 1 or same not in ([], [name]):
             return False
         folder = self.path / name
         return not same or (

@@ -4,6 +4,7 @@ Each scan has a folder with `findings.json` in it: where the scan lay, what the 
 (its content, weights, settings, version), which files there are, and its row of the table.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from cosup_jax import files
-from cosup_jax.scans.results import RECORD
+from cosup_jax.data import sources
+from cosup_jax.scans.results import MASKS, RECORD
 
 DONE, FAILED, EARLIER = "done", "failed", "earlier"
 # Settings that say what is written or which scans are meant, not what is found: who asks for less
@@ -55,6 +57,8 @@ class Record:
       place: see `Identity`; empty in records of versions that did not keep it.
       sizes: bytes of each file of results, by its path in the folder; likewise.
       earlier: something else lies in that place by now, and has results of its own.
+      digests: SHA-256 of each file of the mask as it was written, by its path in the folder; None
+        in records of versions that did not keep them.
     """
 
     folder: Path
@@ -64,6 +68,7 @@ class Record:
     place: str = ""
     sizes: Mapping[str, int] | None = None
     earlier: bool = False
+    digests: Mapping[str, str] | None = None
 
     @property
     def done(self) -> bool:
@@ -77,7 +82,8 @@ class Record:
 
     def is_whole(self) -> bool:
         """Whether all files are there as they were written."""
-        return self.sizes == (None if self.sizes is None else measure(self.folder))
+        whole = self.sizes == (None if self.sizes is None else measure(self.folder))
+        return whole and not self.is_corrected()
 
     def is_changed(self) -> bool:
         """Whether somebody has put something into the folder, or changed a file of it.
@@ -87,12 +93,18 @@ class Record:
         if self.sizes is None:
             return False
         found = measure(self.folder)
-        return any(size and size != self.sizes.get(name) for name, size in found.items())
+        other = any(size and size != self.sizes.get(name) for name, size in found.items())
+        return other or self.is_corrected()
+
+    def is_corrected(self) -> bool:
+        """Whether somebody has changed the mask."""
+        now = mask_digests(self.folder)
+        return any(now.get(name, old) != old for name, old in (self.digests or {}).items())
 
     def write(self, folder: Path) -> None:
         """Writes the record into a folder."""
         fields = dataclasses.asdict(self)
-        names = ("made_of", "path", "place", "earlier", "row", "sizes")
+        names = ("made_of", "path", "place", "earlier", "row", "sizes", "digests")
         files.write_json(folder / RECORD, {name: fields[name] for name in names})
 
 
@@ -112,6 +124,8 @@ def read(folder: Path) -> Record | None:
     if row.get("status") not in (DONE, FAILED):
         return None
     known = {name: found[name] for name in ("path", "place", "sizes", "earlier") if name in found}
+    if isinstance(found.get("digests"), dict):
+        known["digests"] = found["digests"]
     return Record(folder, row, made_of, **known)
 
 
@@ -122,6 +136,18 @@ def measure(folder: Path) -> dict[str, int]:
         for path in _visible(folder)
         if path.name != RECORD
     }
+
+
+def mask_digests(folder: Path) -> dict[str, str]:
+    """Returns the SHA-256 of the files of the mask in a folder, but for empty, unreadable ones."""
+    found = {}
+    for path in _visible(folder):
+        name = path.relative_to(folder)
+        if name.parts[0] in ("mask", *MASKS):
+            with contextlib.suppress(OSError):
+                if path.stat().st_size:
+                    found[name.as_posix()] = sources.file_digest(path)
+    return found
 
 
 def _visible(folder: Path) -> Iterator[Path]:

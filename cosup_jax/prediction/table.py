@@ -60,6 +60,8 @@ def row(record: Record, call: Call) -> dict[str, Any]:
     marks = []
     if record.earlier:
         marks.append("an earlier result of this place, which holds something else by now")
+    if record.is_corrected():
+        marks.append("its mask was changed since; the figures are those of the mask as predicted")
     if record.done and (other := call.differs(record)):
         marks.append(f"made with other {', '.join(other)} than the last call's")
     notes = record.row.get("notes")

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-RECORD, TABLE = "findings.json", "cohort.csv"
+RECORD, TABLE, UNCERTAIN = "findings.json", "cohort.csv", "uncertain.csv"
+MASKS = ("mask.nii.gz", "mask.dcm")  # of a volume; one of pictures is a folder
 
 
 def is_here(folder: Path) -> bool:

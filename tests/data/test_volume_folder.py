@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from cosup_jax.data import datasets, schema
-from cosup_jax.scans.source import Source
 from tests.data.builder_conformance import build, check_builder, read_all
 from tests.dummy import volume_folder as dummy
 from tests.dummy import volumes
@@ -185,31 +184,6 @@ def test_masks_of_another_grid_are_brought_to_the_image_if_asked_for(tmp_path, c
     expected[4:] = dummy.mask_of("ann")[1][:-4] > 0
     np.testing.assert_array_equal(example["mask"][..., 0], expected)
     assert "by nearest neighbours" in caplog.text
-
-
-def write_results(root, scans, *, named=True):
-    """What `predict` leaves of the cases that have masks."""
-    for case in dummy.LABELLED:
-        scan = scans / f"{case}.nii.gz"
-        volumes.save(scan, dummy.drawn(case).image)
-        volumes.save(root / case / "mask.nii.gz", dummy.mask_of(case))
-        digest = Source(scan, "nifti", (scan,)).digest()
-        row = {"status": "done", "scan": case, "input": str(scan) if named else ""}
-        record = {"made_of": {"input": digest, "settings": {"hu_offset": None}}, "row": row}
-        dummy.write_json(root / case / "findings.json", record)
-    (root / "bad").mkdir()
-    failed = {"made_of": {}, "row": {"status": "failed", "reason": "truncated"}}
-    dummy.write_json(root / "bad/findings.json", failed)
-
-
-@pytest.mark.parametrize("named", [True, False])
-def test_results_of_predict_with_the_scans_by_their_record_or_their_content(tmp_path, named):
-    write_results(tmp_path / "mine", tmp_path / "scans", named=named)
-    options = "" if named else f"scans={tmp_path / 'scans'}"
-    builder = built(tmp_path / "mine", tmp_path, options)
-    check_slices(everything(builder), dummy.LABELLED)
-    assert builder.info.metadata["layout"] == "results of predict"
-    assert "left out: bad: truncated" in builder.info.metadata["notes"]
 
 
 def test_a_corrected_folder_is_another_dataset(tmp_path):

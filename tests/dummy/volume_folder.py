@@ -1,5 +1,6 @@
 """Small volumes of one's own, in each of the layouts that are read."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import nibabel as nib
 import numpy as np
 
 from cosup_jax.scans import dicom, dicom_seg
+from cosup_jax.scans.source import Source
 from tests.dummy import volumes
 from tests.scans import dicom_series
 
@@ -88,6 +90,35 @@ def write_table(folder: Path) -> Path:
     ]
     (folder / "volumes.csv").write_text("\n".join(rows) + "\n")
     return folder / "volumes.csv"
+
+
+def write_results(root: Path, scans: Path, *, named=True, digests=True, cases=LABELLED) -> None:
+    """Writes what `predict` leaves of scans: their masks, and a failed one."""
+    for case in cases:
+        scan = volumes.save(scans / f"{case}.nii.gz", drawn(case).image)
+        mask = volumes.save(root / case / "mask.nii.gz", mask_of(case))
+        made_of = {
+            "input": Source(scan, "nifti", (scan,)).digest(),
+            "weights": "5" * 64,
+            "settings": {"hu_offset": None, "threshold": 0.4},
+            "version": "0.1.0",
+        }
+        row = {"status": "done", "scan": case, "weights": "brightest 555555555555"}
+        record = {"made_of": made_of, "row": row | {"input": str(scan) if named else ""}}
+        if digests:
+            record["sizes"] = {"mask.nii.gz": mask.stat().st_size}
+            record["digests"] = {"mask.nii.gz": hashlib.sha256(mask.read_bytes()).hexdigest()}
+        write_json(root / case / "findings.json", record)
+    (root / "bad").mkdir()
+    failed = {"made_of": {}, "row": {"status": "failed", "reason": "truncated"}}
+    write_json(root / "bad/findings.json", failed)
+
+
+def correct(root: Path, case: str) -> None:
+    """Draws the mask of a case anew: each row in front of what is marked is marked too."""
+    mask = mask_of(case)
+    mask[:, :-1] |= mask[:, 1:]
+    volumes.save(root / case / "mask.nii.gz", mask)
 
 
 def write_segmentation(path: Path, series: Path, axial: np.ndarray, result: str = "mask") -> None:

@@ -1,5 +1,6 @@
 """A folder of results: nothing in it is lost or mixed because of a name, and its table is whole."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -203,10 +204,32 @@ def test_what_somebody_put_beside_a_mask_is_kept(tmp_path):
     assert kept.read_text() == "seen by two readers"
     assert by_scan(out)[kept.parent.name]["status"] == "earlier"
     # And a mask that was corrected by hand.
-    (out / "a" / "mask.nii.gz").write_bytes(b"corrected")
+    mask = out / "a" / "mask.nii.gz"
+    corrected = mask.read_bytes()[::-1]  # of the same size
+    mask.write_bytes(corrected)
     process([path], out, threshold=0.9)
-    assert any(p.read_bytes() == b"corrected" for p in out.rglob("mask.nii.gz"))
-    assert (out / "a" / "mask.nii.gz").read_bytes() != b"corrected"
+    (kept,) = (p for p in out.rglob("mask.nii.gz") if p.read_bytes() == corrected)
+    assert kept != mask
+    assert mask.exists()
+    rows = by_scan(out)
+    assert "its mask was changed since" in rows[kept.parent.name]["notes"]
+    assert "changed" not in rows["a"]["notes"]
+
+
+def test_a_record_has_the_digest_of_the_mask_in_every_form(tmp_path):
+    dicom_folder(tmp_path / "ct")
+    inputs = [tmp_path / "ct", scan_file(tmp_path / "a.nii"), slice_folder(tmp_path / "pictures")]
+    process(inputs, tmp_path / "out", format="both")
+    (ours,) = (name for name in folders(tmp_path / "out") if name.startswith("scan_"))
+    wanted = {
+        ours: ["mask.dcm", "mask.nii.gz"],
+        "a": ["mask.nii.gz"],
+        "pictures": [f"mask/s{i}.png" for i in range(3)],
+    }
+    for name, names in wanted.items():
+        folder = tmp_path / "out" / name
+        kept = json.loads((folder / "findings.json").read_text())["digests"]
+        assert kept == {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names}
 
 
 @pytest.mark.parametrize("content", ["", '{"made_of": {"inp', "{}", "[]", "null"])

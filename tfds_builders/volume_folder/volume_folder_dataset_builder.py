@@ -54,6 +54,8 @@ class Options:
       slices: `lungs` leaves out slices without lungs.
       scans: where the scans lie whose results are read; empty: the records say it.
       hu_offset: what is to be added to values to make them HU; None: the scans tell.
+      masks: `corrected` takes, of results, those only whose masks somebody has corrected.
+      test: `no` deals patients into splits without one to test on.
     """
 
     fold: int = 0
@@ -63,6 +65,8 @@ class Options:
     slices: str = "all"
     scans: str = ""
     hu_offset: float | None = None
+    masks: str = "all"
+    test: str = "dealt"
 
     @classmethod
     def parse(cls, text: str) -> "Options":
@@ -121,6 +125,8 @@ _PARSERS: dict[str, tuple[str, Any]] = {
     "slices": _one_of("all", "lungs"),
     "scans": ("a folder", str),
     "hu_offset": ("a number", _finite),
+    "masks": _one_of("all", "corrected"),
+    "test": _one_of("dealt", "no"),
 }
 
 
@@ -191,7 +197,7 @@ class Builder(CtSliceBuilder):
         options = config.options
         listed = _listed(self.source_folder(dl_manager), options, config.mask_values)
         groups, notes = volume_layouts.deal(
-            listed, Dealing(options.fold, options.folds, options.seed)
+            listed, Dealing(options.fold, options.folds, options.seed, options.test != "no")
         )
         notes = [*listed.notes, *notes]
         for note in notes:
@@ -201,6 +207,7 @@ class Builder(CtSliceBuilder):
             notes=notes,
             options=dataclasses.asdict(options),
             cases={name: [v.case_id for v in group] for name, group in groups.items()},
+            provenance=dict(listed.provenance),
         )
         return {
             name: [Case(v.case_id, v.patient_id, (v, self._reading(listed))) for v in group]
@@ -225,7 +232,8 @@ class Builder(CtSliceBuilder):
 def _listed(root: Path, options: Options, values: Mapping[int, int] | None) -> Listed:
     scans = Path(options.scans).expanduser().resolve() if options.scans else None
     try:
-        listed = volume_layouts.find(root, options.fold, values, scans)
+        only = options.masks == "corrected"
+        listed = volume_layouts.find(root, options.fold, values, scans, corrected=only)
     except OSError as error:
         raise DatasetLayoutError(f"{error.filename}: {error.strerror}") from error
     seen: set[str] = set()
