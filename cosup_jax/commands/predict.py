@@ -68,7 +68,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="dicom-seg",
         help="what masks of DICOM scans are written as (default: dicom-seg)",
     )
+    parser.add_argument(
+        "--uncertain",
+        type=_count,
+        metavar="N",
+        help="name the N scans that are worth correcting first, and why (uncertain.csv has all)",
+    )
     parser.set_defaults(overrides=None)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 1 on")
+    return int(text)
 
 
 def _probability(text: str) -> float:
@@ -111,5 +123,12 @@ def run(arguments: argparse.Namespace) -> int:
     told = [f"{len(rows) - failed} of {len(rows)} scans done"]
     told += [f"{failed} failed"] * bool(failed)
     told += [f"{len(others)} files set aside"] * bool(others)
+    if arguments.uncertain:
+        from cosup_jax.prediction import uncertainty
+
+        first = uncertainty.rank(sources, rows, arguments.out, network, settings)
+        print("worth correcting first:" if first else "no scan is left to be corrected")
+        for row in first[: arguments.uncertain]:
+            print(f"  {row['scan']}: {row['reason']}")
     print(f"{', '.join(told)}; the table of all that is there: {arguments.out / TABLE}")
     return 1 if failed else 0

@@ -81,9 +81,13 @@ class Record:
         return self.made_of.get("input")
 
     def is_whole(self) -> bool:
-        """Whether all files are there as they were written."""
-        whole = self.sizes == (None if self.sizes is None else measure(self.folder))
-        return whole and not self.is_corrected()
+        """Whether all files are there as they were written, or a mask that somebody corrected."""
+        if self.sizes is None:
+            return True
+        found, masks = measure(self.folder), self.digests or {}
+        return found.keys() == self.sizes.keys() and all(
+            size == self.sizes[name] or (size and name in masks) for name, size in found.items()
+        )
 
     def is_changed(self) -> bool:
         """Whether somebody has put something into the folder, or changed a file of it.

@@ -116,7 +116,7 @@ def _sort(given: Given, folder: Path, files: Iterable[Path], seen: set[Path]) ->
         elif path.name.upper() == dicom_files.INDEX:
             given.discs.append(folder)
             given.aside.add("index of a disc")
-        elif name == results.TABLE:
+        elif name in (results.TABLE, results.UNCERTAIN):
             given.aside.add("table of results")
         elif suffix in ARCHIVES:
             given.aside.add("archive of a kind that is not read; unpack it", path)

@@ -208,6 +208,9 @@ def test_what_somebody_put_beside_a_mask_is_kept(tmp_path):
     corrected = mask.read_bytes()[::-1]  # of the same size
     mask.write_bytes(corrected)
     process([path], out, threshold=0.9)
+    assert mask.read_bytes() == corrected
+    assert "its mask was changed since" in by_scan(out)["a"]["notes"]
+    process([path], out, threshold=0.8)
     (kept,) = (p for p in out.rglob("mask.nii.gz") if p.read_bytes() == corrected)
     assert kept != mask
     assert mask.exists()
