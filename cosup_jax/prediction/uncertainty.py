@@ -137,10 +137,7 @@ def _ranked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         rankdata([-row[name] for row in measured], "min").astype(int)
         for name in ("entropy_bits", "mirror_percent")
     ]
-    order = sorted(
-        zip(*ranks, measured, strict=True),
-        key=lambda one: (one[0] + one[1], one[0], one[2]["scan"]),
-    )
+    order = sorted(zip(*ranks, measured, strict=True), key=_by_both_ranks)
     found = []
     for i, (by_entropy, by_mirror, row) in enumerate(order, 1):
         reason = (
@@ -152,17 +149,22 @@ def _ranked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found + [{"rank": None, **row} for row in rows if row["entropy_bits"] is None]
 
 
+def _by_both_ranks(one: tuple[Any, ...]) -> tuple[Any, ...]:
+    by_entropy, by_mirror, row = one
+    return by_entropy + by_mirror, by_entropy, row["scan"]
+
+
 def _read(path: Path) -> dict[tuple[str, ...], Doubt]:
     """Returns what an earlier call measured, by scan and call; nothing of a damaged table."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [
-                (tuple(row[name] for name in _KEY), [row[name] for name in Doubt._fields])
-                for row in csv.DictReader(file)
-            ]
-            return {
-                key: Doubt(*(float(n) if n else None for n in numbers), "" if all(numbers) else why)
-                for key, (*numbers, why) in rows
-            }
+            return {tuple(row[name] for name in _KEY): _doubt(row) for row in csv.DictReader(file)}
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return {}
+
+
+def _doubt(row: Mapping[str, str]) -> Doubt:
+    if not row["entropy_bits"]:
+        return Doubt(None, None, None, row["reason"])
+    entropy, percent, volume = (float(row[name]) for name in Doubt._fields[:3])
+    return Doubt(entropy, percent, volume)
