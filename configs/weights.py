@@ -16,9 +16,9 @@ alike. Three designs, to be compared at equal cost:
 from configs import base
 
 _MODELS = {
-    "small": ((192, 192), {"width": 16, "blocks": (2, 2, 2, 1)}),
-    "fine": ((256, 256), {"width": 16, "blocks": (1, 1, 1, 1)}),
-    "base": ((192, 192), {"width": 32, "blocks": (2, 2, 2, 1)}),
+    "small": ((160, 192), {"width": 16, "blocks": (1, 1, 1, 1)}),
+    "fine": ((192, 256), {"width": 16, "blocks": (2, 2, 2, 1)}),
+    "base": ((192, 256), {"width": 32, "blocks": (2, 2, 2, 1)}),
 }
 
 
@@ -29,14 +29,16 @@ def get_config(argument: str = ""):
     config.model.update(network)
     config.sampling.slices = 800
     config.sampling.groups = (
-        ("equalised-crop", "all", 0.08),
-        ("equalised", "all", 0.17),
-        ("medseg-crop", "infected", 0.08),
-        ("medseg", "infected", 0.17),
-        ("medseg", "empty", 0.12),
-        ("cut", "all", 0.16),
-        ("semiseg", "all", 0.1),
-        ("normal", "empty", 0.12),
+        ("equalised-crop", "all", 0.20),
+        ("medseg-crop", "infected", 0.20),
+        ("medseg-crop", "empty", 0.10),
+        ("normal-crop", "empty", 0.08),
+        ("equalised", "all", 0.06),
+        ("medseg", "infected", 0.06),
+        ("medseg", "empty", 0.03),
+        ("normal", "empty", 0.03),
+        ("cut", "all", 0.15),
+        ("semiseg", "all", 0.09),
     )
     config.augment.probability = 0.9
     config.augment.flip_horizontal = 0.5
@@ -54,8 +56,8 @@ def get_config(argument: str = ""):
     config.augment.noise = 0.04
     config.augment.blur = 1.2
     config.loss.name = "joint_cross_entropy"
-    config.learning_rate = 1e-3
-    config.plateau.patience = 15
+    config.learning_rate = 5e-4
+    config.plateau.patience = 12
     config.early_stopping.patience = 100
     config.averaging.decay = 0.998
     config.epochs = 300  # about 24 CPU hours

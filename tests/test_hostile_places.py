@@ -38,7 +38,7 @@ def inputs(tiny_run, tmp_path_factory):
 def quick(monkeypatch):
     """Networks and programs are not compiled: where they write is the subject."""
     guess = lambda *args, **kwargs: lambda x: np.full(x.shape[:3], 0.7, np.float32)  # noqa: E731
-    monkeypatch.setattr(scoring.segment, "make_predictor", guess)
+    monkeypatch.setattr(scoring.predictor, "make_predictor", guess)
     monkeypatch.setattr(export, "serialise", lambda *args: b"program")
     for module in (pictures, gallery.pictures):
         for name in ("fusion", "stages"):

@@ -6,19 +6,21 @@ The case ids name the set, so that each can be given its share (`sampling.groups
 
 - `equalised`: covid_ct_seg_slices, whole slices, all of them with infection;
 - `medseg`: medseg_volumes, whole slices in the lung window, many without infection;
-- `equalised-crop`, `medseg-crop`: the same cut to the box around the lungs, in training alone;
+- `normal`: normal_slices, none with infection; the third person is validated on;
+- `equalised-crop`, `medseg-crop`, `normal-crop`: the same cut to the box of the volume's lungs, as
+  prediction cuts a scan; these alone are validated on;
 - `cut`: of COVID-SemiSeg's unlabelled slices, which are crops in other windows of the volumes of
   covid_ct_seg_slices, those whose slice is found there for sure (registration.py), with the
   experts' mask of it; in training alone;
 - `semiseg`: COVID-SemiSeg's labelled slices, 45 to train on and 5 to validate on, the same five as
-  in the data set `covid_semiseg`;
-- `normal`: normal_slices, none with infection; the third person is validated on.
+  in the data set `covid_semiseg`.
 
 Only patients of the training splits are trained on; test slices are not read at all.
 """
 
 import argparse
 import csv
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -28,7 +30,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from cosup_jax.data import slice_files
+from cosup_jax.data import chest, slice_files
 from cosup_jax.scans import images, names
 from tfds_builders.covid_ct_seg.covid_ct_seg_dataset_builder import patient_id
 from tfds_builders.covid_semiseg import covid_semiseg_dataset_builder as covid_semiseg
@@ -88,19 +90,29 @@ def assemble(data: Path, out: Path) -> None:
 
 def slices(data: Path, split: str) -> Iterator[Slice]:
     """Yields all slices of a split, set by set."""
-    equalised, medseg = data / "covid_ct_seg_slices" / split, data / "medseg_volumes" / split
-    for name, folder, person in (
-        ("equalised", equalised, lambda row: patient_id(row["case"])),
-        ("medseg", medseg, lambda row: row["patient"]),
+    for name, pieces in (
+        ("equalised", whole_slices("equalised", data / "covid_ct_seg_slices" / split, same)),
+        ("medseg", whole_slices("medseg", data / "medseg_volumes" / split, as_told)),
+        ("normal", normal_slices(data / "normal_slices", split)),
     ):
-        yield from thinned(whole_slices(name, folder, person), split, name)
+        found = list(pieces)
         if split == TRAINING:
-            yield from crops(name, folder, person)
+            yield from found
+        yield from thinned(crops(found), split, name)
     semiseg = data / "covid_semiseg"
     if split == TRAINING:
-        yield from cuts(semiseg, equalised)
+        yield from cuts(semiseg, data / "covid_ct_seg_slices" / split)
     yield from labelled(semiseg, split)
-    yield from thinned(normal_slices(data / "normal_slices", split), split, "normal")
+
+
+def same(row: dict[str, str]) -> str:
+    """Returns whose slice of covid_ct_seg_slices a row is."""
+    return patient_id(row["case"])
+
+
+def as_told(row: dict[str, str]) -> str:
+    """Returns whose slice of medseg_volumes a row is."""
+    return row["patient"]
 
 
 def thinned(found: Iterator[Slice], split: str, name: str) -> Iterator[Slice]:
@@ -131,14 +143,17 @@ def whole_slices(
         yield Slice(f"{name}.{row['case']}", person(row), number, image, mask)
 
 
-def crops(name: str, folder: Path, person: Callable[[dict[str, str]], str]) -> Iterator[Slice]:
-    """Yields the slices of a split cut to the box around their lungs, where there are lungs."""
-    for row, piece in zip(read_index(folder), whole_slices(name, folder, person), strict=True):
-        lung = read_binary(folder, "lung", row["file"])
-        if np.count_nonzero(lung) >= sets.LEAST_LUNG:
-            box = sets.around(lung)
-            case = f"{name}-crop.{row['case']}"
-            yield piece._replace(case=case, image=piece.image[box], mask=piece.mask[box])
+def crops(pieces: list[Slice]) -> Iterator[Slice]:
+    """Yields the slices of a set cut to the box of the lungs, one box for each volume."""
+    for case, volume in itertools.groupby(pieces, lambda piece: piece.case):
+        members = list(volume)
+        box = chest.find_box(piece.image for piece in members)
+        assert box is not None  # the slices of a volume are of one size
+        name, _, rest = case.partition(".")
+        for piece in members:
+            yield piece._replace(
+                case=f"{name}-crop.{rest}", image=piece.image[box], mask=piece.mask[box]
+            )
 
 
 def cuts(semiseg: Path, wholes: Path) -> Iterator[Slice]:

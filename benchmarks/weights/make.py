@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with the five sets")
     parser.add_argument("--workdir", type=Path, required=True, help="where everything is kept")
     parser.add_argument("--model", choices=("small", "fine", "base"), default="small")
+    parser.add_argument("--init", default="", help="weights to begin with; default: random ones")
     parser.add_argument("--epochs", type=int, help="train to this one; default: configs/weights.py")
     parser.add_argument("--export", action="store_true", help="do not train, export the best")
     arguments = parser.parse_args()
@@ -57,11 +58,11 @@ def main() -> None:
     workdir = arguments.workdir.expanduser().resolve()
     run = workdir / arguments.model
     if not arguments.export:
-        train(arguments.data, workdir, arguments.model, arguments.epochs)
+        train(arguments.data, workdir, arguments.model, arguments.init, arguments.epochs)
     export(arguments.data, run, workdir / f"c2f-{arguments.model}")
 
 
-def train(source: Path, workdir: Path, model: str, epochs: int | None) -> None:
+def train(source: Path, workdir: Path, model: str, init: str, epochs: int | None) -> None:
     """Puts the data together where they are not, and trains or goes on training."""
     slices = workdir / "data"
     if not (slices / f"{data.VALIDATION}_index.csv").is_file():  # which is written last
@@ -69,6 +70,7 @@ def train(source: Path, workdir: Path, model: str, epochs: int | None) -> None:
     config = configuration.load(f"{CONFIG}:model={model},data=slice_folder")
     config.data.source = str(slices)
     config.data.data_dir = str(workdir / "tfds")
+    config.init = init or None
     config.epochs = epochs or config.epochs
     loop.train_seeds(config, [config.seed], [workdir / model])
 
@@ -80,7 +82,7 @@ def export(source: Path, folder: Path, name: Path) -> None:
     """
     run, rows = runs.open_run(folder), logs.read_metrics(folder)
     path, text = (name.with_suffix(suffix) for suffix in (weights.files.SUFFIX, ".md"))
-    weights.save(path, run, {})
+    weights.save(path, run, {}, crop=True)
     segment = Segmenter(load_pretrained(path))
     found = {n: score.score(segment, part) for n, part in sets.validation(source).items()}
     threshold = score.choose_threshold(found)
@@ -95,7 +97,7 @@ def export(source: Path, folder: Path, name: Path) -> None:
         "cpu_hours": round(used, 2),
         "intended_use": "research; not a medical device",
     }
-    weights.save(path, run, card, threshold=threshold)
+    weights.save(path, run, card, threshold=threshold, crop=True)
     text.write_text(
         f"Epoch {run.epoch} of {rows[-1]['epoch']}, after {used:.1f} of {cpu_hours(rows):.1f} CPU "
         f"hours; threshold {threshold}, macro mean {macro:.3f}.\n\n{curve(rows)}"

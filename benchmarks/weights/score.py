@@ -1,6 +1,7 @@
 """What weights reach on slices: pixel counts at all thresholds, and the figures made of them."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,10 +42,9 @@ class Scored(NamedTuple):
 
 def score(segment: Segmenter, pieces: Sequence[Piece]) -> Scored:
     """Predicts slices, all of one intensity, and counts their pixels."""
-    (intensity,) = {piece.intensity for piece in pieces}
-    found = segment((piece.image for piece in pieces), intensity, len(pieces))
     counts, dice = [], []
-    bar = tqdm(zip(found, pieces, strict=True), total=len(pieces), unit="slice", leave=False)
+    found = zip(predict(segment, pieces), pieces, strict=True)
+    bar = tqdm(found, total=len(pieces), unit="slice", leave=False)
     for probability, piece in bar:
         prob, truth = probability[None], piece.mask[None]
         counts.append(metrics.threshold_counts(prob, truth))
@@ -52,6 +52,14 @@ def score(segment: Segmenter, pieces: Sequence[Piece]) -> Scored:
         dice.append(metrics.threshold_mean(metrics.dice, stretched)[0])
     levels = Counts(*(np.concatenate(parts) for parts in zip(*counts, strict=True)))
     return Scored(levels, [piece.patient for piece in pieces], np.array(dice))
+
+
+def predict(segment: Segmenter, pieces: Sequence[Piece]) -> Iterator[np.ndarray]:
+    """Yields the probabilities of slices, those of a volume with one box as `predict` does."""
+    for volume, members in itertools.groupby(pieces, lambda piece: piece.volume):
+        images = [piece.image for piece in members]
+        box = segment.box(images, pieces[0].intensity) if volume else None
+        yield from segment(iter(images), pieces[0].intensity, len(images), box)
 
 
 def mean_dice(found: Scored, threshold: float) -> float:

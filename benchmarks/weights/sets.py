@@ -33,6 +33,7 @@ class Piece(NamedTuple):
       mask: (H, W) bool.
       lung: (H, W) bool, or None where nobody has marked them.
       patient: whose it is.
+      volume: which volume it is of, whose slices come one after another; empty for a single slice.
       intensity: one of `kinds.INTENSITIES`.
     """
 
@@ -40,6 +41,7 @@ class Piece(NamedTuple):
     mask: np.ndarray
     lung: np.ndarray | None
     patient: str
+    volume: str = ""
     intensity: str = "grey8"
 
 
@@ -80,7 +82,7 @@ def slice_folder(folder: Path) -> Iterator[Piece]:
         image = images.read_grey(folder / "image" / row["file"]).astype(np.float32)
         mask = images.read_labels(folder / "mask" / row["file"], MASK_VALUES) > 0
         lung = images.read_labels(folder / "lung" / row["file"], LUNG_VALUES) > 0
-        yield Piece(image, mask, lung, row["patient"])
+        yield Piece(image, mask, lung, row["patient"], row["case"])
 
 
 def semiseg(folder: Path, *, five: bool = False) -> Iterator[Piece]:
@@ -108,7 +110,7 @@ def healthy(folder: Path) -> Iterator[Piece]:
     """Yields the slices of the person without pneumonia who is validated on."""
     for path in sorted(folder.glob(f"{HEALTHY}_*.png")):
         image = images.read_grey(path).astype(np.float32)
-        yield Piece(image, np.zeros(image.shape, bool), None, HEALTHY)
+        yield Piece(image, np.zeros(image.shape, bool), None, HEALTHY, HEALTHY)
 
 
 def phantoms() -> list[Piece]:
@@ -117,7 +119,8 @@ def phantoms() -> list[Piece]:
     for seed in PHANTOMS:
         volume = phantom.draw_volume(seed, infected=True)
         for image, mask in zip(volume.image, volume.mask, strict=True):
-            pieces.append(Piece(image.astype(np.float32), mask > 0, None, str(seed), "hu"))
+            true = image.astype(np.float32)
+            pieces.append(Piece(true, mask > 0, None, str(seed), str(seed), "hu"))
     return pieces
 
 

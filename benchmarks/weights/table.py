@@ -134,8 +134,9 @@ def scans_table(
         truth, area = data / "ct_hu" / f"{name}.csv", "–"
         if truth.is_file():
             scan = sources[0].read()
-            slices = (scan.values(i) for i in range(len(scan.slices)))
-            maps = segment(slices, scan.intensity, len(scan.slices))
+            slices = [scan.values(i) for i in range(len(scan.slices))]
+            box = segment.box(slices, scan.intensity)
+            maps = segment(iter(slices), scan.intensity, len(slices), box)
             areas = [np.count_nonzero(p > threshold) for p in maps]
             area = f"{auc(np.array(areas), read_truth(truth)):.3f}"
         lines.append(f"| {name} | {row['lesion_ml'] or row['reason']} | {area} |")

@@ -14,7 +14,7 @@ from cosup_jax.data import pipeline, schema
 from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_labels
 from cosup_jax.evaluation import scoring, tables
 from cosup_jax.evaluation.protocols import protocol_named
-from cosup_jax.prediction import segment
+from cosup_jax.prediction import predictor
 from cosup_jax.runs import Run
 
 _SHOWN = 4  # slices in the picture
@@ -51,7 +51,7 @@ def evaluate_classes(
     builder = scoring.open_dataset(run)
     chosen = scoring.chosen_split(run, builder, split)
     note = "; ".join(scoring.notes(run, builder, chosen, asked=split is not None))
-    predict = segment.Predictor(run.model, run.variables, tta=tta, by_class=True)
+    predict = predictor.Predictor(run.model, run.variables, tta=tta, by_class=True)
     summaries, infected = {}, np.zeros(0, np.int64)
     for label, name in enumerate(schema.CLASSES[: count - 1], 1):
         prepare = partial(_of_class, label=label)
@@ -110,7 +110,7 @@ def picture(
         )
         examples = [dataset[i] for i in places]
         image, truth = (np.stack([e[key] for e in examples]) for key in ("image", "mask"))
-        predict = segment.Predictor(run.model, run.variables, by_class=True)
+        predict = predictor.Predictor(run.model, run.variables, by_class=True)
         found[name] = predict(image).argmax(axis=-1)
     rows = [f"{e['case_id']}, {e['slice_index']}" for e in examples]
     names = schema.CLASSES[: max(run.model.classes for run in runs.values()) - 1]

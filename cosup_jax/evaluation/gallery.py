@@ -11,7 +11,7 @@ from cosup_jax.evaluation import classes, pictures, scoring
 from cosup_jax.evaluation.calibration import calibration
 from cosup_jax.evaluation.protocols import protocol_named
 from cosup_jax.evaluation.tables import Scores
-from cosup_jax.prediction import segment
+from cosup_jax.prediction import predictor
 from cosup_jax.runs import Run, logs
 
 SUFFIXES = (".png", ".pdf")
@@ -50,7 +50,7 @@ def draw(
     for name, run in runs.items():
         scoring.notes(run, builder, chosen, asked=split is not None)
         prepared[name] = dataset = scoring.open_split(builder, chosen, run.preprocessing)
-        predictors[name] = segment.make_predictor(run.model, run.variables)
+        predictors[name] = predictor.make_predictor(run.model, run.variables)
         scores[name], _ = scoring.score(
             dataset, predictors[name], protocol_named("cosup"), batch_size=run.config.batch_size
         )

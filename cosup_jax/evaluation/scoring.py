@@ -15,7 +15,7 @@ from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_ima
 from cosup_jax.evaluation import calibration, pictures, saved, tables
 from cosup_jax.evaluation.protocols import Protocol, protocol_named
 from cosup_jax.evaluation.volumes import Volumes
-from cosup_jax.prediction import segment
+from cosup_jax.prediction import predictor
 from cosup_jax.runs import DATA, Run
 
 USED_FOR_SELECTION = "used for selection of the epoch"
@@ -72,7 +72,7 @@ def evaluate_run(
         "tta": tta,
     }
     dataset = open_split(builder, chosen, run.preprocessing)
-    predict = segment.make_predictor(run.model, run.variables, tta=tta)
+    predict = predictor.make_predictor(run.model, run.variables, tta=tta)
     folder = None if out is None else Path(out).expanduser()
     keep = saved.Writer(folder) if folder is not None and save_predictions else None
     size = run.config.batch_size
@@ -218,7 +218,7 @@ def score(
 
     Args:
       dataset: from `open_split`.
-      predict: from `prediction.segment.make_predictor`.
+      predict: from `prediction.predictor.make_predictor`.
       protocol: how to score.
       batch_size: slices predicted at once; one shape, so one compilation.
       keep: writes each map and its truth, as they are scored.

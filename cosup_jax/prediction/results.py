@@ -52,8 +52,9 @@ class Maker:
         masks: list[np.ndarray] = []
         labels: list[np.ndarray] = []  # of a network that tells classes apart
         names = classes(self.network)
+        box = self.segmenter.box((scan.values(i) for i in range(count)), scan.intensity)
         values = (scan.values(i) for i in range(count))
-        found = self.segmenter.labelled(values, scan.intensity, count)
+        found = self.segmenter.labelled(values, scan.intensity, count, box)
         for probability, likeliest in tqdm(
             found, total=count, desc=name, unit="slice", leave=False
         ):

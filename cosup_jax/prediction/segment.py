@@ -3,88 +3,23 @@
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 
 from cosup_jax import devices, models, weights
-from cosup_jax.data.preprocess import prepare_image, resize_image
-from cosup_jax.models.output import SegOutput
+from cosup_jax.data import chest
+from cosup_jax.data.preprocess import apply_window, prepare_image, resize_image
 from cosup_jax.prediction import findings
+from cosup_jax.prediction.predictor import Predictor
 from cosup_jax.scans import kinds
 from cosup_jax.scans.geometry import Grid, GridError
 from cosup_jax.scans.intensity import judge
 
 MAX_BATCH = 8
 _MEMORY_SHARE = 4  # a batch may take one part in so many of what is there
-# Axes of (B, H, W, 1). Front and back are never exchanged: networks know which way a patient lies,
-# and lose more by that than the mean gains.
-_FLIPS = ((), (2,))
-
-
-class Predictor:
-    """A function from slices to the probability of infection, compiled once for each shape.
-
-    Called with (B, H, W, 1) float32 slices, prepared as the network was trained, it returns
-    (B, H, W) float32 probabilities σ(S_p), or the softmax (B, H, W, C) of all classes.
-
-    Args:
-      model: a network of `cosup_jax.models`.
-      variables: `{"params": …, "batch_stats": …}`.
-      tta: average the probabilities of each slice and its mirror image (test-time augmentation).
-      by_class: return those of each class, of a network with several.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        variables: Mapping[str, Any],
-        *,
-        tta: bool = False,
-        by_class: bool = False,
-    ) -> None:
-        self._variables = jax.device_put(dict(variables))
-        self._compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}
-
-        def probabilities(variables: Mapping[str, Any], image: jax.Array) -> jax.Array:
-            def predict(axes: tuple[int, ...]) -> jax.Array:
-                flipped = jnp.flip(image, axes)
-                output: SegOutput = model.apply(variables, flipped, train=False)  # type: ignore[assignment]
-                if by_class:
-                    return jnp.flip(jax.nn.softmax(output.logits), axes)
-                return jnp.flip(jax.nn.sigmoid(output.infection)[..., 0], axes)
-
-            flips = _FLIPS if tta else _FLIPS[:1]
-            return sum(map(predict, flips), jnp.zeros((), jnp.float32)) / len(flips)
-
-        self._function = jax.jit(probabilities)
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Returns the probabilities of a batch."""
-        return np.asarray(self._for(image.shape)(self._variables, image))
-
-    def memory(self, shape: tuple[int, ...]) -> int:
-        """Returns the bytes that a batch of (B, H, W, 1) needs on the device, without weights."""
-        found = self._for(shape).memory_analysis()
-        return 0 if found is None else found.output_size_in_bytes + found.temp_size_in_bytes
-
-    def _for(self, shape: tuple[int, ...]) -> jax.stages.Compiled:
-        if shape not in self._compiled:
-            image = jax.ShapeDtypeStruct(shape, jnp.float32)
-            self._compiled[shape] = self._function.lower(self._variables, image).compile()
-        return self._compiled[shape]
-
-
-def make_predictor(
-    model: nn.Module, variables: Mapping[str, Any], *, tta: bool = False
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns the `Predictor` of a network and its weights."""
-    return Predictor(model, variables, tta=tta)
 
 
 class Segmenter:
@@ -101,9 +36,31 @@ class Segmenter:
             network.model, network.variables, tta=tta, by_class=self._several
         )
         self._settings = network.preprocessing
+        self._crop = network.crop
+
+    def box(self, slices: Iterable[np.ndarray], intensity: str) -> chest.Box | None:
+        """Returns the part of all slices of a volume that the network must be shown.
+
+        Args:
+          slices: as for `labelled`, all of the volume.
+          intensity: as for `labelled`.
+
+        Returns:
+          Rows and columns, or None where the network takes whole slices, or slices differ in size.
+        """
+        if not self._crop:
+            return None
+        return chest.find_box(self._grey(values, intensity) for values in slices)
+
+    def _grey(self, values: np.ndarray, intensity: str) -> np.ndarray:
+        return apply_window(values, self._settings.window) if intensity == "hu" else values
 
     def __call__(
-        self, slices: Iterable[np.ndarray], intensity: str, count: int
+        self,
+        slices: Iterable[np.ndarray],
+        intensity: str,
+        count: int,
+        box: chest.Box | None = None,
     ) -> Iterator[np.ndarray]:
         """Yields the probability of infection in each slice, (H, W), at the slice's own size.
 
@@ -111,12 +68,17 @@ class Segmenter:
           slices: as for `labelled`.
           intensity: as for `labelled`.
           count: as for `labelled`.
+          box: as for `labelled`.
         """
-        for probability, _ in self.labelled(slices, intensity, count):
+        for probability, _ in self.labelled(slices, intensity, count, box):
             yield probability
 
     def labelled(
-        self, slices: Iterable[np.ndarray], intensity: str, count: int
+        self,
+        slices: Iterable[np.ndarray],
+        intensity: str,
+        count: int,
+        box: chest.Box | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yields the probability of infection in each slice, and its likeliest class.
 
@@ -124,6 +86,8 @@ class Segmenter:
           slices: (H, W) float32 in the true unit; sizes may differ.
           intensity: one of `kinds.INTENSITIES`.
           count: how many slices there are, which decides the size of a batch.
+          box: of `box`, for slices of one volume. Without one, a network that takes slices cut to
+            the lungs is shown each slice cut to its own box. Outside of it nothing is infected.
 
         Yields:
           (H, W) float32 probabilities; (H, W) uint8, the class that infection has where it is: from
@@ -131,12 +95,22 @@ class Segmenter:
         """
         size, rest = self._batch_size(count), iter(slices)
         while part := list(itertools.islice(rest, size)):
-            images = [prepare_image(values, intensity, self._settings) for values in part]
+            boxes = [self._own_box(values, intensity, box) for values in part]
+            images = [
+                prepare_image(values[cut], intensity, self._settings)
+                for values, cut in zip(part, boxes, strict=True)
+            ]
             # Batches are always full, so that one compiled function serves all of them.
             images += images[:1] * (size - len(part))
             found = self._predictor(np.stack(images))
-            for values, probability in zip(part, found, strict=False):
-                yield self._at_size(probability, values.shape)
+            for values, cut, probability in zip(part, boxes, found, strict=False):
+                infection, classes = self._at_size(probability, values[cut].shape)
+                yield _placed(infection, cut, values.shape), _placed(classes, cut, values.shape, 1)
+
+    def _own_box(self, values: np.ndarray, intensity: str, box: chest.Box | None) -> chest.Box:
+        if box is None:
+            box = self.box([values], intensity)
+        return (slice(None), slice(None)) if box is None else box
 
     def _at_size(
         self, probability: np.ndarray, shape: tuple[int, int]
@@ -155,6 +129,15 @@ class Segmenter:
         while size > 1 and self._predictor.memory((size, *self._settings.size, 1)) > budget:
             size //= 2
         return size
+
+
+def _placed(part: np.ndarray, box: chest.Box, shape: tuple[int, int], rest: int = 0) -> np.ndarray:
+    """Returns a part of a slice in its place, (H, W), with `rest` around it."""
+    if part.shape == shape:
+        return part
+    whole = np.full(shape, rest, part.dtype)
+    whole[box] = part
+    return whole
 
 
 def segment(
@@ -233,8 +216,13 @@ def segment(
             warnings.warn(note, stacklevel=2)
     if isinstance(network, str | Path):
         network = weights.load_pretrained(network)
-    slices = (np.asarray(pixels, np.float32) + np.float32(added) for pixels in axial)
-    probabilities = Segmenter(network, tta=tta)(slices, kind, len(axial))
+
+    def slices() -> Iterator[np.ndarray]:
+        return (np.asarray(pixels, np.float32) + np.float32(added) for pixels in axial)
+
+    segmenter = Segmenter(network, tta=tta)
+    box = segmenter.box(slices(), kind)
+    probabilities = segmenter(slices(), kind, len(axial), box)
     limit = network.threshold if threshold is None else threshold
     mask = np.stack([probability > limit for probability in probabilities])
     if min_lesion_ml and sides is not None:

@@ -54,6 +54,8 @@ class Pretrained:
       card: how it came about; empty for the folder of a run.
       threshold: probability above which a pixel is infection, chosen on validation where the
         weights come from a file that says so, and otherwise ½.
+      crop: whether it was trained on slices cut to the box of the lungs
+        (`cosup_jax.data.chest.find_box`), and so must be given such.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Pretrained:
     digest: str
     card: Mapping[str, Any]
     threshold: float = THRESHOLD
+    crop: bool = False
 
 
 def names() -> tuple[str, ...]:
@@ -100,7 +103,12 @@ def load_pretrained(which: str | Path = DEFAULT) -> Pretrained:
 
 
 def save(
-    path: Path, run: runs.Run, card: Mapping[str, Any], *, threshold: float = THRESHOLD
+    path: Path,
+    run: runs.Run,
+    card: Mapping[str, Any],
+    *,
+    threshold: float = THRESHOLD,
+    crop: bool = False,
 ) -> None:
     """Writes the weights of a run's best epoch.
 
@@ -109,6 +117,7 @@ def save(
       run: from `runs.open_run`.
       card: texts and figures on how the weights came about, JSON values; the epoch is added.
       threshold: probability above which a pixel is infection.
+      crop: whether the slices trained on were cut to the box of the lungs.
 
     Raises:
       WeightsError: another suffix, or a value too large for half precision.
@@ -122,6 +131,7 @@ def save(
         "network": run.config.model.to_dict(),
         "preprocessing": dataclasses.asdict(run.preprocessing),
         "threshold": threshold,
+        "crop": crop,
         "card": {**card, "epoch": run.epoch},
     }
     files.write_bytes(path, serialise(tensors, {_KEY: json.dumps(about)}))
@@ -150,7 +160,9 @@ def load(path: Path) -> Pretrained:
                 {n: tuple(file.get_slice(n).get_shape()) for n in names}, model, preprocessing
             )
             tensors = {name: _wide(name, file.get_tensor(name)) for name in names}
-            threshold = _threshold(about)
+            threshold, crop = _threshold(about), about.get("crop", False)
+            if not isinstance(crop, bool):
+                raise WeightsError(f"crop {crop!r}; expected true or false")
     except (WeightsError, configuration.ConfigError, files.FileError) as error:
         raise WeightsError(f"{path}: {error}") from error
     except (SafetensorError, OSError, *_MISREAD) as error:
@@ -158,7 +170,7 @@ def load(path: Path) -> Pretrained:
     variables = {name: {} for name in _COLLECTIONS} | traverse_util.unflatten_dict(tensors, sep="/")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     card = about.get("card", {})
-    return Pretrained(path.stem, model, variables, preprocessing, digest, card, threshold)
+    return Pretrained(path.stem, model, variables, preprocessing, digest, card, threshold, crop)
 
 
 def _build(about: Mapping[str, Any], count: int) -> tuple[nn.Module, Preprocessing]:

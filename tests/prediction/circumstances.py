@@ -235,7 +235,7 @@ CIRCUMSTANCES = {
 class Nothing(Brightest):
     """Marks nothing, so that nothing is said of marks."""
 
-    def labelled(self, slices, intensity, count):
+    def labelled(self, slices, intensity, count, box=None):
         for bright, classes in super().labelled(slices, intensity, count):
             yield 0 * bright, classes
 

@@ -12,7 +12,7 @@ from cosup_jax import config as configuration
 from cosup_jax import models, runs, weights
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.models import SegOutput
-from cosup_jax.prediction import findings, segment
+from cosup_jax.prediction import findings, predictor, segment
 from tests.phantoms import CONFIGS
 from tests.prediction.scan_files import dicom_folder, process, scan_file, slice_folder, table
 
@@ -100,9 +100,9 @@ def test_infection_is_what_is_not_background(halves):
         assert (classes[:20] == 2).all()
         assert (classes[28:] == 1).all()
     image = values[:, :32, :32, None]
-    each = segment.Predictor(halves.model, {}, tta=True, by_class=True)(image)
+    each = predictor.Predictor(halves.model, {}, tta=True, by_class=True)(image)
     np.testing.assert_allclose(each.sum(axis=-1), 1, rtol=1e-5)
-    alone = segment.Predictor(halves.model, {}, tta=True)(image)
+    alone = predictor.Predictor(halves.model, {}, tta=True)(image)
     np.testing.assert_allclose(1 - each[..., 0], alone, atol=1e-6)
 
 

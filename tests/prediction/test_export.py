@@ -10,7 +10,7 @@ import pytest
 
 import cosup_jax
 from cosup_jax import cli, runs
-from cosup_jax.prediction import export, segment
+from cosup_jax.prediction import export, predictor
 
 # What a server runs, with everything but JAX forbidden.
 SERVER = """
@@ -50,7 +50,7 @@ def test_a_server_without_this_package_gets_the_same_probabilities(exported, tin
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "cpu,cuda"
     run = runs.open_run(tiny_run)
-    wanted = segment.Predictor(run.model, run.variables)(slices)
+    wanted = predictor.Predictor(run.model, run.variables)(slices)
     assert wanted.std() > 0.01
     for batch in (1, 3):
         found = np.load(exported / f"probability{batch}.npy")

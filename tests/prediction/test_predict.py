@@ -9,7 +9,7 @@ import pytest
 import cosup_jax
 from cosup_jax import cli, phantom, weights
 from cosup_jax.data.preprocess import prepare_image, resize_image
-from cosup_jax.prediction import segment
+from cosup_jax.prediction import predictor, segment
 from cosup_jax.scans.geometry import Grid
 from tests.scans.nifti_files import ORIENTATIONS, affine_of, forge
 
@@ -46,7 +46,7 @@ def test_the_mask_lies_on_the_image_for_all_48_orientations(hu, tiny_weights, tm
 
     network = weights.load(tiny_weights)
     images = [prepare_image(np.float32(s), "hu", network.preprocessing) for s in hu]
-    maps = segment.make_predictor(network.model, network.variables)(
+    maps = predictor.make_predictor(network.model, network.variables)(
         np.stack([*images, *images[:2]])
     )
     expected = np.stack([resize_image(p, hu.shape[1:]) for p in maps[: len(hu)]]) > 0.45
@@ -157,13 +157,13 @@ def test_batches_shrink_to_the_memory_there_is(bright, monkeypatch):
     slices = [np.float32(np.random.default_rng(i).normal(size=(32, 32))) for i in range(9)]
     wide = list(segmenter(iter(slices), "grey8", 9))
     sizes = []
-    real = segment.Predictor.__call__
+    real = predictor.Predictor.__call__
 
     def call(predictor, image):
         sizes.append(len(image))
         return real(predictor, image)
 
-    monkeypatch.setattr(segment.Predictor, "__call__", call)
+    monkeypatch.setattr(predictor.Predictor, "__call__", call)
     monkeypatch.setattr(segment.devices, "free_memory", lambda: 4 * 2.5 * 32 * 32 * 4)
     narrow = list(segmenter(iter(slices), "grey8", 9))
     assert set(sizes) < {1, 2, 4}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cosup_jax import runs
-from cosup_jax.prediction import segment
+from cosup_jax.prediction import predictor
 
 
 @pytest.fixture(scope="module")
@@ -19,15 +19,15 @@ def image():
 
 
 def test_probabilities_are_the_sigmoid_of_the_logits(run, image):
-    found = segment.make_predictor(run.model, run.variables)(image)
+    found = predictor.make_predictor(run.model, run.variables)(image)
     forward = jax.jit(lambda variables, x: run.model.apply(variables, x, train=False).logits)
     logits = np.asarray(forward(run.variables, image))[..., 0]
     np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)), atol=1e-5)
 
 
 def test_with_flips_a_flipped_slice_has_the_flipped_result(run, image):
-    predict = segment.make_predictor(run.model, run.variables, tta=True)
+    predict = predictor.make_predictor(run.model, run.variables, tta=True)
     found = predict(image)
     assert found.shape == (2, 32, 32)
     np.testing.assert_allclose(predict(image[:, :, ::-1]), found[:, :, ::-1], atol=1e-5)
-    assert not np.allclose(found, segment.make_predictor(run.model, run.variables)(image))
+    assert not np.allclose(found, predictor.make_predictor(run.model, run.variables)(image))

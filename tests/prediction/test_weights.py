@@ -10,7 +10,7 @@ from flax import traverse_util
 from safetensors.numpy import load_file, save_file
 
 from cosup_jax import cli, runs, weights
-from cosup_jax.prediction import segment
+from cosup_jax.prediction import predictor
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_kernels_are_rounded_to_half_precision_and_the_rest_is_exact(loaded, run
 def test_a_run_and_its_file_predict_nearly_the_same(loaded, run):
     image = np.random.default_rng(0).standard_normal((1, 32, 32, 1)).astype(np.float32)
     by_file, by_run = (
-        segment.make_predictor(each.model, each.variables)(image) for each in (loaded, run)
+        predictor.make_predictor(each.model, each.variables)(image) for each in (loaded, run)
     )
     np.testing.assert_allclose(by_file, by_run, atol=0.01)
     assert by_run.std() > 0.001
