@@ -70,9 +70,13 @@ def measure(
     except LungError as error:
         return _unknown(str(error))
     count, voxels = len(scan.slices), int(np.count_nonzero(lung))
-    plain = segmenter.labelled((scan.values(i) for i in range(count)), scan.intensity, count)
+    box = turned_box = segmenter.box((scan.values(i) for i in range(count)), scan.intensity)
+    if box:
+        first, last = (lung.shape[2] - column for column in (box[1].stop, box[1].start))
+        turned_box = box[0], slice(first, last)
+    plain = segmenter.labelled((scan.values(i) for i in range(count)), scan.intensity, count, box)
     turned = (np.ascontiguousarray(scan.values(i)[:, ::-1]) for i in range(count))
-    mirrored = segmenter.labelled(turned, scan.intensity, count)
+    mirrored = segmenter.labelled(turned, scan.intensity, count, turned_box)
     entropy, apart = 0.0, 0
     for inside, (one, _), (other, _) in zip(lung, plain, mirrored, strict=True):
         one, other = one[inside], other[:, ::-1][inside]

@@ -22,9 +22,16 @@ class Given:
     def __init__(self, network=None, *, tta=False):
         pass
 
-    def labelled(self, slices, intensity, count):
+    cut = None  # columns outside of which nothing is marked
+
+    def box(self, slices, intensity):
+        return self.cut and (slice(None), self.cut)
+
+    def labelled(self, slices, intensity, count, box=None):
         for pixels in slices:
-            probability = pixels / np.float32(100)
+            probability = np.zeros(pixels.shape, np.float32)
+            cut = box or np.s_[:, :]
+            probability[cut] = pixels[cut] / np.float32(100)
             probability[:, pixels.shape[1] // 2 :] = 0
             yield probability, np.ones(pixels.shape, np.uint8)
 
@@ -53,6 +60,15 @@ def test_entropy_and_mirror_images_by_hand():
     assert found.entropy_bits == pytest.approx(wanted, rel=1e-6)
     assert (found.mirror_percent, found.mirror_ml) == pytest.approx((25.0, 0.2))
     assert uncertainty.measure(scan, Given(), 0.5, everywhere).mirror_ml == pytest.approx(0.1)
+
+
+def test_the_mirror_image_is_cut_where_the_slices_are():
+    """Without the last column, and so without the first one of the mirror image."""
+    segmenter = Given()
+    segmenter.cut = slice(0, 3)
+    found = uncertainty.measure(scan_of([[[40, 0, 0, 80]]]), segmenter, 0.3, everywhere)
+    assert found.entropy_bits == pytest.approx(bits(0.2) / 4, rel=1e-6)
+    assert found.mirror_percent == 25
 
 
 def test_what_lies_outside_of_the_lungs_does_not_count():
