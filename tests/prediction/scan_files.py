@@ -31,7 +31,10 @@ class Brightest:
     def __init__(self, network, *, tta=False):
         pass
 
-    def labelled(self, slices, intensity, count):
+    def box(self, slices, intensity):
+        """It takes whole slices."""
+
+    def labelled(self, slices, intensity, count, box=None):
         for pixels in slices:
             bright = (pixels > pixels.mean()).astype(np.float32) * np.float32(0.8)
             yield bright, np.ones(pixels.shape, np.uint8)
