@@ -6,9 +6,9 @@ r"""Scores a run on any split of any dataset, or saved maps against truths of th
     python -m cosup_jax evaluate --predictions MAPS --truth MASKS --protocol semiseg --out DIR
 
 Writes per_slice.csv, per_case.csv, per_volume.csv, summary.json and pictures, and prints the
-summary. Of masks of volumes (NIfTI, DICOM Segmentations, results of predict), lesions are counted
-too, and a Bland-Altman figure shows the volumes. A run is never scored on patients of another
-dataset that it was trained on.
+summary. Of masks of volumes (NIfTI, DICOM Segmentations, results of predict, and with --as_predict
+those that predict would write), lesions are counted too, and a Bland-Altman figure shows the
+volumes. A run is never scored on patients of another dataset that it was trained on.
 """
 
 import argparse
@@ -60,6 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="score ground-glass, consolidation, … each, of a network that tells them apart",
     )
     parser.add_argument(
+        "--as_predict",
+        action="store_true",
+        help="score the masks that predict would write of the scans, lesions and volumes too",
+    )
+    parser.add_argument(
         "--out",
         help=f"folder to write to; by default one below WORKDIR/{DEFAULT_FOLDER} with a name that "
         "says what was scored",
@@ -81,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _saved(arguments: argparse.Namespace) -> dict[str, Any]:
-    for name in ("split", "tta", "save_predictions", "tune_threshold", "overrides"):
+    for name in ("split", "tta", "save_predictions", "tune_threshold", "as_predict", "overrides"):
         if getattr(arguments, name):
             raise ValueError(f"{name} needs --workdir, the folder of a run; --predictions are made")
     if not arguments.truth:
@@ -96,7 +101,7 @@ def _saved(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _classes(arguments: argparse.Namespace) -> int:
-    for name in ("predictions", "truth", "save_predictions", "tune_threshold"):
+    for name in ("predictions", "truth", "save_predictions", "tune_threshold", "as_predict"):
         if getattr(arguments, name):
             raise ValueError(f"--{name} does not go with --by_class")
     opened = runs.open_run(arguments.workdir, arguments.overrides)
@@ -121,6 +126,18 @@ def _network(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
         raise ValueError("--truth is for --predictions; a run is scored on its dataset's masks")
     opened = runs.open_run(arguments.workdir, arguments.overrides)
     out = Path(arguments.out) if arguments.out else _default_folder(opened, arguments)
+    if arguments.as_predict:
+        for name in ("save_predictions", "tune_threshold"):
+            if getattr(arguments, name):
+                raise ValueError(f"--{name} does not go with --as_predict")
+        summary = evaluation.evaluate_product(
+            opened,
+            protocol=arguments.protocol,
+            split=arguments.split,
+            tta=arguments.tta is not None,
+            out=out,
+        )
+        return summary, out
     summary = evaluation.evaluate_run(
         opened,
         protocol=arguments.protocol,
@@ -138,7 +155,7 @@ def _default_folder(opened: runs.Run, arguments: argparse.Namespace) -> Path:
     data = opened.config.data
     content = datasets.open_dataset(data).info.metadata.get("source_digest", "")
     name = [data.name, data.config, Path(data.source).name, content[:8], arguments.split or ""]
-    name += [arguments.protocol, arguments.tta or ""]
+    name += [arguments.protocol, arguments.tta or "", "as_predict" * arguments.as_predict]
     return opened.workdir / DEFAULT_FOLDER / "-".join(_word(word) for word in name if word)
 
 

@@ -25,7 +25,8 @@ LUNG_VALUES = {0: 0, 1: 1, 2: 2, 255: 1}
 UNLABELLED = "unlabelled"
 IMAGES = "a NIfTI file (.nii, .nii.gz), a folder with one DICOM series, or a zip of one"
 MASKS = "a NIfTI file (.nii, .nii.gz) or a DICOM Segmentation"
-_BAD = (VolumeError, ScanError, IntensityError, schema.ExampleError, OSError)
+# What reading a scan and its masks may raise of files in any condition.
+BAD = (VolumeError, ScanError, IntensityError, schema.ExampleError, OSError)
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def read(volume: OwnVolume, reading: Reading) -> Iterator[dict[str, Any]]:
         raise VolumeError(
             f"case {volume.case_id!r}: {error} (mask_values declares what each value means)"
         ) from error
-    except _BAD as error:
+    except BAD as error:
         raise VolumeError(f"case {volume.case_id!r}: {error}") from error
     yield from volume_cases.examples(
         scan.slices,
@@ -183,7 +184,12 @@ def read(volume: OwnVolume, reading: Reading) -> Iterator[dict[str, Any]]:
     )
 
 
-def _source(image: tuple[Path, ...]) -> Source:
+def source_of(image: tuple[Path, ...]) -> Source:
+    """Returns the scan that the files of an image are.
+
+    Raises:
+      VolumeError: they are not one scan.
+    """
     first = image[0]
     if first.name.lower().endswith(nifti.SUFFIXES):
         return Source(first, "nifti", image)
@@ -194,7 +200,7 @@ def _source(image: tuple[Path, ...]) -> Source:
 
 
 def _read(volume: OwnVolume, reading: Reading) -> tuple[Scan, np.ndarray | None, np.ndarray | None]:
-    scan = _source(volume.image).read(volume.hu_offset)
+    scan = source_of(volume.image).read(volume.hu_offset)
 
     def drawn(paths: Sequence[Path], values: Mapping[int, int] | None) -> np.ndarray | None:
         if not paths or scan.grid is None:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from cosup_jax.data import slice_files, sources
@@ -26,16 +27,24 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True)
-class _Result:
-    """What lies in the folder of one scan."""
+class Result:
+    """What lies in the folder of one scan.
+
+    Attributes:
+      folder: the folder.
+      record: of `predict`.
+      mask: the mask that is meant; None where there is none.
+      state: `CORRECTED`, `PREDICTED` or `UNKNOWN`; without a mask, why there is none.
+    """
 
     folder: Path
     record: Mapping[str, Any]
-    mask: Path
+    mask: Path | None
     state: str
 
     @property
     def content(self) -> Any:
+        """The SHA-256 of the scan."""
         return self.record["made_of"].get("input")
 
     def provenance(self) -> dict[str, Any]:
@@ -43,7 +52,7 @@ class _Result:
         made_of, row = self.record["made_of"], self.record["row"]
         return {
             "mask": self.state,
-            "mask_sha256": sources.file_digest(self.mask),
+            "mask_sha256": "" if self.mask is None else sources.file_digest(self.mask),
             "predicted_with": row.get("weights", ""),
             "weights_sha256": made_of.get("weights", ""),
             "threshold": made_of.get("settings", {}).get("threshold"),
@@ -99,9 +108,9 @@ _WHY = {
 }
 
 
-def _results(root: Path) -> tuple[list[_Result], list[str]]:
+def _results(root: Path) -> tuple[list[Result], list[str]]:
     """Returns one result for each scan, and what the user should know of the others."""
-    found: dict[Any, _Result] = {}
+    found: dict[Any, Result] = {}
     notes = []
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         if folder.name.startswith(".") or not results.is_here(folder):
@@ -110,24 +119,33 @@ def _results(root: Path) -> tuple[list[_Result], list[str]]:
         if record["row"].get("status") != "done":
             notes.append(f"left out: {folder.name}: {record['row'].get('reason') or 'failed'}")
             continue
-        mask, state = _mask(folder, root, record.get("digests"))
-        if mask is None:
-            notes.append(f"left out: {folder.name}: {state}")
+        result = Result(folder, record, *_mask(folder, root, record.get("digests")))
+        if result.mask is None:
+            notes.append(f"left out: {folder.name}: {result.state}")
             continue
         notes += _others(folder, record.get("sizes"))
-        result = _Result(folder, record, mask, state)
         twin = found.setdefault(result.content or folder.name, result)
         if twin is result:
             continue
-        if CORRECTED == twin.state == state:
+        if CORRECTED == twin.state == result.state:
             raise DatasetLayoutError(
                 f"case {folder.name!r}: of the same scan as {twin.folder.name!r}, and both masks "
                 "are corrected; remove the one that is not meant"
             )
-        kept, left = (result, twin) if state == CORRECTED else (twin, result)
+        kept, left = (result, twin) if result.state == CORRECTED else (twin, result)
         found[result.content] = kept
         notes.append(f"left out: {left.folder.name}: of the same scan as {kept.folder.name}")
     return list(found.values()), notes
+
+
+def read_result(folder: Path) -> Result:
+    """Returns what lies in the folder of one scan that was predicted.
+
+    Raises:
+      DatasetLayoutError: its record is none, or it has two masks and nobody knows which is meant.
+    """
+    record = _record(folder)
+    return Result(folder, record, *_mask(folder, folder, record.get("digests")))
 
 
 def _mask(folder: Path, root: Path, digests: Any) -> tuple[Path | None, str]:
@@ -165,9 +183,11 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _volume(
-    result: _Result, root: Path, known: Mapping[str, tuple[Path, ...]], scans: Path | None
+    result: Result, root: Path, known: Mapping[str, tuple[Path, ...]], scans: Path | None
 ) -> OwnVolume:
     case = result.folder.name
+    if result.mask is None:
+        raise DatasetLayoutError(f"case {case!r}: {result.state}")
     offset = result.record["made_of"].get("settings", {}).get("hu_offset")
     if offset is not None and not isinstance(offset, int | float):
         raise DatasetLayoutError(
@@ -176,7 +196,7 @@ def _volume(
     return OwnVolume(
         case,
         case,
-        _scan(result.record, root, case, known, scans),
+        find_scan(result.record, root, case, scans, known),
         mask_files(result.mask, root, f"case {case!r}"),
         split="train" if result.state == PREDICTED else "",
         hu_offset=None if offset is None else float(offset),
@@ -200,13 +220,25 @@ def _record(folder: Path) -> Mapping[str, Any]:
     raise DatasetLayoutError(f"{path}: expected a record of predict")
 
 
-def _scan(
+def find_scan(
     record: Mapping[str, Any],
     root: Path,
     case: str,
-    known: Mapping[str, tuple[Path, ...]],
-    scans: Path | None,
+    scans: Path | None = None,
+    known: Mapping[str, tuple[Path, ...]] = MappingProxyType({}),
 ) -> tuple[Path, ...]:
+    """Returns the files of the scan that was predicted, if it has still the same content.
+
+    Args:
+      record: of its results.
+      root: the folder of results, in which there are no scans.
+      case: what names it in a message.
+      scans: a folder of scans; None: it is where the record says.
+      known: the files of each scan there, by their content.
+
+    Raises:
+      DatasetLayoutError: it is not there, or has other content.
+    """
     where = f"case {case!r}"
     content, said = record["made_of"].get("input"), record["row"].get("input")
     if scans is not None:

@@ -2,10 +2,12 @@
 
 `protocols` says what is computed of a slice, `volumes` of a scan, `tables` what is made of all;
 `scoring` runs a network over a split, `classes` does so for each class of infection, `saved` reads
-maps from folders, `saved_volumes` masks of volumes, `pictures` shows examples.
+maps from folders, `saved_volumes` masks of volumes, `product` makes those that `predict` would
+write, `whole_volumes` scores them, and `pictures` shows examples.
 """
 
 from cosup_jax.evaluation.classes import evaluate_classes
+from cosup_jax.evaluation.product import evaluate_product
 from cosup_jax.evaluation.protocols import PROTOCOLS
 from cosup_jax.evaluation.saved import evaluate_folders
 from cosup_jax.evaluation.saved_volumes import evaluate_saved
@@ -18,6 +20,7 @@ __all__ = [
     "THRESHOLD",
     "evaluate_classes",
     "evaluate_folders",
+    "evaluate_product",
     "evaluate_run",
     "evaluate_saved",
     "table",

@@ -3,36 +3,26 @@
 Both are read by what they hold, not by how it is stored, and compared on the truth's voxels.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from cosup_jax import metrics
 from cosup_jax.data import schema, slice_files
 from cosup_jax.data.volume_lists import stem_of
-from cosup_jax.evaluation import tables
+from cosup_jax.evaluation import whole_volumes
 from cosup_jax.evaluation.map_values import AUTO
 from cosup_jax.evaluation.protocols import protocol_named
 from cosup_jax.evaluation.saved import SavedMapError, evaluate_folders
-from cosup_jax.evaluation.volumes import Volumes
-from cosup_jax.figures import files as figure_files
-from cosup_jax.figures import plots
-from cosup_jax.metrics import LesionScores
-from cosup_jax.metrics.lesions import OVERLAP, SMALLEST_ML
+from cosup_jax.evaluation.whole_volumes import Pair
 from cosup_jax.scans import dicom_files, masks, nifti
 from cosup_jax.scans.geometry import Grid
 from cosup_jax.scans.masks import Drawing
+from cosup_jax.scans.results import MASKS
 
-FIGURE = "bland_altman"
-_RESULTS = ("mask.nii.gz", "mask.dcm")
 _CHANNEL = "_0000"  # which nnU-Net puts behind the names of images, and not of labels
-# Any class of infection is infection.
-_INFECTION = {0: 0, 255: 1, **{label: 1 for label in range(1, schema.MAX_CLASS + 1)}}
-_LIMITS = 1.96  # standard deviations to the limits of agreement
 
 
 def evaluate_saved(
@@ -71,46 +61,27 @@ def _holds_volumes(folder: Path) -> bool:
         return False
     return any(
         path.name.lower().endswith((*nifti.SUFFIXES, *dicom_files.SUFFIXES))
-        or any((path / name).exists() for name in _RESULTS)
+        or any((path / name).exists() for name in MASKS)
         for path in folder.iterdir()
     )
 
 
 def _evaluate(predictions: Path, truths: Path, protocol: str, out: Path | None) -> dict[str, Any]:
     rules = protocol_named(protocol)
-    found, true = _listed(predictions), _listed(truths)
-    pairs = _paired(found, true)
-    scores, rows = tables.Scores(rules), []
-    for name, (mask, truth) in tqdm(pairs.items(), desc="volumes", delay=2.0, leave=False):
-        pred, actual, grid, notes = on_one_grid(_read(mask), _read(truth))
-        spacing = grid.spacing
-        collected = Volumes()
-        for z in range(len(actual)):
-            place = {"case_id": name, "patient_id": name, "slice_index": z, "spacing": spacing}
-            scores.add(place, rules.score(pred[z].astype(np.float64), actual[z]))
-            scores.truths.add(place, actual[z], actual[z])
-            collected.add(place, pred[z].astype(np.float64), actual[z])
-        (row,) = collected.rows()
-        lesions = metrics.lesion_scores(pred, actual, spacing)
-        note = "; ".join(filter(None, [row.pop("note"), *notes]))
-        rows.append({**row, **lesions._asdict(), "note": note})
+    paths = _paired(_listed(predictions), _listed(truths))
     about = {
         "dataset": str(truths),
         "split": "",
         "predictions": str(predictions),
         "note": "each volume is taken for a patient of its own",
     }
-    summary = scores.summary(about, rows)
-    summary["lesions"] = summarise_lesions(rows)
-    summary["volume_agreement"] = agreement(rows)
-    if out is not None:
-        tables.write(scores, rows, summary, out)
-        figure = plots.bland_altman(
-            np.array([row["true_volume_ml"] for row in rows]),
-            np.array([row["volume_ml"] for row in rows]),
-        )
-        figure_files.save(figure, out / FIGURE)
-    return summary
+    return whole_volumes.score(_read_pairs(paths), rules, about, out)
+
+
+def _read_pairs(paths: Mapping[str, tuple[Path, Path]]) -> Iterator[Pair]:
+    for name, pair in tqdm(paths.items(), desc="volumes", delay=2.0, leave=False):
+        pred, actual, grid, notes = on_one_grid(*map(masks.read_infection, pair))
+        yield Pair(name, name, list(pred), list(actual), grid.spacing, range(len(actual)), notes)
 
 
 def _listed(folder: Path) -> dict[str, Path]:
@@ -121,7 +92,7 @@ def _listed(folder: Path) -> dict[str, Path]:
     for entry in sorted(folder.iterdir()):
         if entry.name.startswith("."):
             continue
-        paths = [entry / name for name in _RESULTS if (entry / name).exists()]
+        paths = [entry / name for name in MASKS if (entry / name).exists()]
         if len(paths) > 1:
             raise SavedMapError(f"{paths[0]} and {paths[1].name}: expected one of the two")
         if entry.is_file() and _is_mask(entry):
@@ -155,10 +126,6 @@ def _paired(found: Mapping[str, Path], true: Mapping[str, Path]) -> dict[str, tu
     return {name: (names[name], path) for name, path in true.items()}
 
 
-def _read(path: Path) -> Drawing:
-    return masks.read(path, _INFECTION if path.name.lower().endswith(nifti.SUFFIXES) else None)
-
-
 def on_one_grid(pred: Drawing, truth: Drawing) -> tuple[np.ndarray, np.ndarray, Grid, list[str]]:
     """Brings a prediction to the truth's voxels, by nearest neighbours where they differ.
 
@@ -183,31 +150,3 @@ def on_one_grid(pred: Drawing, truth: Drawing) -> tuple[np.ndarray, np.ndarray, 
     found, done = pred.on(grid, nearest=True)
     actual, _ = truth.on(grid)
     return found > 0, actual > 0, grid, [*notes, *filter(None, [done])]
-
-
-def summarise_lesions(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns lesion-wise sensitivity and false positives a scan, of all volumes together."""
-    total = {name: sum(row[name] for row in rows) for name in LesionScores._fields}
-    count = total["lesions"]
-    return {
-        **total,
-        "sensitivity": total["hits"] / count if count else None,
-        "sensitivity_iou": total["hits_iou"] / count if count else None,
-        "false_positives_per_scan": total["false_positives"] / len(rows),
-        "false_positives_iou_per_scan": total["false_positives_iou"] / len(rows),
-        "smallest_ml": SMALLEST_ML,
-        "overlap": OVERLAP,
-    }
-
-
-def agreement(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns bias and limits of agreement of the volumes, predicted minus true, in mL.
-
-    Limits are bias ± 1.96 standard deviations (of a sample); None of a single volume (Bland and
-    Altman 1986).
-    """
-    apart = np.array([row["volume_ml"] - row["true_volume_ml"] for row in rows])
-    bias = float(apart.mean())
-    wide = _LIMITS * float(apart.std(ddof=1)) if len(apart) > 1 else math.nan
-    limits = (bias - wide, bias + wide) if len(apart) > 1 else (None, None)
-    return {"bias_ml": bias, "lower_ml": limits[0], "upper_ml": limits[1], "n": len(apart)}

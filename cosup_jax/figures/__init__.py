@@ -1,7 +1,7 @@
 """Pictures for people: slices beside their predictions, and plots. Arrays in, Matplotlib out."""
 
 from cosup_jax.figures.files import save
-from cosup_jax.figures.plots import calibration, dice_by_size, learning_curves
+from cosup_jax.figures.plots import bland_altman, calibration, dates, dice_by_size, learning_curves
 from cosup_jax.figures.slices import (
     AGREED,
     FALSE,
@@ -19,8 +19,10 @@ __all__ = [
     "AGREED",
     "FALSE",
     "MISSED",
+    "bland_altman",
     "calibration",
     "classes",
+    "dates",
     "dice_by_size",
     "fusion",
     "grey",

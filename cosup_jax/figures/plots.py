@@ -112,6 +112,32 @@ def bland_altman(true: np.ndarray, found: np.ndarray) -> Figure:
     return figure
 
 
+def dates(lesions: Mapping[str, Mapping[str, float]], shares: Mapping[str, float]) -> Figure:
+    """Draws how much infection a patient has at several dates.
+
+    Args:
+      lesions: by date, mL of each part (of the right and the left lung, or of both together).
+      shares: by date, per cent of the lungs; NaN where it is not known.
+    """
+    figure = Figure(figsize=(2.4 + 1.5 * len(shares), 3.8), layout="constrained")
+    volume, share = figure.subplots(1, 2)
+    places, below = range(len(shares)), np.zeros(len(shares))
+    parts = dict.fromkeys(name for found in lesions.values() for name in found)
+    for colour, part in zip(_colours(parts), parts, strict=True):
+        heights = np.array([lesions[date].get(part, 0.0) for date in shares])
+        volume.bar(places, heights, 0.6, bottom=below, color=colour, label=part)
+        below += heights
+    share.plot(places, list(shares.values()), "o-", color=_COLOURS[3])
+    share.set_ylim(bottom=0)
+    for axis, words in ((volume, "infection (mL)"), (share, "infection (% of the lungs)")):
+        axis.set_xticks(places, list(shares), rotation=20 if len(shares) > 2 else 0)
+        axis.set_xlim(-0.6, len(shares) - 0.4)
+        axis.set_ylabel(words)
+        axis.grid(alpha=0.3, axis="y")
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    return figure
+
+
 def _interval(k: int) -> str:
     if k == 0:
         return f"up to {SIZES[1]:g} %"

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from cosup_jax.scans import nifti
+from cosup_jax.scans import kinds, nifti
 from cosup_jax.scans.geometry import TOLERANCE, Grid
 from cosup_jax.scans.nifti import VolumeError
 from cosup_jax.scans.nifti_labels import read_drawing
 
 ANY = {0: 0, 1: 1, 255: 1}  # unless values are declared
+# Any class of infection is infection.
+_INFECTION = {0: 0, 255: 1, **dict.fromkeys(range(1, len(kinds.CLASSES) + 1), 1)}
 NOTHING, LUNG = 0, -1
 # What labels and segments are called, as letters only.
 _NAMES = {
@@ -157,6 +159,11 @@ def read(path: Path, values: Mapping[int, int] | None = None) -> Drawing:
     stored = _decoded(path, found, values)
     way = found.grid.orientation
     return Drawing(path, found.grid.axial(), found.grid.to_axial(stored), False, way)
+
+
+def read_infection(path: Path) -> Drawing:
+    """Reads where somebody has drawn infection, of whatever class; see `read`."""
+    return read(path, _INFECTION if path.name.lower().endswith(nifti.SUFFIXES) else None)
 
 
 def _decoded(path: Path, found: Any, values: Mapping[int, int]) -> np.ndarray:

@@ -7,7 +7,9 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+import surface_distance
 from PIL import Image
+from scipy import ndimage
 
 from cosup_jax.commands import compare, evaluate
 from cosup_jax.commands.evaluate import add_arguments
@@ -75,6 +77,31 @@ def test_scores_of_known_volumes(folders, tmp_path):
     assert agreed["upper_ml"] == pytest.approx(apart.mean() + 1.96 * apart.std(ddof=1))
     with Image.open(tmp_path / "out/bland_altman.png") as figure:
         assert figure.width > 300
+
+
+# The package calls SciPy by names SciPy has given up.
+@pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
+def test_distances_are_those_of_the_surface_distance_package(tmp_path):
+    """In millimetres along the right axes, however either mask is stored."""
+    wanted = {}
+    for seed, (name, way) in enumerate({"a": "LPS", "b": "RAS", "c": "SAL"}.items()):
+        rng = np.random.default_rng(seed)
+        field = ndimage.gaussian_filter(rng.standard_normal((2, 6, 20, 24)), (0, 1, 2, 2))
+        truth, pred = field > np.quantile(field, 0.8, axis=(1, 2, 3), keepdims=True)
+        pred = pred | np.roll(truth, 2, axis=2)
+        save(tmp_path / "pred", name, pred.astype(np.uint8), way)
+        save(tmp_path / "truth", name, truth.astype(np.uint8))
+        apart = surface_distance.compute_surface_distances(truth, pred, volumes.SPACING)
+        wanted[name] = (
+            surface_distance.compute_robust_hausdorff(apart, 95),
+            surface_distance.compute_surface_dice_at_tolerance(apart, 1.0),
+            surface_distance.compute_dice_coefficient(truth, pred),
+        )
+    out = tmp_path / "out"
+    evaluate_saved(tmp_path / "pred", tmp_path / "truth", protocol="cosup", out=out)
+    for name, row in rows_of(out).items():
+        found = [float(row[measure]) for measure in ("hd95_mm", "surface_dice", "dice")]
+        assert found == pytest.approx(wanted[name], rel=1e-6)
 
 
 def test_the_order_in_which_voxels_are_stored_is_said_and_changes_nothing(folders, tmp_path):
