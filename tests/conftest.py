@@ -75,6 +75,19 @@ def tiny_run(tmp_path_factory):
     return shared / "tiny_run"
 
 
+@pytest.fixture(scope="session")
+def tiny_weights(tiny_run):
+    """The file of the tiny run's weights, made once for all processes; only to be read."""
+    from cosup_jax import runs, weights
+
+    path = tiny_run.parent / "tiny.safetensors"
+    with open(tiny_run.parent / "tiny_weights.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            weights.save(path, runs.open_run(tiny_run), {"licence": "none; phantoms"})
+    return path
+
+
 @pytest.fixture
 def strict_dtypes():
     """Strict dtype promotion, for our own pure functions (optax and BatchNorm break under it)."""

@@ -12,7 +12,7 @@ import orbax.checkpoint as ocp
 from flax.training.early_stopping import EarlyStopping
 from ml_collections import ConfigDict
 
-from cosup_jax import devices, signals
+from cosup_jax import devices, signals, weights
 from cosup_jax.data import pipeline, sampling
 from cosup_jax.models.guided import GUIDE
 from cosup_jax.runs import checkpoints, initial, interrupted, logs
@@ -100,7 +100,7 @@ def begin(setup: Setup, state: TrainState, manager: ocp.CheckpointManager) -> Fi
         steps = f" and step {len(progress.steps)} of the next" * bool(inside)
         print(f"going on after epoch {progress.epoch}{steps}")
     elif config.init:
-        state = initial.load_weights(config.init, state)
+        state = initial.load_weights(weights.file_of(config.init), state)
         print(f"starting from the weights of {config.init}")
     elif GUIDE in state.params:
         raise checkpoints.CheckpointError(

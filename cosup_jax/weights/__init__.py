@@ -7,10 +7,20 @@ from cosup_jax.weights.files import (
     DEFAULT,
     Pretrained,
     WeightsError,
+    file_of,
     load,
     load_pretrained,
     names,
     save,
 )
 
-__all__ = ["DEFAULT", "Pretrained", "WeightsError", "load", "load_pretrained", "names", "save"]
+__all__ = [
+    "DEFAULT",
+    "Pretrained",
+    "WeightsError",
+    "file_of",
+    "load",
+    "load_pretrained",
+    "names",
+    "save",
+]

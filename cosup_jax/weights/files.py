@@ -73,6 +73,15 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _HERE.glob(f"*{SUFFIX}")))
 
 
+def file_of(which: str) -> str:
+    """Returns the file of weights that come with the package, or what was given if it is no name.
+
+    >>> file_of("runs/c2f")
+    'runs/c2f'
+    """
+    return str(_HERE / f"{which}{SUFFIX}") if which in names() else which
+
+
 def load_pretrained(which: str | Path = DEFAULT) -> Pretrained:
     """Loads a trained network.
 
@@ -84,9 +93,7 @@ def load_pretrained(which: str | Path = DEFAULT) -> Pretrained:
       WeightsError: there is no such thing, or the file is none of `save`.
       CheckpointError: the run holds no complete checkpoint.
     """
-    if str(which) in names():
-        return load(_HERE / f"{which}{SUFFIX}")
-    path = Path(which).expanduser()
+    path = Path(file_of(str(which))).expanduser()
     if path.is_dir():
         run = runs.open_run(path)
         digest = hashlib.sha256()

@@ -1,12 +1,10 @@
 """What the tests of prediction share: a network whose masks are known, and a trained one."""
 
-import fcntl
-
 import jax.numpy as jnp
 import pytest
 from flax import linen as nn
 
-from cosup_jax import runs, weights
+from cosup_jax import weights
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.models import SegOutput
 from cosup_jax.prediction import cohort
@@ -27,17 +25,6 @@ def bright():
     return weights.Pretrained(
         "bright", Bright(), {"params": {}}, Preprocessing((32, 32)), "0" * 64, {}
     )
-
-
-@pytest.fixture(scope="session")
-def tiny_weights(tiny_run):
-    """The file of the tiny run's weights, made once for all processes; only to be read."""
-    path = tiny_run.parent / "tiny.safetensors"
-    with open(tiny_run.parent / "tiny_weights.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not path.exists():
-            weights.save(path, runs.open_run(tiny_run), {"licence": "none; phantoms"})
-    return path
 
 
 @pytest.fixture

@@ -10,7 +10,11 @@ from flax import traverse_util
 from safetensors.numpy import load_file, save_file
 
 from cosup_jax import cli, runs, weights
+from cosup_jax import config as configuration
 from cosup_jax.prediction import predictor
+from cosup_jax.runs import initial
+from cosup_jax.runs.state import create_state, make_optimizer
+from tests.phantoms import CONFIGS
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +177,18 @@ def test_the_command_writes_a_file_with_its_card(tiny_run, tmp_path, capsys):
     assert cli.main([*command, "--card", str(card)]) == 1
     assert cli.main(["export_weights", "--workdir", str(tiny_run), "--out", "x.bin"]) == 1
     assert "expected a name that ends with .safetensors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", weights.names())
+def test_the_configuration_that_trains_on_fits_what_comes_with_the_package(name):
+    """`file_of` is where the training reads the weights that the configuration names."""
+    config = configuration.load(f"{CONFIGS / 'finetune.py'}:weights={name}")
+    wanted = weights.load_pretrained(name)
+    assert config.init == name
+    assert runs.build_model(config) == wanted.model
+    assert runs.preprocessing(config) == wanted.preprocessing
+    state = create_state(wanted.model, make_optimizer(1e-3), size=config.data.size, seed=0)
+    state = initial.load_weights(weights.file_of(config.init), state)
+    assert flat(state.latest).keys() == flat(wanted.variables).keys()
+    for path, tensor in flat(state.latest).items():
+        np.testing.assert_array_equal(tensor, flat(wanted.variables)[path])
