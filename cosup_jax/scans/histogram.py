@@ -14,10 +14,11 @@ BIN = 8  # HU
 
 _FIRST, _LAST = -1400, 2400  # HU
 _FLOOR = 1e-6  # density of values that no tissue has
-_LEAST_SHARE = 0.02  # of the voxels, for air and lung and for soft tissue
+LEAST_SHARE = 0.02  # of the voxels, for air and lung and for soft tissue
 _FEWEST_KEPT = 0.05  # of the voxels, or single values are all that there is
 _PEAK = 17  # values over which counts are smoothed
 _FLANK = 40  # values on each side of a peak
+_HEAP = 5  # times as often as any of the next values is a value at which a scale was cut off
 _CUT = 0.4  # of what lies above a peak must lie below it, or it is where a scale was cut off
 
 
@@ -42,7 +43,23 @@ class Histogram(NamedTuple):
     def has_air_and_tissue(self, offset: float) -> bool:
         """Whether there are air (or lung) and soft tissue in HU + `offset`."""
         air = self.share(offset - 1100, offset - 500)
-        return min(air, self.share(offset - 150, offset + 250)) >= _LEAST_SHARE
+        return min(air, self.share(offset - 150, offset + 250)) >= LEAST_SHARE
+
+    def scaled(self, factor: float) -> "Histogram":
+        """Returns the histogram of the values times a factor, rounded; it knows no slices."""
+        places = np.flatnonzero(self.counts)
+        values = np.rint((places + self.lowest) * factor).astype(np.int64)
+        start = int(values.min()) // BIN * BIN
+        size = (int(values.max()) - start) // BIN * BIN + BIN
+        counts = np.bincount(values - start, self.counts[places], size).astype(np.int64)
+        return Histogram(start, counts, self.slices[:0])
+
+    def cut_off(self) -> float:
+        """Returns the share of voxels at the lowest value, where they are heaped; 0 elsewhere."""
+        first = int(np.flatnonzero(self.counts)[0])
+        heap, near = self.counts[first], self.counts[first + 1 : first + 1 + BIN]
+        heaped = heap > _HEAP * near.max(initial=0)
+        return float(heap / self.counts.sum()) if heaped else 0.0
 
     def peak(self, low: float, high: float) -> int | None:
         """Returns the commonest value between two; None where the scale was cut off there."""

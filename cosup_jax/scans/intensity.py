@@ -5,7 +5,7 @@ taken only where it leaves no choice; other values that are no HU are refused, w
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,12 @@ _EXACT = 10  # HU that air and soft tissue may be off a known offset
 _SOFT = (20, 70)  # HU of the peak of soft tissue
 _SMALL_INT = (-128, 127)  # 8-bit grey may be stored so
 _MOST_TIMES = 64  # HU are shifted by at most 6 bits
+_FACTORS = (0.25, 0.5, 2.0, 4.0)  # of a wrong rescale slope
+_A_LITTLE_BETTER = 0.3  # is enough for another scale where air or soft tissue are missing
+_LUNG_AND_AIR, _TISSUE = (-1100, -800), (-150, 250)  # HU
+_CUT_ABOVE = -960.0  # HU; a scale cut off above shows neither air nor lung as they are
+_AIR_SEEN = (-1050, -950)  # HU, between which the peak of air is looked for
+_AIR_OFF = 15  # HU; further from −1000 the offset is not quite right
 
 
 class IntensityError(ValueError):
@@ -118,6 +124,8 @@ def judge(
     if not claimed and lowest >= 0:
         _refuse_multiples(found)
         return _grey(grey, highest)
+    if claimed:
+        _refuse_scaled(found, as_hu)
     if claimed and as_hu < _UNLIKE_CT:
         _refuse_multiples(found)
         raise IntensityError(
@@ -127,14 +135,50 @@ def judge(
     small = _SMALL_INT[0] <= lowest and highest <= _SMALL_INT[1]
     if not claimed and (as_hu < _SURELY_HU or small):
         return _grey(grey, highest)
+    _refuse_cut_off(found)
     _check_slices(found, 0)
-    return _hu(offset)
+    return _check_air(found, _hu(offset))
 
 
 def _hu(offset: float | None) -> Judgement:
     if not offset:
         return Judgement("hu")
     return Judgement("hu", float(offset), (f"{OPTION} {offset:g} was added to the values",))
+
+
+def _check_air(found: Histogram, judged: Judgement) -> Judgement:
+    """Notes air that lies a little beside −1000 HU, as where 1000 was taken off instead of 1024."""
+    air = found.peak(*_AIR_SEEN)
+    inside = air is not None and _AIR_SEEN[0] + _EXACT < air < _AIR_SEEN[1] - _EXACT
+    if air is None or not inside or not found.has_air_and_tissue(0) or abs(air - AIR) <= _AIR_OFF:
+        return judged
+    note = f"air lies at {air} HU instead of −1000: all values are that much off"
+    return replace(judged, notes=(*judged.notes, note), no_density="air does not lie at −1000 HU")
+
+
+def _refuse_cut_off(found: Histogram) -> None:
+    lowest, share = int(np.flatnonzero(found.counts)[0]) + found.lowest, found.cut_off()
+    if lowest > _CUT_ABOVE and share >= histogram.LEAST_SHARE:
+        raise IntensityError(
+            f"values below {lowest} HU were cut off ({100 * share:.0f} % of the voxels lie there): "
+            "air and lung cannot be told; give the scan as the scanner made it"
+        )
+
+
+def _refuse_scaled(found: Histogram, as_hu: float) -> None:
+    """Refuses HU, with or without an offset, that were stretched or shrunk."""
+    least = histogram.LEAST_SHARE
+    whole = min(found.share(*_LUNG_AND_AIR), found.share(*_TISSUE)) >= least
+    for factor in _FACTORS:
+        other = found.scaled(1 / factor)
+        offsets, fits = other.fits()
+        best = int(np.argmax(fits))
+        enough = as_hu + (_BETTER if whole else _A_LITTLE_BETTER)
+        if fits[best] >= max(_LIKE_CT, enough) and other.has_air_and_tissue(float(offsets[best])):
+            raise IntensityError(
+                f"no Hounsfield units: they look like CT values times {factor:g}, as by a wrong "
+                "rescale slope; give the scan as the scanner made it"
+            )
 
 
 def _grey8(offset: float | None, grey: str) -> Judgement:

@@ -85,6 +85,12 @@ REFUSED = {
         lambda hu: hu + 1024 * (np.arange(SLICES) > 6)[:, None, None],
         "3 of 10 slices",
     ),
+    "cut off above air": (lambda hu: np.maximum(hu, -600), "below -600 HU were cut off"),
+    "cut off at a window of tissue": (lambda hu: np.clip(hu, -160, 240), "below -160 HU were cut"),
+    "twice the slope": (lambda hu: (hu + 1024) * 2 - 1024, "CT values times 2, as by a wrong"),
+    "half the slope": (lambda hu: (hu + 1024) // 2 - 1024, "CT values times 0.5"),
+    "four times the slope": (lambda hu: (hu + 1024) * 4 - 1024, "CT values times 4"),
+    "halves": (lambda hu: hu // 2, "CT values times 0.5"),
     "far too wide": (lambda hu: hu * 7.3, "few values lie where"),
     "beyond 16 bits": (lambda hu: hu * 70_001, "no CT has such HU"),
 }
@@ -108,6 +114,13 @@ def test_an_offset_that_is_given_is_added_and_means_are_hu(hu):
 def test_an_offset_that_makes_hu_wrong_is_refused(hu, offset):
     with pytest.raises(IntensityError, match=f"with --hu-offset {offset} .*leave the option out"):
         judge(list(hu), offset=offset)
+
+
+@pytest.mark.parametrize(("off", "noted"), [(24, True), (-24, True), (10, False)])
+def test_air_a_little_beside_its_place_is_noted_and_no_mean_is_given(hu, off, noted):
+    found = judge(list(hu + off))
+    assert found.kind == "hu"
+    assert any("instead of −1000" in note for note in found.notes) == bool(found.no_density) == noted
 
 
 def test_an_offset_of_eight_bit_grey_is_refused():
@@ -136,7 +149,7 @@ def test_pictures_of_16_bits_may_hold_8_12_or_16(hu):
 
 
 def test_a_picture_of_no_air_is_hu_only_if_it_looks_like_tissue(hu):
-    tissue = np.clip(hu, -160, 240)
+    tissue = np.where(hu < -160, 40, hu)
     assert judge(list(tissue)).kind == "hu"
     assert judge(list(np.clip(hu, -100, 100))).kind == "unknown"  # 8-bit grey with a sign
 
