@@ -13,44 +13,26 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom import uid
-from pydicom.pixels import get_decoder, pixel_array
 from pydicom.valuerep import DSfloat
 
 from cosup_jax.scans import (
-    codestreams,
     dicom_files,
     dicom_frames,
     dicom_headers,
+    dicom_pixels,
     dicom_series,
     rescale,
     series_geometry,
 )
-from cosup_jax.scans.dicom_files import Budget, Part, Reader, naming
+from cosup_jax.scans.dicom_files import Part, Reader, naming
 from cosup_jax.scans.dicom_headers import Aside, Image
 from cosup_jax.scans.dicom_series import Stack
+from cosup_jax.scans.dicom_stream import Budget
 from cosup_jax.scans.geometry import Grid
 from cosup_jax.scans.intensity import IntensityError
 from cosup_jax.scans.nifti import MAX_SIDE, MAX_VOXELS, VolumeError
-from cosup_jax.scans.rescale import Rescale
 
-_NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
-_LOSSLESS = (
-    *(uid.RLELossless, uid.JPEGLossless, uid.JPEGLosslessSV1),
-    *(uid.JPEGLSLossless, uid.JPEG2000Lossless),
-)
-_LOSSY = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000)
-_FAMILIES = {
-    uid.RLELossless: codestreams.RLE,
-    uid.JPEG2000Lossless: codestreams.JPEG_2000,
-    uid.JPEG2000: codestreams.JPEG_2000,
-}
 _PIXEL_GROUP = 0x7FE0
-# The kinds of pixels that the standard names; an unknown one is not repeated in a message.
-_KINDS = (
-    *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422"),
-    *("YBR_ICT", "YBR_RCT", "YBR_PARTIAL_420"),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +48,7 @@ class Series:
       notes: what the user should know; no identifiers.
       frames: of each slice its place in its file from 1, or 0 where its file is one slice.
       no_density: why means of the values are no HU; empty where they are.
+      must_be_hu: what an image says of its values that is true of HU alone; empty if nothing is.
     """
 
     grid: Grid
@@ -75,6 +58,7 @@ class Series:
     notes: tuple[str, ...]
     frames: tuple[int, ...] = ()
     no_density: str = ""
+    must_be_hu: str = ""
 
 
 def scan_headers(parts: Sequence[Part]) -> tuple[list[Stack], list[Aside]]:
@@ -102,17 +86,37 @@ def scan_headers(parts: Sequence[Part]) -> tuple[list[Stack], list[Aside]]:
 
 
 def _contents(reader: Reader) -> Callable[[Image], Hashable]:
-    known: dict[Part, str] = {}
+    """Returns what tells an image's values from others', however they are compressed."""
+    known: dict[Part, dict[int | None, str]] = {}
 
     def content(image: Image) -> Hashable:
         if image.part not in known:
-            with naming(image.part.number):
-                found = dicom_headers.load(image.part, reader, pixels=True)
-            pixels = b"" if found is None else bytes(found.get("PixelData") or b"")
-            known[image.part] = hashlib.sha256(pixels).hexdigest()
-        return known[image.part], image.frame, image.order, tuple(image.choice.items())
+            known[image.part] = _digests(image.part, reader)
+        return known[image.part].get(image.frame)
 
     return content
+
+
+def _digests(part: Part, reader: Reader) -> dict[int | None, str]:
+    """Returns a digest of the HU of each frame, or of what is stored where these cannot be read."""
+    with naming(part.number), dicom_headers.lenient():
+        budget = Budget(dicom_headers.READS)
+        file = dicom_headers.load(part, reader, budget, pixels=True)
+        if file is None:
+            return {}
+        frames = dicom_frames.split(file, budget)
+    found: dict[int | None, str] = {}
+    for i, header in enumerate([file] if frames is None else frames):
+        frame = None if frames is None else i
+        try:
+            with naming(part.number), dicom_headers.lenient():
+                plane = dicom_headers.plane(header)
+                dicom_pixels.check(file, plane.rows, plane.columns, frame)
+                values = dicom_pixels.hounsfield(header, file, frame).values
+        except VolumeError:
+            values = np.frombuffer(bytes(file.get("PixelData") or b""), np.uint8)
+        found[frame] = hashlib.sha256(values.tobytes()).hexdigest()
+    return found
 
 
 def read_series(
@@ -161,13 +165,13 @@ def read_stack(stack: Stack, notes: Sequence[str] = (), hu_offset: float | None 
     lie = series_geometry.sort([image.plane for image in stack.images])
     images = [stack.images[i] for i in lie.order]
     with Reader() as reader:
-        headers, stored, lossy, scales = _read_pixels(images, reader, hu_offset)
+        headers, stored, read = _read_pixels(images, reader, hu_offset)
+    scales = [one.scale for one in read]
     try:
         said = [*notes, *stack.notes, *lie.notes, *rescale.differences(scales)]
     except IntensityError as error:
         raise VolumeError(str(error)) from error
-    if lossy:
-        said.append(f"{lossy} of {len(images)} images are compressed with loss")
+    said += dicom_pixels.notes(read)
     for header in headers:
         if not header.get("SliceThickness"):
             header.SliceThickness = DSfloat(lie.distance, auto_format=True)
@@ -175,17 +179,17 @@ def read_stack(stack: Stack, notes: Sequence[str] = (), hu_offset: float | None 
     return Series(
         *(lie.grid, stored, lie.spacing, tuple(headers), tuple(said), frames),
         no_density=rescale.no_density(scales),
+        must_be_hu="white is 0" if any(one.inverted for one in read) else "",
     )
 
 
 def _read_pixels(
     images: Sequence[Image], reader: Reader, hu_offset: float | None
-) -> tuple[list[pydicom.Dataset], np.ndarray, int, list[Rescale]]:
+) -> tuple[list[pydicom.Dataset], np.ndarray, list[dicom_pixels.Read]]:
     """Reads pixels.
 
     Returns:
-      headers; (columns, rows, slices) int16 in HU; how many images have lost something; how the
-      header of each makes HU.
+      headers; (columns, rows, slices) int16 in HU; what is to be known of each image's values.
     """
     rows, columns = images[0].plane.rows, images[0].plane.columns
     voxels = rows * columns * len(images)
@@ -197,8 +201,9 @@ def _read_pixels(
     # A file that is there for every claimed slice bounds nothing yet: compressed ones are small.
     stored = np.empty((columns, rows, len(images)), np.int16, order="F")
     headers: list[pydicom.Dataset] = [pydicom.Dataset()] * len(images)
-    scales = [Rescale()] * len(images)
-    lossy = 0
+    read: list[dicom_pixels.Read] = [dicom_pixels.Read(np.empty(0), rescale.Rescale())] * len(
+        images
+    )
     by_part: dict[Part, list[int]] = defaultdict(list)
     for i, image in enumerate(images):
         by_part[image.part].append(i)
@@ -207,83 +212,23 @@ def _read_pixels(
             budget = Budget(dicom_headers.READS)
             file = dicom_headers.load(part, reader, budget, pixels=True)
             if file is None or "PixelData" not in file:
-                raise VolumeError("without pixels")
+                raise VolumeError("without pixels, or of others than whole numbers")
             frames = dicom_frames.split(file, budget)
             for i in places:
                 image = images[i]
                 header = file if frames is None else frames[image.frame or 0]
                 if dicom_headers.plane(header) != image.plane:
                     raise VolumeError("changed while it was read")
-                _check(file, rows, columns, image.frame)
-                lossy += file.file_meta.TransferSyntaxUID in _LOSSY
+                dicom_pixels.check(file, rows, columns, image.frame)
                 frame = None if frames is None else image.frame
-                values, scales[i] = _hounsfield(header, file, frame, hu_offset)
-                stored[..., i] = values.T
+                found = dicom_pixels.hounsfield(header, file, frame, hu_offset)
+                stored[..., i] = found.values.T
+                read[i] = found._replace(values=np.empty(0))
                 headers[i] = _without_pixels(header)
-    return headers, stored, lossy, scales
+    return headers, stored, read
 
 
 def _without_pixels(header: pydicom.Dataset) -> pydicom.Dataset:
     kept = pydicom.Dataset()
     kept.update({tag: header[tag] for tag in header.keys() if tag.group != _PIXEL_GROUP})  # noqa: SIM118
     return kept
-
-
-def _check(image: pydicom.Dataset, rows: int, columns: int, frame: int | None) -> None:
-    """Refuses pixels that are none of a CT, or not those that the header claims."""
-    frames = int(image.get("NumberOfFrames") or 1)
-    kind, samples = image.get("PhotometricInterpretation"), image.get("SamplesPerPixel")
-    if kind == "MONOCHROME1" and samples == 1:
-        raise VolumeError(
-            "inverted pixels (MONOCHROME1), of which nothing says whether the rescale slope means "
-            "them so; convert them to MONOCHROME2"
-        )
-    if kind != "MONOCHROME2" or samples != 1 or (frames != 1 and frame is None):
-        shown = kind if kind in _KINDS else "of an unknown kind"
-        raise VolumeError(
-            f"samples, kind and frames of its pixels are ({samples}, {shown}, {frames}); expected "
-            "1, MONOCHROME2, 1"
-        )
-    if image.BitsAllocated not in (8, 16) or not 0 < image.BitsStored <= image.BitsAllocated:
-        raise VolumeError(
-            f"{image.BitsStored} of {image.BitsAllocated} bits a pixel; expected 8 or 16"
-        )
-    bytes_claimed = rows * columns * image.BitsAllocated // 8
-    syntax = image.file_meta.TransferSyntaxUID
-    if syntax in _NATIVE:
-        if len(image.PixelData) < bytes_claimed * frames:
-            raise VolumeError(
-                f"truncated: {len(image.PixelData):,} bytes of pixels; its header claims "
-                f"{bytes_claimed * frames:,}"
-            )
-        return
-    if syntax not in (*_LOSSLESS, *_LOSSY):
-        known = uid.UID(syntax).name
-        shown = repr(known) if known != syntax else "that nobody knows"
-        raise VolumeError(f"of transfer syntax {shown}, which is not read")
-    if not get_decoder(syntax).is_available:
-        raise VolumeError(
-            f"compressed as {syntax.name!r}, for which there is no decoder here; install one "
-            "with: pip install 'cosup-jax[dicom]'"
-        )
-    family = _FAMILIES.get(syntax, codestreams.JPEG)
-    stream = pydicom.encaps.get_frame(image.PixelData, frame or 0, number_of_frames=frames)
-    codestreams.check(stream, family, (rows, columns), bytes_claimed)
-
-
-def _hounsfield(
-    header: pydicom.Dataset, file: pydicom.Dataset, frame: int | None, offset: float | None
-) -> tuple[np.ndarray, Rescale]:
-    """Returns (rows, columns) int16 in HU of a frame, and how its header makes HU."""
-    pixels = pixel_array(file, index=frame)
-    try:
-        scale = rescale.read(header)
-        raw = None
-        if scale.needs_all_bits and file.file_meta.TransferSyntaxUID in _NATIVE:
-            order = ">" if file.file_meta.TransferSyntaxUID == _NATIVE[-1] else "<"
-            kind = np.dtype(f"{order}{'i' if scale.signed else 'u'}{scale.bits[0] // 8}")
-            start = (frame or 0) * pixels.size * kind.itemsize
-            raw = np.frombuffer(file.PixelData, kind, pixels.size, start).reshape(pixels.shape)
-        return rescale.hounsfield(pixels, scale, raw=raw, offset=offset), scale
-    except IntensityError as error:
-        raise VolumeError(str(error)) from error

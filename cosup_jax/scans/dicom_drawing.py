@@ -16,7 +16,8 @@ from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels import pixel_array
 
 from cosup_jax.scans import codestreams, dicom_files, dicom_headers
-from cosup_jax.scans.dicom_files import MAX_FRAMES_BYTES, Budget, Reader
+from cosup_jax.scans.dicom_files import Reader
+from cosup_jax.scans.dicom_stream import MAX_FRAMES_BYTES, Budget
 from cosup_jax.scans.geometry import TOLERANCE, Grid, GridError
 from cosup_jax.scans.nifti import MAX_SIDE, MAX_VOXELS, VolumeError
 

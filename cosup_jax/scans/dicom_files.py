@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import struct
 import zipfile
 import zlib
 from collections import Counter
@@ -10,23 +9,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from cosup_jax.scans.nifti import MAX_VOXELS, VolumeError
+from cosup_jax.scans.dicom_stream import (
+    MAX_FILE_BYTES,
+    START,
+    Bounded,
+    Budget,
+    begins_at,
+    begins_like,
+    most_bytes,
+)
+from cosup_jax.scans.nifti import VolumeError
 
 MAX_FILES = 20_000
-MAX_FILE_BYTES = 1 << 26  # a slice of 4096 × 4096 voxels of 16 bits, and as much again
-MAX_FRAMES_BYTES = 2 * MAX_VOXELS + MAX_FILE_BYTES  # of a file with many slices
 MAX_TOTAL_BYTES = 1 << 33
 SUFFIXES = (".dcm", ".ima", ".dicom")
 INDEX = "DICOMDIR"  # lists what else is on a disc
 
-_PREAMBLE, _MAGIC = 128, b"DICM"
-START = _PREAMBLE + len(_MAGIC)  # bytes that tell what a file is
-# Without a preamble a file begins with one of these groups: file meta, or the data set itself.
-_FIRST_GROUPS = (0x0002, 0x0008)
-_LAST_FIRST_ELEMENT = 0x0060
-_MAX_SWELL = 16  # a file of many slices is no more than this many times larger than in the zip
 _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 1
 DAMAGE = (
@@ -57,42 +56,6 @@ class Part:
     container: str = ""
 
 
-class Budget:
-    """How many pieces of one file may still be read, so that one of millions of elements ends."""
-
-    def __init__(self, reads: int) -> None:
-        self._left = reads
-
-    def allow(self, reads: int) -> None:
-        """Adds to what may be read."""
-        self._left += reads
-
-    def spend(self) -> None:
-        """Counts one piece.
-
-        Raises:
-          VolumeError: none is left.
-        """
-        self._left -= 1
-        if self._left < 0:
-            raise VolumeError("a header of more elements than any image has")
-
-
-class Bounded(io.BufferedReader):
-    """A file that is read in pieces, of which only so many may be read."""
-
-    name = ""  # pydicom keeps it
-
-    def __init__(self, raw: Any, budget: Budget) -> None:
-        super().__init__(raw)
-        self._budget = budget
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Returns at most `size` bytes, and spends one piece of the budget."""
-        self._budget.spend()
-        return super().read(size)
-
-
 class Reader:
     """Reads parts, and keeps open the zip that it reads from; a context manager."""
 
@@ -116,12 +79,18 @@ class Reader:
         Raises:
           VolumeError: unreadable or damaged.
         """
-        if part.member is not None:
-            return Bounded(io.BytesIO(self.read(part)), budget)
         try:
-            return Bounded(io.FileIO(part.path), budget)
+            if part.member is not None:
+                raw: io.RawIOBase | io.BytesIO = io.BytesIO(self.read(part))
+            else:
+                raw = io.FileIO(part.path)
+            begin = begins_at(raw.read(START) or b"", part.size) or 0
+            raw.seek(0)
+            if begin:
+                raw = io.BytesIO((raw.read() or b"")[begin:])
         except OSError as error:
             raise VolumeError(f"cannot be opened ({error.strerror})") from error
+        return Bounded(raw, budget)
 
     def read(self, part: Part) -> bytes:
         """Returns the content.
@@ -155,23 +124,6 @@ def looks_like(path: Path) -> bool:
         return True
     with path.open("rb") as file:
         return begins_like(file.read(START), path.stat().st_size)
-
-
-def begins_like(start: bytes, size: int) -> bool:
-    """Whether a file of `size` bytes that begins with `start` may be DICOM.
-
-    That is the magic word behind a preamble, or, without one, a first element of a group in which
-    DICOM files begin, with a type in two letters or a length that fits the file.
-    """
-    if start[_PREAMBLE:START] == _MAGIC:
-        return True
-    if len(start) < 8:
-        return False
-    for group, element in (struct.unpack_from(form, start) for form in ("<HH", ">HH")):
-        if group in _FIRST_GROUPS and element <= _LAST_FIRST_ELEMENT:
-            named = start[4:6].isalpha() and start[4:6].isupper()
-            return named or int.from_bytes(start[4:8], "little") <= size - 8
-    return False
 
 
 def list_files(paths: Iterable[Path], container: str = "") -> list[Part]:
@@ -227,8 +179,7 @@ def list_zip(path: Path) -> list[Part]:
                 f"file {number} of the zip is compressed by method {member.compress_type}; "
                 "expected deflate, as all common programs write it"
             )
-        most = min(MAX_FRAMES_BYTES, max(MAX_FILE_BYTES, _MAX_SWELL * member.compress_size))
-        if member.file_size > most:
+        if member.file_size > most_bytes(member.compress_size):
             raise VolumeError(
                 f"file {number} of the zip: {member.file_size:,} bytes; expected one slice a file, "
                 f"of at most {MAX_FILE_BYTES:,}"

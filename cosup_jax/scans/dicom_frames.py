@@ -8,7 +8,7 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_sequence
 
-from cosup_jax.scans.dicom_files import Bounded, Budget
+from cosup_jax.scans.dicom_stream import Bounded, Budget
 from cosup_jax.scans.nifti import MAX_VOXELS, VolumeError
 
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")

@@ -14,10 +14,12 @@ from typing import Any
 import pydicom
 from pydicom import uid
 from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_dataset, read_partial, read_preamble
 
 from cosup_jax.scans import dicom_frames
-from cosup_jax.scans.dicom_files import MAX_FILE_BYTES, Budget, Part, Reader
+from cosup_jax.scans.dicom_files import Part, Reader
+from cosup_jax.scans.dicom_stream import MAX_FILE_BYTES, Budget, inflated
 from cosup_jax.scans.nifti import VolumeError
 from cosup_jax.scans.series_geometry import Plane
 
@@ -57,6 +59,8 @@ _KEYWORDS = (
     *("ModalityLUTSequence", "Manufacturer", "PixelDataProviderURL"),
 )
 _PIXELS = ("PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths")
+# In which bit of the pixels an overlay of each possible group lies.
+OVERLAY_BITS = tuple(0x60000102 + (group << 16) for group in range(0, 0x20, 2))
 # By these the images of one series at the same places may be told apart, the surest first.
 _CHOICE = (
     *("StackID", "TemporalPositionIndex", "TemporalPositionIdentifier"),
@@ -168,9 +172,10 @@ def load(
     transfer syntax as the data set turns out to be written.
 
     Raises:
-      VolumeError: unreadable, damaged, or of a transfer syntax that would have to be inflated.
+      VolumeError: unreadable, damaged, or deflated from more than can be of use.
     """
-    tags = [tag_for_keyword(word) for word in (*_KEYWORDS, *(_PIXELS if pixels else ()))]
+    words = (*_KEYWORDS, *(_PIXELS if pixels else ()))
+    tags = [*filter(None, map(tag_for_keyword, words)), *OVERLAY_BITS]
 
     budget = budget or Budget(READS)
     for_frames = [_FRAME_READS * (part.size // _FRAME_BYTES)]
@@ -181,15 +186,17 @@ def load(
         return int(tag) in _PIXEL_TAGS and not pixels
 
     with lenient(), reader.open(part, budget) as file:
-        # By itself pydicom would inflate a deflated file of any size before it can be checked.
         preamble = read_preamble(file, True)
         meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
         if meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian:
-            raise VolumeError(
-                "of transfer syntax 'Deflated Explicit VR Little Endian', which is not read"
-            )
-        file.seek(0)
-        found = read_partial(file, ends, force=True, specific_tags=tags)  # type: ignore[arg-type]
+            # By itself pydicom would inflate a file to any size.
+            with inflated(file, part.size, budget) as content:
+                body = read_dataset(content, False, True, stop_when=ends, specific_tags=tags)
+            meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian  # as it is now
+            found = pydicom.FileDataset("", body, preamble, FileMetaDataset(meta), False, True)
+        else:
+            file.seek(0)
+            found = read_partial(file, ends, force=True, specific_tags=tags)
     if not len(found) and not len(meta):
         if preamble is not None:
             raise VolumeError("cut off in its header")

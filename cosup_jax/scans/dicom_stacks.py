@@ -3,6 +3,7 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -90,7 +91,7 @@ def split(images: list[Image], content: Callable[[Image], Hashable]) -> list[Fou
       images: without overviews.
       content: as for `dicom_series.arrange`.
     """
-    kept = _without_copies(images, content)
+    kept = _without_copies(images, partial(_is_copy, content, _of_one_place(images)))
     copies = len(images) - len(kept)
     notes = (f"{copies} exact copies of its images count once",) if copies else ()
     fault = _fault(kept)
@@ -103,11 +104,16 @@ def split(images: list[Image], content: Callable[[Image], Hashable]) -> list[Fou
             more = f"one of {len(parts)} stacks of its series"
             return [Found(part, (*notes, more), part=f"{way} {i}") for i, part in enumerate(parts)]
     if doubled:
+        # Whatever the names say, to count images of the same values once loses none.
+        whole = _without_copies(kept, partial(_is_equal, content))
+        if is_stack(whole):
+            note = f"{len(kept) - len(whole)} images equal another at their place and count once"
+            return [Found(whole, (*notes, note))]
         fault += ", and nothing in their headers parts them into whole stacks"
     return [Found(kept, notes, fault)]
 
 
-def _without_copies(images: list[Image], content: Callable[[Image], Hashable]) -> list[Image]:
+def _without_copies(images: list[Image], is_copy: Callable[[Image, Image], bool]) -> list[Image]:
     places: dict[Hashable, list[Image]] = defaultdict(list)
     for image in images:
         places[image.plane].append(image)
@@ -115,19 +121,32 @@ def _without_copies(images: list[Image], content: Callable[[Image], Hashable]) -
     for same in places.values():
         seen: list[Image] = []
         for image in same:
-            if any(
-                _may_be_copy(image, other) and content(image) == content(other) for other in seen
-            ):
+            if any(is_copy(image, other) for other in seen):
                 dropped.add(id(image))
             else:
                 seen.append(image)
     return [image for image in images if id(image) not in dropped]
 
 
-def _may_be_copy(image: Image, other: Image) -> bool:
-    one_file = image.part == other.part
-    named = image.instance and other.instance and image.instance != other.instance
-    return not one_file and not named
+def _of_one_place(images: list[Image]) -> set[str]:
+    """Returns the SOPInstanceUIDs that name an image: all images that have one lie at one place."""
+    planes: dict[str, set[Hashable]] = defaultdict(set)
+    for image in images:
+        planes[image.instance].add(image.plane)
+    return {instance for instance, found in planes.items() if instance and len(found) == 1}
+
+
+def _is_copy(
+    content: Callable[[Image], Hashable], named: set[str], image: Image, other: Image
+) -> bool:
+    if image.instance and other.instance and image.instance != other.instance:
+        return False
+    described = (image.order, image.choice) == (other.order, other.choice)
+    return (described or image.instance in named) and _is_equal(content, image, other)
+
+
+def _is_equal(content: Callable[[Image], Hashable], image: Image, other: Image) -> bool:
+    return image.part != other.part and content(image) == content(other)
 
 
 def _is_doubled(images: Sequence[Image]) -> bool:

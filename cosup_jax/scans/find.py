@@ -97,6 +97,9 @@ def _check_not_empty(one: Given, scans: Sequence[Source], seen: set[Path]) -> No
     unreadable = one.aside.counts[walk.UNREADABLE]
     if unreadable and one.aside.first:
         raise ScanError(f"{one.aside.first}: cannot be read, and there is no scan beside it")
+    if one.aside.counts[walk.ARCHIVE]:
+        first = one.path if one.path.is_file() else one.aside.first
+        raise ScanError(f"{first}: an {walk.ARCHIVE}, and there is no scan beside it")
     raise ScanError(
         f"{one.path}: no scan in it; expected NIfTI files, DICOM files (or a zip of them), or "
         f"slices named {', '.join(images.IMAGE_SUFFIXES)}"

@@ -5,11 +5,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cosup_jax.scans import dicom_files, zips
 from cosup_jax.scans.dicom_files import Part
 from cosup_jax.scans.source import Source
 from cosup_jax.scans.walk import UNREADABLE, Aside, Given
+
+if TYPE_CHECKING:
+    from cosup_jax.scans.dicom_headers import Aside as Other
+    from cosup_jax.scans.dicom_series import Stack
 
 _SINGLE = "files"  # the container of all files that are given one by one
 _LOST = 4  # so many files of a folder that cannot be read are a scan that is lost
@@ -167,6 +172,7 @@ def _sources(
             for thing in others
             if thing.part.folder in folders or (first.study and thing.study == first.study)
         ]
+        missing = _perhaps_missing(stack, others, given)
         path = Path(dicom_series.folder_of(stack))
         if path not in alone and path.is_file() and first.part.member is None:
             path = path.parent
@@ -182,11 +188,40 @@ def _sources(
                 stack=replace(
                     stack,
                     images=images,
-                    notes=(*stack.notes, *notes, *dicom_series.set_aside(near)),
+                    notes=(*stack.notes, *notes, *dicom_series.set_aside(near), *missing),
                 ),
             )
         )
     return _numbered_names(found)
+
+
+def _perhaps_missing(
+    stack: "Stack", others: Sequence["Other"], given: Sequence[Given]
+) -> list[str]:
+    """Returns notes on files that may be images of a scan, whose ends may be missing then.
+
+    That images are missing inside of it is seen; that it ends early is not.
+    """
+    parts = [image.part for image in stack.images]
+    folders = {part.folder for part in parts}
+    zips_of = {part.path for part in parts if part.member is not None}
+    damaged = sum(
+        bool(thing.fault) and (thing.part.folder in folders or thing.part.path in zips_of)
+        for thing in others
+    )
+    suffixes = {part.path.suffix.lower() for part in parts if part.member is None}
+    places = {Path(*part.folder) for part in parts if part.member is None}
+    alike = sum(
+        path.suffix.lower() in suffixes and path.parent.resolve() in places
+        for one in given
+        for path in one.others
+    )
+    said = {"that cannot be read": damaged, "named like its images that are no DICOM": alike}
+    return [
+        f"{count} files {what} lie among its images: if they were some, the scan lacks them"
+        for what, count in said.items()
+        if count
+    ]
 
 
 def _numbered_names(sources: list[Source]) -> list[Source]:

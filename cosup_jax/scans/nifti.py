@@ -30,6 +30,7 @@ MAX_VOXELS = 1 << 30
 
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _MAX_EXTRA = 1 << 24  # bytes that may stand before the voxels, and after them
+_GZIP = b"\x1f\x8b"
 _MAX_DEFLATE = 1032  # no gzip stream grows by more than this
 _SLAB = 1 << 22  # voxels read at a time
 _INT16 = np.iinfo(np.int16)
@@ -155,8 +156,14 @@ def _naming(path: Path) -> Iterator[None]:
         raise VolumeError(f"{path}: unreadable or truncated: {error!r}") from error
 
 
+def _is_packed(path: Path) -> bool:
+    """Whether a file is packed by gzip, whatever it is called."""
+    with path.open("rb") as file:
+        return file.read(2) == _GZIP
+
+
 def _stream(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
+    return cast(BinaryIO, gzip.open(path)) if _is_packed(path) else path.open("rb")
 
 
 def read_header(path: Path) -> nib.Nifti1Header:
@@ -171,6 +178,9 @@ def read_header(path: Path) -> nib.Nifti1Header:
             raise VolumeError(f"{path}: does not begin with a NIfTI header")
         size = sizes.pop()
         header = _HEADERS[size](start[:size])
+        # The library puts 1 in the place of a missing side.
+        sides = _HEADERS[size](start[:size], check=False)["pixdim"][1:4]
+        header["pixdim"][1:4][sides == 0] = 0
         _check_claims(header, path)
         header.set_data_shape(header.get_data_shape()[:3])
     return header
@@ -191,7 +201,7 @@ def _check_claims(header: nib.Nifti1Header, path: Path) -> None:
     if not header.sizeof_hdr <= offset <= _MAX_EXTRA:
         raise VolumeError(f"{path}: its header claims that the voxels begin at byte {offset:,}")
     claimed, present = offset + math.prod(shape) * dtype.itemsize, path.stat().st_size
-    if claimed > present * (_MAX_DEFLATE if path.suffix.lower() == ".gz" else 1):
+    if claimed > present * (_MAX_DEFLATE if _is_packed(path) else 1):
         raise VolumeError(
             f"{path}: truncated, or of an absurd size: its header claims {claimed:,} bytes, more "
             f"than can be in a file of {present:,}"

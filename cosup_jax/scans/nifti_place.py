@@ -46,7 +46,7 @@ def place(header: nib.Nifti1Header) -> Place:
     """
     shape = header.get_data_shape()
     notes: list[str] = []
-    no_sides = ""
+    no_sides = no_sides_given = ""
     sform, qform = _grid(_sform(header), shape), _grid(_qform(header, notes), shape)
     if isinstance(sform, Grid):
         grid = sform
@@ -60,13 +60,14 @@ def place(header: nib.Nifti1Header) -> Place:
         if sform is not None:
             notes.append(f"the sform is unusable ({sform}); the qform is used")
     elif sform is None and qform is None:
-        grid = Grid(shape, header.get_base_affine().astype(np.float64))
+        whole, no_sides_given = _with_sides(header)
+        grid = Grid(shape, whole.get_base_affine().astype(np.float64))
         notes.append(f"the header has no orientation; {grid.orientation} assumed")
         no_sides = "the header does not say which side is right"
     else:
         raise GridError(str(sform or qform))
     scaled, no_size = _in_mm(grid, int(header["xyzt_units"]) & 7)
-    return Place(scaled, tuple(notes), no_sides, no_size)
+    return Place(scaled, tuple(notes), no_sides, no_sides_given or no_size)
 
 
 def _grid(affine: np.ndarray | str | None, shape: tuple[int, int, int]) -> Grid | str | None:
@@ -77,6 +78,16 @@ def _grid(affine: np.ndarray | str | None, shape: tuple[int, int, int]) -> Grid 
         return Grid(shape, affine)
     except GridError as error:
         return str(error)
+
+
+def _with_sides(header: nib.Nifti1Header) -> tuple[nib.Nifti1Header, str]:
+    """Returns a header whose missing voxel sides are 1, and a reason if there were such."""
+    missing = header["pixdim"][1:4] == 0
+    if not missing.any():
+        return header, ""
+    header = header.copy()
+    header["pixdim"][1:4][missing] = 1
+    return header, "the header gives voxel sides of 0 (pixdim)"
 
 
 def _sform(header: nib.Nifti1Header) -> np.ndarray | None:

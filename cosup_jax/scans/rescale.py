@@ -13,6 +13,9 @@ from cosup_jax.scans.intensity import OPTION, IntensityError
 _INT16 = np.iinfo(np.int16)
 # RescaleType (PS3.3 C.11.1.1.2). Of an unspecified unit the values have to tell.
 _HU_UNITS, _MODIFIED = ("", "HU", "US"), "HU_MOD"
+_LIKE_AIR = -900.0  # HU
+_NEAR = 3  # values on each side of the padding
+_STANDS_OUT = 4  # times as common as any of these, it is padding
 _OTHER_UNITS = {
     "MGML": "mg/mL of a material",
     "Z_EFF": "effective atomic numbers",
@@ -92,6 +95,7 @@ def hounsfield(
     *,
     raw: np.ndarray | None = None,
     offset: float | None = None,
+    padded: bool = True,
 ) -> np.ndarray:
     """Returns int16 HU of one image; padding is air, and fractions of a HU are rounded.
 
@@ -100,13 +104,14 @@ def hounsfield(
       rescale: from `read`.
       raw: the same with all allocated bits, where the padding needs them.
       offset: what the user says is to be added.
+      padded: whether what is called padding is no measurement, see `padding_is_measured`.
 
     Raises:
       IntensityError: a unit that is not HU, or values that no CT has.
     """
     _check_unit(rescale.unit, offset)
     values = np.rint(stored * rescale.slope + (rescale.intercept + (offset or 0)))
-    if rescale.padding is not None:
+    if padded and rescale.padding is not None:
         numbers = stored if raw is None else raw
         first, last = rescale.ends
         values[(numbers >= first) & (numbers <= last)] = AIR
@@ -116,6 +121,26 @@ def hounsfield(
             f"values from {lowest:g} to {highest:g}; no CT has such HU ({OPTION} N adds N to them)"
         )
     return values.astype(np.int16)
+
+
+def padding_is_measured(numbers: np.ndarray, rescale: Rescale) -> bool:
+    """Whether one value that a header calls padding is as common as those next to it.
+
+    That cannot be padding, which no measurement may have: the header was taken over from another
+    image. Values of air are air either way.
+
+    Args:
+      numbers: as stored, with all bits that the padding needs.
+      rescale: from `read`.
+    """
+    first, last = rescale.ends
+    if rescale.padding is None or first != last:
+        return False
+    if first * rescale.slope + rescale.intercept <= _LIKE_AIR:
+        return False
+    near = [int(np.count_nonzero(numbers == first + step)) for step in range(-_NEAR, _NEAR + 1)]
+    here = near.pop(_NEAR)
+    return 0 < here <= _STANDS_OUT * max(near)
 
 
 def differences(images: Sequence[Rescale]) -> list[str]:

@@ -175,6 +175,10 @@ def _read_dicom(source: Source, hu_offset: float | None) -> Scan:
         found = dicom.read_stack(source.stack, hu_offset=hu_offset)
     stored, added = found.grid.to_axial(found.stored), hu_offset or 0.0
     judged = intensity.judge(list(stored), intercept=-added, offset=hu_offset)
+    if found.must_be_hu and judged.kind != "hu":
+        raise intensity.IntensityError(
+            f"no Hounsfield units in images in which {found.must_be_hu}: they may be inverted"
+        )
     if judged.kind == "grey8":
         judged = replace(judged, notes=("8-bit grey values in a CT's headers",))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from cosup_jax.scans import dicom_files, images, nifti, results
 
-ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+ARCHIVE = "archive of a kind that is not read; unpack it"
 UNREADABLE = "file or folder that cannot be read"
 
 
@@ -52,7 +53,8 @@ class Given:
       dicom: files that say that they are DICOM.
       pictures: by folder.
       discs: folders with the index of a disc in them.
-      aside: what is none of these.
+      others: files of another kind.
+      aside: what is none of these, and `others`.
     """
 
     path: Path
@@ -62,6 +64,7 @@ class Given:
     dicom: list[Path] = field(default_factory=list)
     pictures: dict[Path, list[Path]] = field(default_factory=dict)
     discs: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
     aside: Aside = field(default_factory=Aside)
 
 
@@ -119,12 +122,13 @@ def _sort(given: Given, folder: Path, files: Iterable[Path], seen: set[Path]) ->
         elif name in (results.TABLE, results.UNCERTAIN):
             given.aside.add("table of results")
         elif suffix in ARCHIVES:
-            given.aside.add("archive of a kind that is not read; unpack it", path)
+            given.aside.add(ARCHIVE, path)
         else:
             try:
                 if dicom_files.looks_like(path):
                     given.dicom.append(path)
                 else:
+                    given.others.append(path)
                     given.aside.add("file of another kind", path)
             except OSError:
                 given.aside.add(UNREADABLE, path)

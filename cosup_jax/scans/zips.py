@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cosup_jax.scans import dicom_files, images, labels, nifti, walk
 from cosup_jax.scans.dicom_files import DAMAGE, Part
+from cosup_jax.scans.dicom_stream import START, begins_like
 from cosup_jax.scans.nifti import VolumeError
 
 _OTHER = "of zips, those of NIfTI or DICOM files are read"
@@ -59,7 +60,7 @@ def _sorted(archive: zipfile.ZipFile, parts: Sequence[Part]) -> Content:
 
     def is_dicom(part: Part) -> bool:
         with archive.open(infos[part]) as file:
-            return dicom_files.begins_like(file.read(dicom_files.START), part.size)
+            return begins_like(file.read(START), part.size)
 
     def is_label_map(part: Part) -> bool:
         with archive.open(infos[part]) as file:

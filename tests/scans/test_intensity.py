@@ -120,7 +120,9 @@ def test_an_offset_that_makes_hu_wrong_is_refused(hu, offset):
 def test_air_a_little_beside_its_place_is_noted_and_no_mean_is_given(hu, off, noted):
     found = judge(list(hu + off))
     assert found.kind == "hu"
-    assert any("instead of −1000" in note for note in found.notes) == bool(found.no_density) == noted
+    assert (
+        any("instead of −1000" in note for note in found.notes) == bool(found.no_density) == noted
+    )
 
 
 def test_an_offset_of_eight_bit_grey_is_refused():

@@ -1,0 +1,213 @@
+"""The pixels of one CT image: claims of its header held against the file, and values in HU."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pydicom
+from pydicom import uid
+from pydicom.pixels import get_decoder, pixel_array
+
+from cosup_jax.scans import codestreams, dicom_headers, rescale
+from cosup_jax.scans.intensity import IntensityError
+from cosup_jax.scans.nifti import VolumeError
+from cosup_jax.scans.rescale import Rescale
+
+_NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
+_LOSSLESS = (
+    *(uid.RLELossless, uid.JPEGLossless, uid.JPEGLosslessSV1),
+    *(uid.JPEGLSLossless, uid.JPEG2000Lossless),
+)
+_LOSSY = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000)
+_FAMILIES = {
+    uid.RLELossless: codestreams.RLE,
+    uid.JPEG2000Lossless: codestreams.JPEG_2000,
+    uid.JPEG2000: codestreams.JPEG_2000,
+}
+_INVERTED = "MONOCHROME1"
+# The kinds of pixels that the standard names; an unknown one is not repeated in a message.
+_KINDS = (
+    *(_INVERTED, "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422"),
+    *("YBR_ICT", "YBR_RCT", "YBR_PARTIAL_420"),
+)
+_TOO_MANY_SET = 0.25  # of the pixels; fewer have bits of an overlay that no header declares
+
+
+class Read(NamedTuple):
+    """The values of one image.
+
+    Attributes:
+      values: (rows, columns) int16 in HU.
+      scale: how its header makes HU.
+      lossy: whether compression has changed them.
+      inverted: whether they are meant to be shown with 0 as white.
+      shifted: whether the numbers were stored in the upper bits.
+      measured: whether what the header calls padding is a value like its neighbours.
+    """
+
+    values: np.ndarray
+    scale: Rescale
+    lossy: bool = False
+    inverted: bool = False
+    shifted: bool = False
+    measured: bool = False
+
+
+def notes(images: Sequence[Read]) -> list[str]:
+    """Returns what the user should know of the pixels of a series."""
+    texts = {
+        "are compressed with loss": sum(image.lossy for image in images),
+        "are meant to be shown with white as 0 (MONOCHROME1), which changes no value": sum(
+            image.inverted for image in images
+        ),
+        "store their numbers in the upper bits (HighBit); they were shifted down": sum(
+            image.shifted for image in images
+        ),
+        "call a value padding (PixelPaddingValue) that is as common as its neighbours; it was "
+        "taken as measured": sum(image.measured for image in images),
+    }
+    return [f"{count} of {len(images)} images {text}" for text, count in texts.items() if count]
+
+
+def check(image: pydicom.Dataset, rows: int, columns: int, frame: int | None) -> None:
+    """Refuses pixels that are none of a CT, or not those that the header claims.
+
+    Args:
+      image: a file.
+      rows: as its header claims.
+      columns: the same.
+      frame: the one that is asked for, or None of a file of one slice.
+
+    Raises:
+      VolumeError: saying what is wrong.
+    """
+    frames = int(image.get("NumberOfFrames") or 1)
+    kind, samples = image.get("PhotometricInterpretation"), image.get("SamplesPerPixel")
+    if frames != 1 and frame is None:
+        raise VolumeError(
+            f"{frames} frames in one file without the functional groups of an enhanced CT, which "
+            "alone say where each of them lies"
+        )
+    # By the standard the rescale gives HU of either kind; they differ in how they are shown.
+    if kind not in (_INVERTED, "MONOCHROME2") or samples != 1:
+        shown = kind if kind in _KINDS else "of an unknown kind"
+        raise VolumeError(
+            f"samples and kind of its pixels are ({samples}, {shown}); expected 1, MONOCHROME2"
+        )
+    if image.BitsAllocated not in (8, 16) or not 0 < image.BitsStored <= image.BitsAllocated:
+        raise VolumeError(
+            f"{image.BitsStored} of {image.BitsAllocated} bits a pixel; expected 8 or 16"
+        )
+    bytes_claimed = rows * columns * image.BitsAllocated // 8
+    syntax = image.file_meta.TransferSyntaxUID
+    if syntax in _NATIVE:
+        if len(image.PixelData) < bytes_claimed * frames:
+            raise VolumeError(
+                f"truncated: {len(image.PixelData):,} bytes of pixels; its header claims "
+                f"{bytes_claimed * frames:,}"
+            )
+        return
+    if syntax not in (*_LOSSLESS, *_LOSSY):
+        known = uid.UID(syntax).name
+        shown = repr(known) if known != syntax else "that nobody knows"
+        raise VolumeError(f"of transfer syntax {shown}, which is not read")
+    if not get_decoder(syntax).is_available:
+        raise VolumeError(
+            f"compressed as {syntax.name!r}, for which there is no decoder here; install one "
+            "with: pip install 'cosup-jax[dicom]'"
+        )
+    family = _FAMILIES.get(syntax, codestreams.JPEG)
+    stream = pydicom.encaps.get_frame(image.PixelData, frame or 0, number_of_frames=frames)
+    codestreams.check(stream, family, (rows, columns), bytes_claimed)
+
+
+def hounsfield(
+    header: pydicom.Dataset,
+    file: pydicom.Dataset,
+    frame: int | None,
+    offset: float | None = None,
+) -> Read:
+    """Returns the values of a frame that `check` has let pass.
+
+    Args:
+      header: of the frame; of a file of one slice that of the file.
+      file: with its pixels.
+      frame: as for `check`.
+      offset: what the user says is to be added.
+
+    Raises:
+      VolumeError: they are no HU, or not where the header says.
+    """
+    pixels = pixel_array(file, index=frame)
+    try:
+        scale = rescale.read(header)
+        raw = _raw(file, frame, pixels.shape, scale.signed)
+        shifted = False
+        if raw is not None:
+            pixels, shifted = _placed(pixels, raw, file, scale)
+        if shifted or not scale.needs_all_bits:
+            raw = None
+        measured = rescale.padding_is_measured(pixels if raw is None else raw, scale)
+        values = rescale.hounsfield(pixels, scale, raw=raw, offset=offset, padded=not measured)
+    except IntensityError as error:
+        raise VolumeError(str(error)) from error
+    syntax = file.file_meta.TransferSyntaxUID
+    inverted = file.get("PhotometricInterpretation") == _INVERTED
+    return Read(values, scale, syntax in _LOSSY, inverted, shifted, measured)
+
+
+def _raw(
+    file: pydicom.Dataset, frame: int | None, shape: tuple[int, ...], signed: bool
+) -> np.ndarray | None:
+    """Returns uncompressed pixels with all their bits; None of compressed ones."""
+    syntax = file.file_meta.TransferSyntaxUID
+    if syntax not in _NATIVE:
+        return None
+    size = int(file.BitsAllocated) // 8
+    kind = np.dtype(f"{'>' if syntax == _NATIVE[-1] else '<'}{'i' if signed else 'u'}{size}")
+    count = int(np.prod(shape))
+    start = (frame or 0) * count * size
+    return np.frombuffer(file.PixelData, kind, count, start).reshape(shape)
+
+
+def _placed(
+    pixels: np.ndarray, raw: np.ndarray, file: pydicom.Dataset, scale: Rescale
+) -> tuple[np.ndarray, bool]:
+    """Returns the numbers from the bits in which they lie, and whether these are not the lowest.
+
+    Raises:
+      VolumeError: they lie neither where the header says nor at the bottom.
+    """
+    allocated, stored = scale.bits
+    if stored == allocated:
+        return pixels, False
+    bits = raw.astype(np.int64) & ((1 << allocated) - 1)
+    high = dicom_headers.numbers(file, "HighBit")
+    low = int(high[0]) + 1 - stored if high else 0
+    if (
+        0 < low <= allocated - stored
+        and not (bits & ((1 << low) - 1)).any()
+        and bits.max() >> stored
+    ):
+        return (raw >> low).astype(pixels.dtype), True
+    above = (bits >> stored) & ~_overlays(file, stored)
+    # Of a negative number all bits above may be set, or none.
+    odd = (above != 0) & (above != (1 << (allocated - stored)) - 1 & ~_overlays(file, stored))
+    if scale.padding is not None:
+        first, last = scale.ends
+        odd &= (raw < first) | (raw > last)
+    if odd.mean() > _TOO_MANY_SET:
+        raise VolumeError(
+            f"BitsStored is {stored}, but {100 * odd.mean():.0f} % of its pixels have bits set "
+            "above, and no overlay is declared there"
+        )
+    return pixels, False
+
+
+def _overlays(file: pydicom.Dataset, stored: int) -> int:
+    """Returns the bits, counted from `stored` on, in which the header declares overlays."""
+    found = 0
+    for tag in dicom_headers.OVERLAY_BITS:
+        if tag in file and isinstance(file[tag].value, int) and stored <= file[tag].value < 16:
+            found |= 1 << (file[tag].value - stored)
+    return found
