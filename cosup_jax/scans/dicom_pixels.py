@@ -30,7 +30,7 @@ _KINDS = (
     *(_INVERTED, "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422"),
     *("YBR_ICT", "YBR_RCT", "YBR_PARTIAL_420"),
 )
-_TOO_MANY_SET = 0.25  # of the pixels; fewer have bits of an overlay that no header declares
+_TOO_MANY_SET = 0.1  # of the pixels; fewer have bits of an overlay that no header declares
 
 
 class Read(NamedTuple):

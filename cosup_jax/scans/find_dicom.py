@@ -216,9 +216,9 @@ def _perhaps_missing(
         for one in given
         for path in one.others
     )
-    said = {"that cannot be read": damaged, "named like its images that are no DICOM": alike}
+    said = {"that cannot be read": damaged, "that are no DICOM, but named so": alike}
     return [
-        f"{count} files {what} lie among its images: if they were some, the scan lacks them"
+        f"among its images lie files {what} ({count}): if they were images, the scan lacks them"
         for what, count in said.items()
         if count
     ]

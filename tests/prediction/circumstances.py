@@ -15,8 +15,10 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 from PIL import Image
-from pydicom.uid import SecondaryCaptureImageStorage
+from pydicom.uid import DeflatedExplicitVRLittleEndian as DEFLATED
+from pydicom.uid import RLELossless, SecondaryCaptureImageStorage
 
 from cosup_jax import phantom
 from cosup_jax.prediction import cohort
@@ -73,10 +75,6 @@ def sheared():
     affine = AFFINE.copy()
     affine[1, 2] += 0.4 * Z
     return affine
-
-
-def tilted(folder):
-    series(folder, step=(0, 0.4 * Z, Z))
 
 
 def zipped(folder, name="scan.zip"):
@@ -149,8 +147,14 @@ def spread(folder):
         path.rename(folder / f"D{i % 2}" / path.name)
 
 
-def nameless(folder):
-    series(folder, lambda image, i: delattr(image, "SOPClassUID"))
+def recompressed(paths):
+    image = pydicom.dcmread(paths[0])
+    image.compress(RLELossless, generate_instance_uid=False)
+    image.save_as(paths[0].with_name("copy"), enforce_file_format=True)
+
+
+def deflated(folder):
+    series(folder, lambda image, i: setattr(image.file_meta, "TransferSyntaxUID", DEFLATED))
 
 
 def cut_zip(folder):
@@ -180,20 +184,26 @@ UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfRefer
 CIRCUMSTANCES = {
     "DICOM": {
         "identifiers of images, series, study and frame emptied": having(**dict.fromkeys(UIDS, "")),
-        "no SOPClassUID in the data set": nameless,
+        "no SOPClassUID in the data set": lambda f: series(f, lambda i, _: i.pop("SOPClassUID")),
         "one enhanced (multi-frame) file": enhanced,
         "spread over folders": spread,
         "an exact copy of an image": lambda f: copied(series(f)),
+        "a copy of an image, compressed": lambda f: recompressed(series(f)),
         "an image is missing": lambda f: without(series(f), 3),
         "two images in one place": having(3, ImagePositionPatient=[-100, -120, -300 + 2 * Z]),
         "an image is turned": having(3, ImageOrientationPatient=[0, 1, 0, -1, 0, 0]),
         "a file is cut off": lambda f: cut(series(f)[3], 0.7),
-        "the gantry is tilted": tilted,
+        "the gantry is tilted": lambda f: series(f, step=(0, 0.4 * Z, Z)),
         "a single image": lambda f: series(f, hu=HU[4:5]),
         "RescaleType of an iodine map": having(RescaleType="MGML"),
+        "a rescale slope of 2 that is none": having(RescaleSlope=2),
         "rescaling differs between images": having(3, RescaleIntercept=-1000),
         "colour": having(PhotometricInterpretation="RGB"),
+        "32 bits a pixel": having(BitsAllocated=32, BitsStored=32, HighBit=31),
+        "several frames that nothing places": having(NumberOfFrames=2),
+        "deflated": deflated,
         "white is 0 (MONOCHROME1)": having(PhotometricInterpretation="MONOCHROME1"),
+        "one of its files is no DICOM any more": lambda f: series(f)[-1].write_bytes(b"x" * 600),
         "a localizer beside it": beside(localizer),
         "a secondary capture beside it": beside(secondary),
         "previews beside it": beside(lambda f: slices(f, GREY[:2], "jpg")),
@@ -206,15 +216,19 @@ CIRCUMSTANCES = {
         "HU + 1024": lambda f: volume(f, offset_of(1024)),
         "HU + 1500": lambda f: volume(f, offset_of(1500)),
         "an intercept applied twice": lambda f: volume(f, offset_of(-1024)),
+        "HU + 24": lambda f: volume(f, offset_of(24)),
+        "values below −600 cut off": lambda f: volume(f, STORED.clip(-600)),
         "grey values from 0 to 1": lambda f: volume(f, np.float32(STORED + 1350) / 4000),
         "a sheared grid": lambda f: volume(f, affine=sheared()),
         "no orientation": lambda f: volume(f, sform_code=0, qform_code=0),
+        "no voxel sides": lambda f: volume(f, sform_code=0, qform_code=0, pixdim=[1, 0, 0, 0] * 2),
         "in metres": in_metres,
         "in µm, which its voxels cannot be": lambda f: volume(f, xyzt_units=3),
         "values that are no numbers": with_nan,
         "cut off": lambda f: cut(volume(f)),
         "gzip in name only": lambda f: volume(f).rename(f / "ct.nii.gz"),
         "several volumes in one file": of_four_axes,
+        "one slice without a third axis": lambda f: volume(f, STORED[..., 4]),
         "label maps beside it": labels,
         "results of an earlier call beside it": results,
     },

@@ -183,7 +183,6 @@ def test_damaged_deflated_files_are_refused(tmp_path, damage, reason):
     refused([path], f"deflated, and ({reason})|unreadable or damaged|without a usable")
 
 
-
 def compressed(tmp_path, syntax):
     plain = save(tmp_path / "plain", make_images(HU[:1]))[0]
     transcode(plain, tmp_path / "compressed.dcm", syntax)

@@ -53,6 +53,57 @@ def test_padding_is_air_whatever_its_value(tmp_path, chest, name):
     assert (scan.intensity, scan.unknown) == ("hu", {})
 
 
+def stored(images, change, **fields):
+    """Changes the numbers that images store, and their headers."""
+    for image in images:
+        numbers = np.frombuffer(image.PixelData, "<i2").astype(int)
+        image.PixelData = change(numbers).astype("<u2").tobytes()
+        for name, value in ({"PixelRepresentation": 0} | fields).items():
+            setattr(image, name, value)
+    return images
+
+
+INVERTED = {"PhotometricInterpretation": "MONOCHROME1"}
+AS_THEY_ARE = {
+    "white as 0, which is a matter of display": (lambda n: n, INVERTED, "MONOCHROME1"),
+    "white as 0, the slope being negative": (
+        lambda n: 4095 - n,
+        INVERTED | {"RescaleSlope": -1, "RescaleIntercept": 3071},
+        "MONOCHROME1",
+    ),
+    "in the upper 12 bits": (lambda n: n << 4, {"BitsStored": 12, "HighBit": 15}, "HighBit"),
+    "HighBit that is wrong": (lambda n: n, {"BitsStored": 12, "HighBit": 15}, ""),
+    "padding that is soft tissue": (lambda n: n, {"PixelPaddingValue": 1064}, "as measured"),
+}
+
+
+@pytest.mark.parametrize("name", AS_THEY_ARE)
+def test_odd_claims_about_pixels_change_no_value(tmp_path, chest, name):
+    change, fields, note = AS_THEY_ARE[name]
+    scan = read(tmp_path, stored(make_images(chest.image, chest.spacing), change, **fields))
+    np.testing.assert_array_equal(np.stack(scan.true_slices()), chest.image)
+    assert not note or any("6 of 6 images" in said and note in said for said in scan.notes)
+
+
+NOT_HU = {
+    "inverted": (lambda n: 4095 - n, INVERTED, "no Hounsfield units"),
+    "inverted grey of 8 bits": (
+        lambda n: np.clip((n - 24) // 8, 0, 255),
+        INVERTED | {"RescaleIntercept": 0},
+        "white is 0: they may be inverted",
+    ),
+    "more bits than are said": (lambda n: n, {"BitsStored": 10, "HighBit": 9}, "BitsStored is 10"),
+    "a wrong slope": (lambda n: n, {"RescaleSlope": 2}, "CT values times 2"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_HU)
+def test_pixels_that_cannot_be_hu_are_refused(tmp_path, chest, name):
+    change, fields, reason = NOT_HU[name]
+    with pytest.raises((IntensityError, VolumeError), match=reason):
+        read(tmp_path, stored(make_images(chest.image, chest.spacing), change, **fields))
+
+
 def test_what_differs_between_images_is_noted(tmp_path, chest):
     images = make_images(chest.image, chest.spacing)
     other = make_images(chest.image, chest.spacing, intercept=-1000.0, PixelPaddingValue=0)

@@ -8,7 +8,7 @@ from pydicom import uid
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
-from cosup_jax.scans import dicom, dicom_headers, dicom_seg
+from cosup_jax.scans import dicom, dicom_headers, dicom_seg, find
 from tests.scans.dicom_series import make_images, save
 from tests.scans.test_dicom import HU, axial
 
@@ -203,6 +203,31 @@ def test_the_mask_has_patient_and_study_and_nothing_else_of_the_images(tmp_path)
     assert (mask.PatientName, mask.PatientID) == ("Doeringer^Janette", "MRN-4711")
     assert (mask.PatientBirthDate, mask.PatientSex, mask.StudyDate) == ("19700101", "F", "20200315")
     assert mask.StudyInstanceUID == series.headers[0].StudyInstanceUID
+
+
+def without_magic(path):
+    content = path.read_bytes()
+    path.write_bytes(bytes(132) + content[132:])
+
+
+def with_the_magic_alone(path):
+    path.write_bytes(path.read_bytes()[128:])
+
+
+def with_zeros_and_nothing_else_before(path):
+    content = path.read_bytes()
+    path.write_bytes(bytes(128) + content[144 + int.from_bytes(content[140:144], "little") :])
+
+
+@pytest.mark.parametrize(
+    "cut", [without_magic, with_the_magic_alone, with_zeros_and_nothing_else_before]
+)
+def test_files_that_begin_oddly_are_found_and_read(tmp_path, cut):
+    for path in save(tmp_path / "d", make_images(HU)):
+        cut(path)
+    (source,), others = find.find_scans([tmp_path / "d"], tmp_path / "out")
+    np.testing.assert_array_equal(np.stack(source.read().slices), HU)
+    assert not others
 
 
 def test_a_file_of_millions_of_empty_elements_is_refused(tmp_path):

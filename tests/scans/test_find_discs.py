@@ -1,6 +1,5 @@
 """Discs, archives and data sets: one scan for each CT series, and one line on everything else."""
 
-import shutil
 import zipfile
 
 import nibabel as nib
@@ -90,31 +89,6 @@ def test_two_stacks_at_the_same_places_are_two_scans(tmp_path, by):
     assert sorted(voxels(s).tolist() for s in found) == sorted([WIDE.tolist(), WIDE[::-1].tolist()])
     assert len({source.part for source in found}) == 2
     assert all("one of 2 stacks of its series" in source.read().notes for source in found)
-
-
-@pytest.mark.parametrize("uid_kept", [True, False])
-def test_copies_of_images_count_once(tmp_path, uid_kept):
-    images = make_images(WIDE) if uid_kept else without_identifiers(make_images(WIDE))
-    for path in save(tmp_path / "d", images)[2:5]:
-        shutil.copy(path, path.with_name(f"{path.name} (1)"))
-    (source,), _ = scans_of(tmp_path / "d")
-    np.testing.assert_array_equal(voxels(source), WIDE)
-    assert "3 exact copies of its images count once" in source.read().notes
-
-
-def test_blank_images_of_two_kernels_are_no_copies(tmp_path):
-    blank = WIDE.copy()
-    blank[-1] = -1000
-    series = [make_images(blank), make_images(blank + 1)]
-    for image in (*series[0], *series[1]):
-        image.SeriesInstanceUID, image.SOPInstanceUID = "1.2.3", "1.2.4"
-        image.StudyInstanceUID = image.FrameOfReferenceUID = "1.2.5"
-    for number, images in enumerate(series):
-        for image in images:
-            image.ConvolutionKernel = str(number)
-        images[-1].PixelData = series[0][-1].PixelData
-    save(tmp_path / "d", [*series[0], *series[1]])
-    assert [len(source.read().slices) for source in scans_of(tmp_path / "d")[0]] == [8, 8]
 
 
 def disc(root):

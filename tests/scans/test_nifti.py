@@ -129,6 +129,13 @@ def test_whole_numbers_of_every_type_are_kept_exactly(tmp_path, name, suffix):
     assert image.grid.shape == (6, 5, 4)
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_file_is_unpacked_by_its_content_not_its_name(tmp_path, packed):
+    path = forge(tmp_path / ("a.nii.gz" if packed else "a.nii"), ct())
+    path = path.rename(tmp_path / ("a.nii" if packed else "a.nii.gz"))
+    np.testing.assert_array_equal(nifti.read_volume(path).stored, ct())
+
+
 def test_whole_numbers_may_be_scaled(tmp_path):
     file = forge(tmp_path / "a.nii", ct() + 1000, scl_slope=2, scl_inter=-1024)
     image = nifti.read_volume(file)

@@ -81,6 +81,15 @@ def test_a_header_without_codes_leaves_right_and_left_open():
     assert "no orientation" in found.notes[0]
 
 
+@pytest.mark.parametrize("codes", [0, 1])
+def test_a_header_without_sides_leaves_the_size_unknown_unless_its_sform_has_it(tmp_path, codes):
+    path = forge(tmp_path / "a.nii", ct(), sform_code=codes, qform_code=0, pixdim=[1, 0, 0, 0] * 2)
+    found = nifti.read_volume(path).place
+    assert bool(found.no_size) == (not codes)
+    assert any("0 × 0 × 0 mm (pixdim)" in note for note in found.notes) == bool(codes)
+    nifti.write_labels(tmp_path / "b.nii", np.ones(ct().shape[::-1], np.uint8), path)
+
+
 @pytest.mark.parametrize(
     ("other", "open_sides"), [("RPS", True), ("LPI", False), ("LAS", False), ("PLS", True)]
 )
