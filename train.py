@@ -11,7 +11,6 @@ evaluation; the same command goes on there after an interruption. Several seeds 
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from cosup_jax import signals
 
@@ -23,6 +22,7 @@ from ml_collections import config_flags
 
 from cosup_jax import compilation, errors
 from cosup_jax import config as configuration
+from cosup_jax.commands import train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, see configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -63,25 +63,6 @@ def find_config(argv: Sequence[str]) -> str | None:
     return None
 
 
-def default_workdir(spec: str) -> str:
-    """Returns runs/<configuration>, with its arguments where there are any.
-
-    >>> default_workdir("configs/fusion.py:fusion=sum")
-    'runs/fusion-fusion=sum'
-    """
-    path, _, argument = spec.partition(":")
-    return str(Path("runs") / "-".join(filter(None, [Path(path).stem, argument])))
-
-
-def seed_folders(workdir: str, seeds: Sequence[int]) -> list[str]:
-    """Returns the folder of each of several seeds.
-
-    >>> seed_folders("runs/c2f", [0, 1])
-    ['runs/c2f/seed0', 'runs/c2f/seed1']
-    """
-    return [str(Path(workdir) / f"seed{seed}") for seed in seeds]
-
-
 def main(argv: Sequence[str]) -> None:
     """Runs the training loop."""
     if len(argv) > 1:
@@ -89,27 +70,10 @@ def main(argv: Sequence[str]) -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     compilation.use_cache()
-    # Imported here so that a mistyped command line is answered at once.
-    from cosup_jax.experiments import trials
-    from cosup_jax.training import semi, setup
-
     signals.raising()
-    workdir = _WORKDIR.value or default_workdir(find_config(sys.argv) or "")
+    workdir = _WORKDIR.value or train.default_workdir(find_config(sys.argv) or "")
     try:
-        if _DRY_RUN.value:
-            told = semi.dry_run if _CONFIG.value.semi.per_round else setup.dry_run
-            print(told(_CONFIG.value))
-        elif _CONFIG.value.semi.per_round:
-            if _SEEDS.value:
-                raise configuration.ConfigError(
-                    "--seeds trains labelled slices only; semi-supervised, give --config.seed"
-                )
-            trials.train_semi(_CONFIG.value, workdir)
-        elif _SEEDS.value:
-            seeds = [_CONFIG.value.seed + i for i in range(_SEEDS.value)]
-            trials.train_seeds(_CONFIG.value, seeds, seed_folders(workdir, seeds))
-        else:
-            trials.train_and_evaluate(_CONFIG.value, workdir)
+        train.start(_CONFIG.value, workdir, seeds=_SEEDS.value, dry_run=_DRY_RUN.value)
     except Exception as error:
         sys.exit(errors.tell("train.py", error, debug=_DEBUG.value))
     except KeyboardInterrupt as error:

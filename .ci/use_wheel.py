@@ -4,12 +4,14 @@
 
 To be run in another folder by an interpreter that has the wheel installed. Imports every module
 with TensorFlow and PyTorch made absent, runs the README's library example at a small size, loads
-every dataset builder, and builds and reads a small dataset.
+every dataset builder, builds and reads a small dataset, and trains an epoch by the command `cosup`.
 """
 
 import importlib
+import json
 import pkgutil
 import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -69,6 +71,24 @@ def first_batch(folder: str) -> dict[str, Any]:
     return next(pipeline.eval_batches(split, batch_size=4))
 
 
+def train(folder: Path) -> float:
+    """Trains an epoch on small phantoms as a user would, and returns the Dice that it reached."""
+    settings = {
+        "data.config": "tiny",
+        "data.data_dir": folder,
+        "data.size": "(32, 32)",
+        "model.width": 4,
+        "batch_size": 4,
+        "epochs": 1,
+        "devices": 1,
+    }
+    command = [Path(sys.executable).with_name("cosup"), "train", "quickstart"]
+    command += [f"--config.{name}={value}" for name, value in settings.items()]
+    subprocess.run([*command, "--workdir", "run"], cwd=folder, check=True)
+    summary = json.loads((folder / "run/evaluation/summary.json").read_text())
+    return summary["dice"]["mean"]
+
+
 def main(readme: str) -> None:
     """Uses all there is, and stops with an exception where something is missing."""
     sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
@@ -89,6 +109,7 @@ def main(readme: str) -> None:
         print(f"dataset {name}: {builder_class.__module__}")
     with tempfile.TemporaryDirectory() as folder:
         print(first_batch(folder)["image"].shape)
+        print(f"an epoch far from any clone: Dice {train(Path(folder)):.3f}")
     print(f"{len(modules)} modules imported from {sys.prefix}")
 
 

@@ -15,7 +15,7 @@ paper has; it needs no guide. The other two are guided by Inf-Net's infection ma
 and 47.1 and 22.1 for FCN8s without a guide.
 
 `python -m cosup_jax experiment infnet-table3` runs and scores all of them, guides included.
-`python -m cosup_jax evaluate` scores all infection together, and with `--by_class` each class for
+`python -m cosup_jax evaluate` scores all infection together, and with `--by-class` each class for
 itself. Labels with more classes, as the phantoms' effusion, need `--config.model.classes=4` or, of
 a guided network, `--config.model.labeller.classes=4`. Full size wants a GPU.
 """

@@ -1,4 +1,4 @@
-"""The command line of the package: `python -m cosup_jax COMMAND …`.
+"""The command line of the package: `cosup COMMAND …`, or `python -m cosup_jax COMMAND …`.
 
 A command is a module of `cosup_jax.commands` with the functions `add_arguments(parser)` and
 `run(arguments) -> int`, the exit status. It is imported only when it is asked for, so that help and
@@ -14,43 +14,50 @@ from collections.abc import Sequence
 
 from absl import logging
 
-from cosup_jax import compilation, errors, signals
+from cosup_jax import __version__, compilation, errors, options, signals
 
 # In the order in which they are listed.
 COMMANDS: dict[str, str] = {
     "predict": "marks the infection in scans: NIfTI, DICOM or slices",
-    "evaluate": "scores a run on any dataset, or saved maps",
-    "compare": "puts evaluated runs side by side, paired by patient",
+    "train": "trains a configuration and evaluates it",
+    "evaluate": "scores a run on any dataset, or saved masks",
+    "compare": "evaluated runs side by side, or two dates of a patient",
     "figures": "draws the figures of the paper for runs",
     "experiment": "runs a table of the papers again, beside their values",
+    "data": "builds datasets, and shows what they hold",
     "convert": "makes a run of a published network's weights",
-    "export_weights": "writes the weights of a run as one file",
     "export": "writes the network of a run as one StableHLO program",
+    "export-weights": "writes the weights of a run as one file",
+    "weights": "lists the weights that come with the package",
 }
 _OVERRIDE = "--config."
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, program: str = "python -m cosup_jax") -> int:
     """Runs one command.
+
+    Options are spelled with dashes; with underscores they are understood too.
 
     Args:
       argv: the arguments after the program's name; None for those of the process.
+      program: how it was called.
 
     Returns:
       0, or 1 where there is something for the user to mend, which is then said in one sentence. A
       wrong command line ends the process with 2, as `argparse` does.
     """
-    given = list(sys.argv[1:] if argv is None else argv)
+    given = options.dashed(sys.argv[1:] if argv is None else argv)
     overrides = [text for text in given if text.startswith(_OVERRIDE)]
     given = [text for text in given if not text.startswith(_OVERRIDE)]
-    parser = argparse.ArgumentParser(prog="python -m cosup_jax", description=_listed())
+    parser = argparse.ArgumentParser(prog=program, description=_listed())
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
+    parser.add_argument("--version", action="version", version=f"cosup-jax {__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", type=_dashed)
     name = parser.parse_args(given[:1]).command
     compilation.use_cache()
-    command = importlib.import_module(f"cosup_jax.commands.{name}")
+    command = importlib.import_module(f"cosup_jax.commands.{name.replace('-', '_')}")
     parser = argparse.ArgumentParser(
-        prog=f"python -m cosup_jax {name}",
+        prog=f"{program} {name}",
         description=command.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -75,12 +82,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return signals.status(error)
 
 
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
 def _listed() -> str:
     rows = [f"  {name:<16}{summary}" for name, summary in COMMANDS.items()]
     return "\n".join(
-        [
-            "Commands (training is train.py; datasets are python -m tfds_builders):",
-            *rows,
-            f"Each takes {errors.DEBUG}, which shows the traceback of an error.",
-        ]
+        ["Commands:", *rows, "COMMAND --help says more of each; --debug shows where errors arise."]
     )

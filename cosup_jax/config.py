@@ -11,11 +11,12 @@ import importlib.util
 import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import NoneType
 from typing import Any
 
 import ml_collections
+
+from cosup_jax import config_files
 
 # Fields that were born after the first runs, each with the value, as JSON has it, at which a run
 # does what it did without the field. A run that was made before is read as if it had them.
@@ -103,26 +104,28 @@ def parse_arguments(text: str | None, valid: Mapping[str, Sequence[str]]) -> dic
 
 
 def load(spec: str) -> ml_collections.ConfigDict:
-    """Loads a configuration file as the command line does: `path.py` or `path.py:arguments`.
+    """Loads a configuration: `c2f`, `path.py`, either with `:arguments` behind it.
 
     Raises:
       ConfigError: there is no such file, or it does not define `get_config`.
     """
-    path, _, argument = spec.partition(":")
-    if not Path(path).is_file():
-        raise ConfigError(f"no configuration file {path!r}; the ones at hand lie in configs/")
+    try:
+        path, argument = config_files.find(spec)
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from error
     module_spec = importlib.util.spec_from_file_location("cosup_config", path)
     if module_spec is None or module_spec.loader is None:
-        raise ConfigError(f"{path!r} is not a Python file")
+        raise ConfigError(f"'{path}' is not a Python file")
     module = importlib.util.module_from_spec(module_spec)
     try:
-        module_spec.loader.exec_module(module)
+        with config_files.importable(path):
+            module_spec.loader.exec_module(module)
     except ConfigError:
         raise
     except Exception as error:  # whatever a configuration of one's own may do
-        raise ConfigError(f"{path!r} cannot be read: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"'{path}' cannot be read: {type(error).__name__}: {error}") from error
     if not hasattr(module, "get_config"):
-        raise ConfigError(f"{path!r} defines no get_config; it is not a configuration file")
+        raise ConfigError(f"'{path}' defines no get_config; it is not a configuration file")
     return module.get_config(argument)
 
 

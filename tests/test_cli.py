@@ -1,11 +1,12 @@
-"""`python -m cosup_jax`: what a mistyped command line is told."""
+"""`cosup` and `python -m cosup_jax`: help, names, and what a mistyped command line is told."""
 
+import re
 import sys
 import types
 
 import pytest
 
-from cosup_jax import cli
+from cosup_jax import __version__, cli
 from cosup_jax.config import ConfigError
 
 
@@ -57,3 +58,74 @@ def test_every_command_has_help(name, capsys):
         cli.main([name, "--help"])
     assert stopped.value.code == 0
     assert f"python -m cosup_jax {name}" in capsys.readouterr().out
+
+
+def told(capsys, *given, program="cosup"):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(list(given), program)
+    assert stopped.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_fits_a_screen(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    said = told(capsys, "--help")
+    assert len(said.splitlines()) <= 24
+    assert max(map(len, said.splitlines())) <= 80
+    assert said.startswith("usage: cosup [-h] [--version] COMMAND")
+    assert all(re.search(rf"^  {name} ", said, re.MULTILINE) for name in cli.COMMANDS)
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert told(capsys, "--version") == f"cosup-jax {__version__}\n"
+
+
+@pytest.mark.parametrize("name", list(cli.COMMANDS))
+def test_options_are_spelled_with_dashes(name, capsys):
+    said = told(capsys, name, "--help")
+    assert not re.findall(r"(?<![\w.-])--[a-z]+_[a-z_]+", said.replace("--config.", "config."))
+
+
+@pytest.mark.parametrize("option", ["--two-words", "--two_words"])
+def test_the_older_spelling_of_an_option_is_understood(command, option):
+    seen = []
+    command.add_arguments = lambda parser: parser.add_argument("--two-words")
+    command.run = lambda arguments: seen.append(arguments.two_words) or 0
+    assert cli.main(["try", f"{option}=a_b"]) == cli.main(["try", option, "__c"]) == 0
+    assert seen == ["a_b", "__c"]
+
+
+def test_the_older_spelling_of_a_command_is_understood(capsys):
+    assert "usage: cosup export-weights" in told(capsys, "export_weights", "--help")
+
+
+def test_weights_that_come_with_the_package_are_listed(capsys):
+    assert cli.main(["weights", "list"]) == 0
+    said = capsys.readouterr().out
+    assert "c2f-small: CoSupNet, slices of 128 × 128, infection above 0.5" in said
+    assert said.count("taken by default") == 1
+
+
+def test_data_is_the_command_of_the_builders(tmp_path, capsys):
+    where = ["--config=tiny", f"--data-dir={tmp_path}"]
+    assert cli.main(["data", "build", "lung_phantom", *where]) == 0
+    assert "train              3         3      12        12" in capsys.readouterr().out
+    missing = f"--manual_dir={tmp_path / 'no'}"
+    assert cli.main(["data", "show", "slice_folder", *where[1:], missing], "cosup") == 1
+    assert capsys.readouterr().err.startswith("cosup data: ")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["c2"], "no configuration 'c2' (did you mean 'c2f'?); there are ablation, "),
+        (["no/where.py"], "no configuration file 'no/where.py'"),
+        (["c2f", "--config.epoch=3"], "nearest is --config.epochs"),
+        (["c2f", "--config.epochs=x"], "--config.epochs=x: expected a value like 300"),
+        (["c2f", "--seeds=0"], "--seeds=0: expected at least 1"),
+        (["semi_c2f", "--seeds=2"], "--seeds trains labelled slices only"),
+    ],
+)
+def test_a_wrong_training_is_answered_before_it_begins(given, says, capsys):
+    assert cli.main(["train", *given]) == 1
+    assert says in capsys.readouterr().err

@@ -52,18 +52,19 @@ def wheel(tmp_path: Path) -> Path:
 
 
 def files_of_source() -> set[str]:
-    """What the wheel should hold: all of cosup_jax, and of the builders what TFDS reads."""
+    """What the wheel should hold: all of cosup_jax and configs, of the builders what TFDS reads."""
     wanted = set()
     for package in SHIPPED:
         for path in (ROOT / package).rglob("*"):
             text = path.name in ("README.md", "CITATIONS.bib", "TAGS.txt", "checksums.tsv")
             if path.suffix == ".py" or text or package == "cosup_jax":
                 wanted.add(path)
-    return {
+    found = {
         path.relative_to(ROOT).as_posix()
         for path in wanted
         if path.is_file() and "__pycache__" not in path.parts
     }
+    return found | {f"cosup_jax/configs/{path.name}" for path in (ROOT / "configs").glob("*.py")}
 
 
 def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel):
@@ -101,6 +102,7 @@ def test_the_wheel_works_in_an_empty_environment_away_from_the_clone(wheel, tmp_
         [own, *dependencies],
     )
     assert f"modules imported from {empty}" in printed
+    assert "an epoch far from any clone: Dice" in printed
     assert re.findall(r"^dataset (\w+)", printed, re.MULTILINE) == DATASETS
     assert not list(elsewhere.iterdir())
 
@@ -114,6 +116,7 @@ def test_the_wheel_works_in_an_empty_environment_away_from_the_clone(wheel, tmp_
         ("cosup_jax.data.pipeline", ("flax", "tensorflow", "torch")),
         ("cosup_jax.models", ("tensorflow_datasets", "grain", "tensorflow", "torch")),
         ("cosup_jax.experiments.trials", ("tensorflow", "torch")),
+        ("cosup_jax.commands.train", ("jax", "flax", "tensorflow_datasets", "tensorflow", "torch")),
         ("train", ("jax", "flax", "numpy", "tensorflow_datasets", "tensorflow", "torch")),
     ],
 )

@@ -1,6 +1,6 @@
 """Builds and shows datasets without TensorFlow.
 
-python -m tfds_builders build mosmed_covid19 --manual_dir=FOLDER
+python -m tfds_builders build mosmed_covid19 --manual-dir=FOLDER
 python -m tfds_builders show mosmed_covid19 --out=mosmed.png
 """
 
@@ -17,7 +17,7 @@ if __name__ == "__main__":
 import tensorflow_datasets as tfds
 
 import tfds_builders
-from cosup_jax import errors
+from cosup_jax import errors, options
 from cosup_jax.data import datasets, inspection
 
 _MEBIBYTE = 1 << 20
@@ -25,17 +25,14 @@ _MEBIBYTE = 1 << 20
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status, 1 where the user has something to mend."""
-    chosen = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(
+        prog="python -m tfds_builders", description="Builds and shows datasets."
+    )
+    add_commands(parser)
+    chosen = parser.parse_args(options.dashed(sys.argv[1:] if arguments is None else arguments))
     signals.raising()
     try:
-        builder = datasets.make_builder(
-            chosen.name,
-            config=chosen.config,
-            source=chosen.manual_dir,
-            data_dir=chosen.data_dir,
-            mask_values=chosen.mask_values,
-        )
-        chosen.run(builder, chosen)
+        work(chosen)
     except Exception as error:
         return errors.tell("python -m tfds_builders", error, debug=chosen.debug)
     except KeyboardInterrupt as error:
@@ -43,6 +40,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\n{told}; nothing half-built is left", file=sys.stderr)
         return signals.status(error)
     return 0
+
+
+def work(chosen: argparse.Namespace) -> None:
+    """Does what a command line of `add_commands` asks for."""
+    builder = datasets.make_builder(
+        chosen.name,
+        config=chosen.config,
+        source=chosen.manual_dir,
+        data_dir=chosen.data_dir,
+        mask_values=chosen.mask_values,
+    )
+    chosen.work(builder, chosen)
 
 
 def build(builder: tfds.core.DatasetBuilder, chosen: argparse.Namespace) -> None:
@@ -77,7 +86,8 @@ def show(builder: tfds.core.DatasetBuilder, chosen: argparse.Namespace) -> None:
     print(f"\n{shown} slices of {chosen.split}, infection outlined in red: {path}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def add_commands(parser: argparse.ArgumentParser) -> None:
+    """Defines the commands `build` and `show`."""
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("name", choices=tfds_builders.available(), help="the dataset")
     shared.add_argument(
@@ -86,30 +96,26 @@ def _parser() -> argparse.ArgumentParser:
         help="a configuration of the dataset, or options of volume_folder",
     )
     shared.add_argument(
-        "--manual_dir", default="", help="the folder with the publisher's or your own files"
+        "--manual-dir", default="", help="the folder with the publisher's or your own files"
     )
     shared.add_argument(errors.DEBUG, action="store_true", help="show the traceback of an error")
-    shared.add_argument("--data_dir", default="", help="where built datasets lie")
+    shared.add_argument("--data-dir", default="", help="where built datasets lie")
     shared.add_argument(
-        "--mask_values", default="0:0,255:1", help="of your own folder: value of a mask to class"
-    )
-    parser = argparse.ArgumentParser(
-        prog="python -m tfds_builders", description="Builds and shows datasets."
+        "--mask-values", default="0:0,255:1", help="of your own folder: value of a mask to class"
     )
     commands = parser.add_subparsers(required=True)
     builds = commands.add_parser("build", parents=[shared], help="build a dataset")
     builds.add_argument(
-        "--skip_bad", action="store_true", help="leave out cases with damaged files, and list them"
+        "--skip-bad", action="store_true", help="leave out cases with damaged files, and list them"
     )
     builds.add_argument(
-        "--beam_pipeline_options", default="", help="build on Apache Beam: runner=...,key=value"
+        "--beam-pipeline-options", default="", help="build on Apache Beam: runner=...,key=value"
     )
-    builds.set_defaults(run=build)
+    builds.set_defaults(work=build)
     shows = commands.add_parser("show", parents=[shared], help="count, and save a contact sheet")
     shows.add_argument("--split", default="train", help="the split on the contact sheet")
     shows.add_argument("--out", default="", help="the PNG to write")
-    shows.set_defaults(run=show)
-    return parser
+    shows.set_defaults(work=show)
 
 
 if __name__ == "__main__":

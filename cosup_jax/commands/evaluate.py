@@ -6,7 +6,7 @@ r"""Scores a run on any split of any dataset, or saved maps against truths of th
     python -m cosup_jax evaluate --predictions MAPS --truth MASKS --protocol semiseg --out DIR
 
 Writes per_slice.csv, per_case.csv, per_volume.csv, summary.json and pictures, and prints the
-summary. Of masks of volumes (NIfTI, DICOM Segmentations, results of predict, and with --as_predict
+summary. Of masks of volumes (NIfTI, DICOM Segmentations, results of predict, and with --as-predict
 those that predict would write), lesions are counted too, and a Bland-Altman figure shows the
 volumes. A run is never scored on patients of another dataset that it was trained on.
 """
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--truth", help="folder of the masks of --predictions")
     parser.add_argument(
-        "--map_values",
+        "--map-values",
         default=map_values.AUTO,
         metavar="VALUES",
         help="what the values of --predictions mean, where they do not tell: labels (any but 0 is "
@@ -47,20 +47,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tta", choices=("flip",), help="average over a slice and its mirror image"
     )
     parser.add_argument(
-        "--save_predictions", action="store_true", help="keep the maps as they were scored"
+        "--save-predictions", action="store_true", help="keep the maps as they were scored"
     )
     parser.add_argument(
-        "--tune_threshold",
+        "--tune-threshold",
         action="store_true",
         help="also report Dice at the threshold that is best on the validation split",
     )
     parser.add_argument(
-        "--by_class",
+        "--by-class",
         action="store_true",
         help="score ground-glass, consolidation, … each, of a network that tells them apart",
     )
     parser.add_argument(
-        "--as_predict",
+        "--as-predict",
         action="store_true",
         help="score the masks that predict would write of the scans, lesions and volumes too",
     )
@@ -88,7 +88,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _saved(arguments: argparse.Namespace) -> dict[str, Any]:
     for name in ("split", "tta", "save_predictions", "tune_threshold", "as_predict", "overrides"):
         if getattr(arguments, name):
-            raise ValueError(f"{name} needs --workdir, the folder of a run; --predictions are made")
+            raise ValueError(
+                f"{_option(name)} needs --workdir, the folder of a run; --predictions are made"
+            )
     if not arguments.truth:
         raise ValueError("--predictions needs --truth, the folder of their masks")
     return evaluation.evaluate_saved(
@@ -103,7 +105,7 @@ def _saved(arguments: argparse.Namespace) -> dict[str, Any]:
 def _classes(arguments: argparse.Namespace) -> int:
     for name in ("predictions", "truth", "save_predictions", "tune_threshold", "as_predict"):
         if getattr(arguments, name):
-            raise ValueError(f"--{name} does not go with --by_class")
+            raise ValueError(f"--{_option(name)} does not go with --by-class")
     opened = runs.open_run(arguments.workdir, arguments.overrides)
     out = Path(arguments.out) if arguments.out else _default_folder(opened, arguments)
     summaries = evaluation.evaluate_classes(
@@ -121,7 +123,7 @@ def _classes(arguments: argparse.Namespace) -> int:
 
 def _network(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
     if arguments.map_values != map_values.AUTO:
-        raise ValueError("--map_values is for --predictions; a run gives probabilities")
+        raise ValueError("--map-values is for --predictions; a run gives probabilities")
     if arguments.truth:
         raise ValueError("--truth is for --predictions; a run is scored on its dataset's masks")
     opened = runs.open_run(arguments.workdir, arguments.overrides)
@@ -129,7 +131,7 @@ def _network(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
     if arguments.as_predict:
         for name in ("save_predictions", "tune_threshold"):
             if getattr(arguments, name):
-                raise ValueError(f"--{name} does not go with --as_predict")
+                raise ValueError(f"--{_option(name)} does not go with --as-predict")
         summary = evaluation.evaluate_product(
             opened,
             protocol=arguments.protocol,
@@ -157,6 +159,10 @@ def _default_folder(opened: runs.Run, arguments: argparse.Namespace) -> Path:
     name = [data.name, data.config, Path(data.source).name, content[:8], arguments.split or ""]
     name += [arguments.protocol, arguments.tta or "", "as_predict" * arguments.as_predict]
     return opened.workdir / DEFAULT_FOLDER / "-".join(_word(word) for word in name if word)
+
+
+def _option(name: str) -> str:
+    return name.replace("_", "-")
 
 
 def _word(text: str) -> str:

@@ -26,14 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--source", default="", metavar="FOLDER", help="the folder with its files")
     parser.add_argument(
-        "--train_on",
         "--train-on",
         default="same",
         choices=("same", "cosup_covid"),
         help="tables 6 to 8: the data to train on, which the paper does not say",
     )
     parser.add_argument(
-        "--train_source", default="", metavar="FOLDER", help="the folder with the files of these"
+        "--train-source", default="", metavar="FOLDER", help="the folder with the files of these"
     )
     parser.add_argument("--seeds", type=int, default=3, help="runs of each row (3)")
     parser.add_argument(
@@ -41,10 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rows", default="", metavar="A,B", help="only these rows")
     parser.add_argument("--out", type=Path, help="folder; by default runs/experiments/DATASET")
-    parser.add_argument("--configs", default="configs", help="the repository's folder configs")
+    parser.add_argument("--configs", help="a folder configs of your own, in place of the package's")
     parser.add_argument("--page", type=Path, help="a Markdown page to put the table on, too")
     parser.add_argument(
-        "--dry_run", action="store_true", help="say what would be trained, and stop"
+        "--dry-run", action="store_true", help="say what would be trained, and stop"
     )
 
 
@@ -57,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.seeds < 1:
         raise ValueError(f"--seeds={arguments.seeds}: expected at least 1")
     if arguments.train_on != plan.SAME and not table.other_training:
-        raise ValueError(f"--train_on is for tables 6 to 8; {arguments.table} trains on its data")
+        raise ValueError(f"--train-on is for tables 6 to 8; {arguments.table} trains on its data")
     dataset = arguments.data or table.data
     request = plan.Request(
         table=arguments.table,

@@ -65,8 +65,8 @@ def decide(values: Iterable[int], depths: Iterable[int], declared: str = AUTO) -
     shown = ", ".join(map(str, sorted(found)[:_FEW])) + ", …" * (len(found) > _FEW)
     raise MapValuesError(
         f"the maps hold the values {shown} up to {top} in {' and '.join(map(str, sorted(bits)))} "
-        "bits, which can be labels or probabilities; say which with --map_values=labels (any value "
-        "but 0 is infection), or with the value that is certainly infected, as --map_values=255"
+        "bits, which can be labels or probabilities; say which with --map-values=labels (any value "
+        "but 0 is infection), or with the value that is certainly infected, as --map-values=255"
     )
 
 
@@ -75,8 +75,8 @@ def _declared(declared: str, top: int) -> Meaning:
         return Meaning("as declared, any value but 0 is infected", 0)
     if not declared.isdecimal() or not 1 <= int(declared) <= _FULL[-1]:
         raise MapValuesError(
-            f"--map_values={declared}: expected {AUTO}, {LABELS}, or a value from 1 to {_FULL[-1]}"
+            f"--map-values={declared}: expected {AUTO}, {LABELS}, or a value from 1 to {_FULL[-1]}"
         )
     if top > int(declared):
-        raise MapValuesError(f"--map_values={declared}: the maps hold {top}, which is above it")
+        raise MapValuesError(f"--map-values={declared}: the maps hold {top}, which is above it")
     return Meaning(f"as declared, probabilities 0..{int(declared)}", int(declared))

@@ -136,7 +136,7 @@ def _meaning(paths: Iterable[Path], declared: str) -> Meaning:
     if paths[0].suffix.lower() == ARRAY_SUFFIX:
         if declared != AUTO:
             raise MapValuesError(
-                f"--map_values={declared}: it is for pictures; {ARRAY_SUFFIX} files hold 0..1"
+                f"--map-values={declared}: it is for pictures; {ARRAY_SUFFIX} files hold 0..1"
             )
         return Meaning("probabilities 0..1", 1)
     values: set[int] = set()

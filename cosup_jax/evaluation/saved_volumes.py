@@ -52,7 +52,7 @@ def evaluate_saved(
             predictions, truths, protocol=protocol, out=out, map_values=map_values
         )
     if map_values != AUTO:
-        raise ValueError(f"--map_values={map_values} is for pictures; volumes hold labels")
+        raise ValueError(f"--map-values={map_values} is for pictures; volumes hold labels")
     return _evaluate(*folders, protocol, None if out is None else Path(out).expanduser())
 
 

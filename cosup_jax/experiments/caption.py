@@ -166,7 +166,7 @@ def command(request: Request) -> str:
     if request.source:
         words += ["--source", "FOLDER"]
     if request.transfers:
-        words += ["--train_on", request.train_on, "--train_source", "TRAINING_FOLDER"]
+        words += ["--train-on", request.train_on, "--train-source", "TRAINING_FOLDER"]
     words += ["--seeds", str(request.seeds)]
     if set(request.selected) != {row.name for row in request.definition.rows}:
         words += ["--rows", ",".join(request.selected)]

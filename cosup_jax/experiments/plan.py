@@ -2,14 +2,13 @@
 
 import contextlib
 import dataclasses
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax import ranges, runs
+from cosup_jax import config_files, ranges, runs
 from cosup_jax.experiments.tables import TABLES, Row, Table
 
 SAME = "same"
@@ -56,7 +55,7 @@ class Request:
     out: Path = Path("runs/experiments")
     selected: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
-    configs: Path = Path("configs")
+    configs: Path = dataclasses.field(default_factory=config_files.folder)
     solo: bool = False
 
     @property
@@ -138,22 +137,18 @@ class Request:
         return {name: str(_field(fields, name)) for name in names}
 
 
-def find_configs(folder: str) -> Path:
-    """Returns the folder of the configuration files, and lets Python find what they import.
+def find_configs(folder: str | None = None) -> Path:
+    """Returns the folder of the configuration files: a given one, or that of this package.
 
     Raises:
       ConfigError: there is none.
     """
-    path = Path(folder).expanduser()
-    if path.name != "configs" or not (path / "base.py").is_file():
+    path = config_files.folder() if folder is None else Path(folder).expanduser()
+    if not (path / "base.py").is_file():
         raise configuration.ConfigError(
-            f"no configuration files in {folder!r}: the configurations are not part of the "
-            "installed package; run in a clone of the repository, or give --configs, the path of "
-            "its folder configs"
+            f"--configs={folder}: no configuration files, expected base.py among them; without it "
+            "those of the package are taken"
         )
-    parent = str(path.resolve().parent)
-    if parent not in sys.path:
-        sys.path.insert(0, parent)
     return path
 
 
