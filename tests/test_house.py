@@ -19,7 +19,9 @@ ALL_CODE = (*RUN_TIME, "tests", "benchmarks", ".ci")
 OWN = {"cosup_jax", "tfds_builders", "configs", "train", "tests", "benchmarks"}
 TOP_LEVEL = {
     ".ci",
+    ".github",
     ".gitignore",
+    ".pre-commit-config.yaml",
     "CHANGELOG.md",
     "CITATION.cff",
     "CONTRIBUTING.md",
@@ -219,7 +221,7 @@ def test_tests_are_skipped_where_the_dev_extra_leaves_something_out_and_there_on
 
 def test_links_of_every_page_lead_somewhere():
     pages = [*ROOT.glob("*.md")]
-    for place in TOP_LEVEL - {".ci"}:
+    for place in TOP_LEVEL - {".ci", ".github"}:
         pages += (ROOT / place).rglob("*.md")
     broken = {name_of(page): dead for page in pages if (dead := dead_links(page))}
     assert broken == {}
@@ -251,3 +253,33 @@ def test_ci_runs_the_test_command_of_the_readme():
     commands = re.findall(r"^```bash\n(.*)\n```$", (ROOT / "README.md").read_text(), re.MULTILINE)
     begun = [command for command in commands if command.startswith(setup)]
     assert begun == [f"{setup} && .venv/bin/python -m pytest"]
+
+
+def test_a_commit_is_checked_by_the_linters_of_ci():
+    lines = (ROOT / ".ci/run").read_text().splitlines()
+    stages = re.findall(r"^stage '(lint|format|types|walls)' (.*)$", "\n".join(lines), re.MULTILINE)
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert re.findall(r"id: (\w+)\n.*\n +entry: (.*)", hooks) == stages
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text()
+    assert re.findall(r"- run: (.*)", workflow) == ["bash .ci/run"]
+
+
+def test_every_package_is_in_the_wheel():
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    there = {
+        name_of(path.parent).replace("/", ".")
+        for top in ("cosup_jax", "tfds_builders")
+        for path in (ROOT / top).rglob("__init__.py")
+    }
+    assert set(tools["packages"]) == there | {"cosup_jax.configs"}
+    assert tools["package-dir"] == {"cosup_jax.configs": "configs"}
+
+
+def test_package_and_citation_are_of_this_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = (ROOT / "CITATION.cff").read_text().splitlines()
+    top = dict(line.split(": ", 1) for line in lines if re.match(r"[a-z-]+: ", line))
+    assert (top["version"], top["license"]) == (project["version"], project["license"])
+    assert top.keys() >= {"cff-version", "message", "title"}
+    assert "authors:" in lines
+    assert f'__version__ = "{project["version"]}"' in (ROOT / "cosup_jax/__init__.py").read_text()

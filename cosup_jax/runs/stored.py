@@ -103,7 +103,11 @@ def layouts(one: Stored) -> dict[str, list[Any]]:
     if one.arrays is not None:
         return {name: [kind, shape] for name, (kind, shape, _) in one.arrays.items()}
     with _reading(one) as reader:
-        return _layouts(reader.metadata(one.path / STATE).item_metadata.tree)
+        return _layouts(reader.metadata(_state(one)).item_metadata.tree)
+
+
+def _state(one: Stored) -> Path:
+    return (one.path / STATE).absolute()  # Orbax finds nothing by a relative path
 
 
 def _layouts(tree: Any) -> dict[str, list[Any]]:
@@ -122,7 +126,7 @@ def read(one: Stored, collections: Sequence[str] = ()) -> dict[str, np.ndarray]:
         none.
     """
     with _reading(one) as reader:
-        tree = reader.metadata(one.path / STATE).item_metadata.tree
+        tree = reader.metadata(_state(one)).item_metadata.tree
         if collections:
             tree = {"train": {n: tree["train"][n] for n in collections if n in tree["train"]}}
         if one.arrays is not None:
@@ -138,7 +142,7 @@ def read(one: Stored, collections: Sequence[str] = ()) -> dict[str, np.ndarray]:
             restore_args=jax.tree.map(lambda _: as_numpy, target),
             partial_restore=True,
         )
-        found = integrity.names(reader.restore(one.path / STATE, args=arguments))
+        found = integrity.names(reader.restore(_state(one), args=arguments))
     arrays = {name: np.asarray(value) for name, value in found.items()}
     if one.arrays is not None:
         integrity.check(arrays, _wanted(one.arrays, collections), one.path)

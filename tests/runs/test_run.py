@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
@@ -36,6 +37,14 @@ def test_a_run_is_opened_with_its_network_and_the_weights_of_its_best_epoch(tiny
     assert run.preprocessing.size == (32, 32)
     image = np.zeros((1, 32, 32, 1), np.float32)
     assert run.model.apply(run.variables, image, train=False).logits.shape == image.shape
+
+
+def test_a_run_is_opened_by_a_path_from_where_one_stands(tiny_run, monkeypatch):
+    monkeypatch.chdir(tiny_run.parent)
+    near, far = (runs.open_run(path).variables["params"] for path in (tiny_run.name, tiny_run))
+    first = next(iter(near))
+    assert near.keys() == far.keys()
+    jax.tree.map(np.testing.assert_array_equal, near[first], far[first])
 
 
 def test_overrides_are_those_of_the_command_line(tiny_run):
