@@ -84,7 +84,11 @@ def train(folder: Path) -> float:
     }
     command = [Path(sys.executable).with_name("cosup"), "train", "quickstart"]
     command += [f"--config.{name}={value}" for name, value in settings.items()]
-    subprocess.run([*command, "--workdir", "run"], cwd=folder, check=True)
+    done = subprocess.run(
+        [*command, "--workdir", "run"], cwd=folder, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(f"cosup train ended with {done.returncode}\n{done.stderr}")
     summary = json.loads((folder / "run/evaluation/summary.json").read_text())
     return summary["dice"]["mean"]
 
