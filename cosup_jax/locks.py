@@ -77,6 +77,21 @@ def lock(path: Path, what: str, *, wait: bool = False, remove: bool = False) -> 
         os.close(descriptor)
 
 
+def may_be_held(path: Path) -> bool:
+    """Whether another process holds a lock, as far as can be told without waiting for it."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        if _key(descriptor) in _held:
+            return False
+        sign = _read(path)
+        return not files.try_lock(descriptor) or (bool(sign) and _machine(sign) != _here())
+    finally:
+        os.close(descriptor)
+
+
 def _key(descriptor: int) -> tuple[int, int]:
     found = os.fstat(descriptor)
     return found.st_dev, found.st_ino

@@ -164,13 +164,27 @@ def _build_alone(
     place = Path(builder.data_dir)
     lock = place.with_name(f".{place.name}.lock")
     with locks.lock(lock, f"the build of {builder.info.full_name}", wait=True, remove=True):
-        for left in place.parent.glob(f"incomplete.*_{place.name}"):  # TFDS's name
-            shutil.rmtree(left)
+        _remove_leftovers(builder)
         if builder.is_prepared():
             builder.info.read_from_directory(place)
             return False
         _build(builder, source, skip_bad, beam_options)
         return True
+
+
+def _remove_leftovers(builder: tfds.core.DatasetBuilder) -> None:
+    """Takes away what killed builds have left; `incomplete` is TFDS's word."""
+    place = Path(builder.data_dir)
+    for left in place.parent.glob(f"incomplete.*_{place.name}"):
+        shutil.rmtree(left)
+    # All configurations write here, so what is found may be of one that is just being built. It
+    # had its lock then: asked for afterwards, a lock that is free tells that it has ended.
+    dataset = place.parent.parent if builder.builder_config else place.parent
+    texts = list(dataset.glob(".config/incomplete.*"))
+    others = [*dataset.glob(".*.lock"), *dataset.glob("*/.*.lock")] if texts else []
+    if not any(map(locks.may_be_held, others)):
+        for left in texts:
+            left.unlink(missing_ok=True)
 
 
 def _build(

@@ -1,5 +1,7 @@
 """The user's own slices: what is read from a folder, and that no two are confused."""
 
+import fcntl
+import json
 import os
 import shutil
 import unicodedata
@@ -10,7 +12,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from cosup_jax.data import schema
+from cosup_jax.data import datasets, schema
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.data.splits import PatientOverlapError
 from tests.data.builder_conformance import build, check_builder, read_all, stored_bytes
@@ -203,6 +205,27 @@ def test_what_a_killed_build_left_is_not_read(folder, tmp_path):
     (left / "slice_folder-train.array_record-00000-of-00001").write_bytes(b"half")
     assert not make(folder)(tmp_path / "data").is_prepared()
     assert len(read_all(built(folder, tmp_path), "train")) == 4
+
+
+@pytest.mark.parametrize("other", ["killed", "building", "building on another machine"])
+def test_the_next_build_takes_away_what_killed_ones_left(other, folder, tmp_path):
+    builder = make(folder)(tmp_path / "data")
+    version, dataset = Path(builder.data_dir), tmp_path / "data" / builder.name
+    half = version.with_name(f"incomplete.ABC123_{version.name}")
+    text = dataset / ".config" / f"incomplete.{'0a' * 16}.metadata.json"
+    lock = dataset / "slices-of-others" / ".1.0.0.lock"
+    for path in (half / "half", text, lock):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    with lock.open() as file:
+        if other == "building":
+            fcntl.flock(file, fcntl.LOCK_EX)
+        elif other != "killed":
+            lock.write_text(json.dumps({"machine": "another kernel"}))
+        datasets.prepare(builder, str(folder))
+    assert not half.exists()
+    assert text.exists() == (other != "killed")
+    assert (dataset / ".config" / "metadata.json").exists()
 
 
 def test_the_configuration_can_be_written_out(folder, tmp_path):
