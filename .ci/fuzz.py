@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="decides the mutations (0)")
     chosen = parser.parse_args()
     from cosup_jax.experiments import trials
-    from tests import fuzzing
+    from tests.fuzzing import mutations, targets
     from tests.phantoms import tiny_config
 
     signal.signal(signal.SIGALRM, _too_long)
@@ -41,7 +41,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as work:
         run = Path(work) / "run"
         trials.train_and_evaluate(tiny_config(Path(work) / "tfds", epochs=1), run)
-        found = fuzzing.targets(run, Path(work) / "files")
+        found = targets.all_of(run, Path(work) / "files")
         _bound_memory()
         print(_HEAD)
         for name, (target, folder) in found.items():
@@ -51,13 +51,13 @@ def main() -> int:
             counts: collections.Counter[str] = collections.Counter()
             for number in range(chosen.files):
                 signal.alarm(SECONDS)
-                kind, error = fuzzing.try_out(target, folder, draw)
+                kind, error = mutations.try_out(target, folder, draw)
                 signal.alarm(0)
                 counts[kind] += 1
-                if kind == fuzzing.OTHER:
+                if kind == mutations.OTHER:
                     print(f"{name}, file {number}: {error!r}"[:300], file=sys.stderr)
-            faults += counts[fuzzing.OTHER]
-            row = [counts[k] for k in (fuzzing.REFUSED, fuzzing.ACCEPTED, fuzzing.OTHER)]
+            faults += counts[mutations.OTHER]
+            row = [counts[k] for k in mutations.OUTCOMES]
             print(f"| {name} | {chosen.files} | {' | '.join(map(str, row))} |", flush=True)
     return int(faults > 0)
 

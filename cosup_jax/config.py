@@ -210,7 +210,11 @@ def from_json(text: str) -> ml_collections.ConfigDict:
     Raises:
       ConfigError: not a JSON object, or a group of fields is none.
     """
-    return ml_collections.ConfigDict(with_tuples(_read(text)))
+    fields = _read(text)
+    try:
+        return ml_collections.ConfigDict(with_tuples(fields))
+    except (ValueError, TypeError, RecursionError) as error:  # names that are none, endless lists
+        raise ConfigError(f"not the configuration of a run: {error}") from error
 
 
 def _read(text: str) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from PIL import Image
 
 from cosup_jax import cli, runs, weights
 from cosup_jax import config as configuration
+from cosup_jax.data import datasets
+from cosup_jax.data.records import DamagedDatasetError
 from cosup_jax.evaluation import gallery, pictures, scoring
 from cosup_jax.prediction import export
 from tests.file_layer import refuse
@@ -212,7 +214,13 @@ def test_a_damaged_run_is_named(name, kind, inputs, tiny_run, tmp_path, monkeypa
     check_sentence(run(command, monkeypatch), capsys.readouterr().err, [str(folder)])
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"trained_on": []}', b'{"trained_on": 3}'])
+DATA_FILES = (
+    *(b"", b"[]", b"{", b'{"trained_on": []}', b'{"trained_on": 3}', b'{"dataset": 3}'),
+    *(b'{"splits": "train"}', b'{"selected_on": {"dataset": "d/1", "patients": [["p1"]]}}'),
+)
+
+
+@pytest.mark.parametrize("content", DATA_FILES)
 def test_a_damaged_data_json_is_named(content, inputs, tiny_run, tmp_path, monkeypatch, capsys):
     folder = shutil.copytree(tiny_run, tmp_path / "run")
     damaged("data.json", content)(folder)
@@ -235,6 +243,24 @@ def test_a_configuration_that_does_not_run_is_named(content, tmp_path):
     path.write_text(content)
     with pytest.raises(configuration.ConfigError, match=r"mine\.py"):
         configuration.load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *(("dataset_info.json", content) for content in (b"", b"[]", b'{"name": 3}', b"\xff")),
+        *(("metadata.json", content) for content in (b"", b"[]", b'{"patients": 3}', b"\xff")),
+        ("metadata.json", None),
+    ],
+)
+def test_a_damaged_description_of_a_dataset_is_named(name, content, tiny_run, tmp_path):
+    data_dir = shutil.copytree(tiny_run.parent / "tfds", tmp_path / "tfds")
+    (path,) = data_dir.rglob(f"tiny/*/{name}")
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(DamagedDatasetError, match=f"{data_dir}.* damaged.* is built again"):
+        datasets.prepare(
+            datasets.make_builder("lung_phantom", config="tiny", data_dir=str(data_dir))
+        )
 
 
 def test_a_damaged_dataset_is_named(tiny_run, inputs, tmp_path, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """Finds a dataset by its name, builds it where it has not been built yet, and describes it."""
 
+import contextlib
 import hashlib
 import shutil
 from collections.abc import Iterable, Mapping
@@ -11,7 +12,7 @@ import tensorflow_datasets as tfds
 
 import tfds_builders
 from cosup_jax import locks
-from cosup_jax.data import schema, splits
+from cosup_jax.data import people, records, schema, splits
 from cosup_jax.data.builder import quiet
 from cosup_jax.data.records import Records
 
@@ -78,6 +79,7 @@ def make_builder(
     Raises:
       ValueError: no such dataset or configuration, or it takes no folder or mask values.
       DatasetLayoutError: the source folder is missing or not laid out as expected.
+      DamagedDatasetError: it lies built, and its description is damaged.
     """
     builder_class = tfds_builders.load_class(name)
     known = [c.name for c in builder_class.BUILDER_CONFIGS]
@@ -100,10 +102,13 @@ def make_builder(
     if source and own:
         options = {"options": config} if optional else {}
         chosen = builder_class.config_from_source(source, values, **options)
-    with quiet():
-        return builder_class(
+    where = Path(data_dir or tfds.core.constants.DATA_DIR) / name
+    with quiet(), records.describing(where / str(getattr(chosen, "name", chosen or ""))):
+        builder = builder_class(
             config=chosen, data_dir=data_dir or None, file_format=tfds.core.FileFormat.ARRAY_RECORD
         )
+        builder.info.metadata  # noqa: B018, which TFDS reads when it is asked for
+    return builder
 
 
 def open_dataset(data: Any) -> tfds.core.DatasetBuilder:
@@ -149,10 +154,12 @@ def prepare(
     Raises:
       DatasetLayoutError: the source folder is missing or not laid out as expected, or what lies
         built is of other files.
+      DamagedDatasetError: what lies built does not say whose its slices are.
       VolumeError, ImageError, ExampleError: a file is bad, and `skip_bad` is not set.
       ImportError: `beam_options` without Apache Beam installed.
     """
     was_there = builder.is_prepared() or not _build_alone(builder, source, skip_bad, beam_options)
+    records.check_metadata(builder)
     if was_there and source:
         builder.check_source(Path(source).expanduser())
 
@@ -168,23 +175,30 @@ def _build_alone(
         if builder.is_prepared():
             builder.info.read_from_directory(place)
             return False
-        _build(builder, source, skip_bad, beam_options)
+        try:
+            _build(builder, source, skip_bad, beam_options)
+        except BaseException:
+            _remove_leftovers(builder)
+            raise
         return True
 
 
 def _remove_leftovers(builder: tfds.core.DatasetBuilder) -> None:
-    """Takes away what killed builds have left; `incomplete` is TFDS's word."""
+    """Takes away what builds that did not end have left; `incomplete` is TFDS's word."""
     place = Path(builder.data_dir)
     for left in place.parent.glob(f"incomplete.*_{place.name}"):
         shutil.rmtree(left)
     # All configurations write here, so what is found may be of one that is just being built. It
     # had its lock then: asked for afterwards, a lock that is free tells that it has ended.
     dataset = place.parent.parent if builder.builder_config else place.parent
-    texts = list(dataset.glob(".config/incomplete.*"))
+    built = any(dataset.glob("*/dataset_info.json")) or any(dataset.glob("*/*/dataset_info.json"))
+    texts = list(dataset.glob(".config/incomplete.*" if built else ".config/*"))
     others = [*dataset.glob(".*.lock"), *dataset.glob("*/.*.lock")] if texts else []
     if not any(map(locks.may_be_held, others)):
         for left in texts:
             left.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is not there, or not empty
+            (dataset / ".config").rmdir()
 
 
 def _build(
@@ -267,10 +281,14 @@ def holds(builder: tfds.core.DatasetBuilder, kept: Mapping[str, Any]) -> bool:
 
     Args:
       builder: a built dataset, which may be called otherwise than it was then.
-      kept: `dataset`, `splits` and `fingerprint`, as in the run's data.json.
-
-    Raises:
-      KeyError: one of these is not there.
+      kept: `dataset`, `splits` and `fingerprint`, as in the run's data.json; of one of an earlier
+        version, which lacks some, nobody can tell.
     """
-    found = fingerprint(builder, kept["splits"], kept["dataset"])
-    return found == kept["fingerprint"]
+    if not {"dataset", "splits", "fingerprint"} <= kept.keys():
+        return False
+    try:
+        for split in kept["splits"]:
+            people.check_split(builder, split)
+    except people.SplitError:
+        return False
+    return fingerprint(builder, kept["splits"], kept["dataset"]) == kept["fingerprint"]

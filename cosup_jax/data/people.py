@@ -139,8 +139,9 @@ def shared(first: Mapping[str, Any], other: Mapping[str, Any]) -> set[str]:
     found -= {schema.UNKNOWN_PATIENT}
     if _same_dataset(first, other):
         return found | (_ids(first, "cases") & _ids(other, "cases"))
-    if unknown and first["collection"] == other["collection"] != "":
-        found.add(first["collection"])
+    collection = first.get("collection", "")
+    if unknown and collection == other.get("collection", "") != "":
+        found.add(collection)
     return found
 
 

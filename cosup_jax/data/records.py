@@ -1,7 +1,9 @@
 """The stored slices of a built dataset; where a file of it is damaged, the dataset is named."""
 
+import contextlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -12,6 +14,44 @@ _DAMAGED = (RuntimeError, ValueError, OSError, IndexError, KeyError, zlib.error)
 
 class DamagedDatasetError(ValueError):
     """A file of a built dataset that cannot be read; the message names the folder."""
+
+
+@contextlib.contextmanager
+def describing(place: Path) -> Iterator[None]:
+    """Names the dataset where TFDS cannot read the description of one that lies built.
+
+    Args:
+      place: its folder, of all versions.
+
+    Raises:
+      DamagedDatasetError: it cannot.
+    """
+    try:
+        yield
+    # TFDS and protocol buffers raise errors of their own, and nearly every built-in exception.
+    except Exception as error:
+        if isinstance(error, OSError) or not any(place.glob("*/dataset_info.json")):
+            raise
+        raise _damaged(f"{place}: its description", error) from error
+
+
+def check_metadata(builder: tfds.core.DatasetBuilder) -> None:
+    """Refuses a built dataset that does not say whose the slices of each split are.
+
+    Raises:
+      DamagedDatasetError: naming its folder.
+    """
+    known = builder.info.metadata or {}
+    patients = known.get("patients")
+    fits = isinstance(patients, dict) and all(
+        isinstance(patients.get(split), list) and all(isinstance(p, str) for p in patients[split])
+        for split in builder.info.splits
+    )
+    if not (fits and isinstance(known.get("patients_apart"), bool)):
+        raise DamagedDatasetError(
+            f"{builder.data_dir}: its metadata.json is damaged; remove the folder, and it is built "
+            "again"
+        )
 
 
 class Records(Sequence):
@@ -46,7 +86,11 @@ class Records(Sequence):
             raise self._named(error) from error
 
     def _named(self, error: BaseException) -> DamagedDatasetError:
-        told = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return DamagedDatasetError(
-            f"{self._where} is damaged ({told}); remove the folder, and it is built again"
-        )
+        return _damaged(self._where, error)
+
+
+def _damaged(what: str, error: BaseException) -> DamagedDatasetError:
+    told = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return DamagedDatasetError(
+        f"{what} is damaged ({told}); remove the folder, and it is built again"
+    )

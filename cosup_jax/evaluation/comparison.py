@@ -73,8 +73,10 @@ def read(folder: str | Path) -> Evaluated:
         with (place / "per_slice.csv").open(newline="", encoding="utf-8") as file:
             read = ({k: files.from_cell(v) for k, v in row.items()} for row in csv.DictReader(file))
             rows = {(row["case_id"], row["slice_index"]): row for row in read}
-        wanted = (*SAME, *PROTOCOLS[summary["protocol"]].measures)
-        missing = [name for name in wanted if name not in summary]
+        measures = PROTOCOLS[summary["protocol"]].measures
+        missing = [name for name in (*SAME, *measures) if name not in summary]
+        if not missing:
+            _check_figures(summary, list(rows.values()), measures)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise ComparisonError(
             f"{given}: no evaluation ({error}); give the folder of a finished run, or one that "
@@ -83,6 +85,20 @@ def read(folder: str | Path) -> Evaluated:
     if missing:
         raise ComparisonError(f"{place}/summary.json: no {missing[0]!r}; evaluate the run again")
     return Evaluated(str(folder), summary, rows)
+
+
+def _check_figures(
+    summary: Mapping[str, Any], rows: Sequence[Mapping[str, str]], measures: Sequence[str]
+) -> None:
+    """Refuses texts that hold no figures where an evaluation has some, by a built-in exception."""
+    for name, kind in (("truths", dict), ("note", str)):
+        if not isinstance(summary.get(name, kind()), kind):
+            raise ValueError(f"{name} is {summary[name]!r}")
+    for name in measures:
+        for value in (summary[name]["mean"], *(row[name] for row in rows)):
+            float(value)
+    if not rows or not all(row["patient_id"] is not None for row in rows):
+        raise ValueError("per_slice.csv is cut off")
 
 
 def names_of(workdirs: Sequence[str]) -> list[str]:
@@ -129,6 +145,13 @@ def check_pairs(runs: Sequence[Evaluated]) -> None:
                 f"{pair} were not scored on the same slices: {len(alone)} stand in one only, as "
                 f"slice {index} of {case!r}"
             )
+        for place, row in first.slices.items():
+            whose = row["patient_id"], other.slices[place]["patient_id"]
+            if whose[0] != whose[1]:
+                raise ComparisonError(
+                    f"{pair} differ in whose slice {place[1]} of {place[0]!r} is: {whose[0]!r} and "
+                    f"{whose[1]!r}; evaluate both on the same data"
+                )
         if all(digests) and not same:
             raise ComparisonError(
                 f"{pair} were scored against different masks of the same slices, those of "

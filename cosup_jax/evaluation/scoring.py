@@ -9,14 +9,13 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from cosup_jax import files
 from cosup_jax.data import datasets, people, pipeline
 from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_image
 from cosup_jax.evaluation import calibration, pictures, saved, tables
 from cosup_jax.evaluation.protocols import Protocol, protocol_named
 from cosup_jax.evaluation.volumes import Volumes
 from cosup_jax.prediction import predictor
-from cosup_jax.runs import DATA, Run
+from cosup_jax.runs import DATA, Run, read_data
 
 USED_FOR_SELECTION = "used for selection of the epoch"
 SELECTED_ON_TRAINED = "the epoch was selected on slices that were trained on"
@@ -135,23 +134,16 @@ def notes(run: Run, builder: tfds.core.DatasetBuilder, split: str, *, asked: boo
       PatientOverlapError: see `evaluate_run`.
       FileError: data.json is damaged.
     """
-    path, used = run.workdir / DATA, run.config.data
-    trained = files.read_json(path) if path.is_file() else {}
+    trained, used = read_data(run.workdir), run.config.data
+    own = _is_own(builder, trained)
     found = []
-    try:
-        own = _is_own(builder, trained)
+    if (whose := trained.get("trained_on")) is not None:
         of_training = own and bool(people.terms(split) & people.terms(used.train))
-        if "trained_on" in trained:
-            whose = trained["trained_on"]
-            found.append(people.check_apart(builder, split, whose, of_training=of_training))
-        else:
-            found.append(f"the run's {DATA} names no patients: nobody checked who was trained on")
-        if _was_selected_on(builder, split, trained, used.validation if own else ""):
-            found.append(USED_FOR_SELECTION)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise files.FileError(
-            f"{path}: is damaged, it is not what a run writes ({error!r}); put the file back"
-        ) from error
+        found.append(people.check_apart(builder, split, whose, of_training=of_training))
+    else:
+        found.append(f"the run's {DATA} names no patients: nobody checked who was trained on")
+    if _was_selected_on(builder, split, trained, used.validation if own else ""):
+        found.append(USED_FOR_SELECTION)
     if own and used.validation in used.train.split("+"):
         found.append(SELECTED_ON_TRAINED)
     if not asked and split == used.validation:
@@ -162,8 +154,8 @@ def notes(run: Run, builder: tfds.core.DatasetBuilder, split: str, *, asked: boo
 def _is_own(builder: tfds.core.DatasetBuilder, trained: Mapping[str, Any]) -> bool:
     """Whether a dataset is the one that a run was trained on, whatever it was called then."""
     name = trained.get("dataset")
-    if name == builder.info.full_name or not isinstance(name, str):
-        return name == builder.info.full_name
+    if name is None or name == builder.info.full_name:
+        return name is not None
     # Folders were once called by more than their content.
     return name.partition("/")[0] == builder.name and datasets.holds(builder, trained)
 

@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax import files, runs
+from cosup_jax import runs
 from cosup_jax.data import datasets, people
 from cosup_jax.experiments.plan import Request
 from cosup_jax.experiments.tables import Row
@@ -56,14 +56,14 @@ def check_trained(request: Request, row: Row, seed: int) -> None:
       OtherDataError: naming the run.
       FileError: its data.json is damaged.
     """
-    path = request.folder(row, seed) / runs.DATA
-    kept = files.read_json(path) if path.is_file() else {}
+    folder = request.folder(row, seed)
+    kept = runs.read_data(folder)
     if not {"dataset", "fingerprint", "splits"} <= kept.keys():
         return  # of a version that kept nothing to compare
     builder, data = _open(request, row, [])
     if _digest(builder, kept["dataset"], kept["splits"]) != kept["fingerprint"]:
         raise OtherDataError(
-            f"{path.parent} was trained on other data than {data.source or data.name} holds now; "
+            f"{folder} was trained on other data than {data.source or data.name} holds now; "
             "give another --out, or remove the folder to train it again"
         )
 

@@ -13,6 +13,7 @@ from cosup_jax.experiments.plan import Request
 from cosup_jax.experiments.tables import Row
 from cosup_jax.runs import logs
 from cosup_jax.training import pseudo, semi
+from cosup_jax.training.setup import FREE_FIELDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,13 +54,13 @@ def progress(request: Request, row: Row, seed: int) -> Progress:
     if epochs:
         files.read_json(folder / runs.CONFIG)  # which names it where it is damaged
         kept = (folder / runs.CONFIG).read_text()
-        differing = configuration.differences(kept, configuration.to_json(config), ("epochs",))
+        differing = configuration.differences(kept, configuration.to_json(config), FREE_FIELDS)
     is_over = early or epochs >= config.epochs
     return Progress(
         epochs=epochs,
         finished=is_over and not differing and best_epoch(folder) is not None,
         stopped=early or (is_over and epochs >= request.file_config(row).epochs),
-        seconds=sum(line["seconds"] for line in log),
+        seconds=sum(line.get("seconds", 0.0) for line in log),
         differing=tuple(differing),
     )
 
@@ -103,7 +104,7 @@ def guide_words(config: ConfigDict) -> str:
         return folder.name
     guide = runs.read_config(folder)
     height, width = guide.data.size
-    epochs = logs.read_metrics(folder)[-1]["epoch"]
+    epochs = len(logs.read_metrics(folder))
     return f"{guide.model.name} of {height}×{width} after {epochs} epochs"
 
 
@@ -113,14 +114,15 @@ def rounds_words(config: ConfigDict, folder: Path) -> str:
     if not (config.semi.per_round and log):
         return ""
     labelled, pretrained = (
-        logs.read_metrics(folder / name)[-1]["epoch"] for name in (semi.LABELLED, semi.PRETRAIN)
+        len(logs.read_metrics(folder / name)) for name in (semi.LABELLED, semi.PRETRAIN)
     )
     path = folder / semi.PSEUDO / pseudo.INDEX
+    steps = sum(row.get("steps", 0) for row in log)
     labels = len(path.read_text().splitlines()) - 1
     return (
         f"{labelled} epochs on labelled slices, then {labels} pseudo labels in {len(log)} rounds "
-        f"({sum(row['steps'] for row in log)} steps), {pretrained} epochs on these alone, and the "
-        "epochs of the head on labelled slices"
+        f"({steps} steps), {pretrained} epochs on these alone, and the epochs of the head on "
+        "labelled slices"
     )
 
 

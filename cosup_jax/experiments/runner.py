@@ -101,7 +101,7 @@ def score(request: Request, row: Row, seed: int) -> RunResult:
         seconds=found.seconds,
         guide=progress.guide_words(request.config(row, seed)) if row.guide else "",
         rounds=progress.rounds_words(request.config(row, seed), folder),
-        devices=files.read_json(folder / "versions.json")["devices"],
+        devices=str(files.read_json(folder / "versions.json").get("devices", "devices unknown")),
     )
 
 
@@ -131,7 +131,8 @@ def _kept(request: Request, row: Row, seed: int) -> dict | None:
         return None  # made again from what it was made of
     wanted: dict[str, Any] = {"epoch": progress.best_epoch(request.folder(row, seed))}
     wanted["data"] = data.scored(request, row)
-    return kept if all(kept.get(name) == value for name, value in wanted.items()) else None
+    same = all(kept.get(name) == value for name, value in wanted.items())
+    return kept if same and {"summary", "parameters"} <= kept.keys() else None
 
 
 def _at_hand(request: Request, row: Row) -> RowResult:

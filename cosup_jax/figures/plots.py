@@ -23,7 +23,7 @@ def learning_curves(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure
         for colour, (name, rows) in zip(_colours(runs), runs.items(), strict=True):
             epochs = [row["epoch"] for row in rows]
             for part, line in (("train", ":"), ("validation", "-")):
-                values = [row[f"{part}/{measure}"] for row in rows]
+                values = [row.get(f"{part}/{measure}", np.nan) for row in rows]
                 label = f"{name}, {part}" if len(runs) > 1 else part
                 axis.plot(epochs, values, line, color=colour, marker=".", ms=4, label=label)
         axis.set_xlabel("epoch")

@@ -1,8 +1,8 @@
 """What a run leaves in its folder, and how it is opened again."""
 
+from cosup_jax.runs.data import DATA, PEOPLE, read_data
 from cosup_jax.runs.run import (
     CONFIG,
-    DATA,
     Run,
     build_model,
     open_run,
@@ -14,10 +14,12 @@ from cosup_jax.runs.run import (
 __all__ = [
     "CONFIG",
     "DATA",
+    "PEOPLE",
     "Run",
     "build_model",
     "open_run",
     "own",
     "preprocessing",
     "read_config",
+    "read_data",
 ]

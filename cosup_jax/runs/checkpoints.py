@@ -9,7 +9,7 @@ put aside, and the one before it is taken.
 import dataclasses
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from flax import traverse_util
-from flax.training.early_stopping import EarlyStopping
 
 from cosup_jax.runs import integrity, stored
 from cosup_jax.runs.integrity import DamagedError
+from cosup_jax.runs.progress import Progress, progress_of
 from cosup_jax.runs.state import TrainState
 from cosup_jax.runs.stored import Stored
 
@@ -35,27 +35,6 @@ class CheckpointError(ValueError):
 
 class NotFiniteError(ValueError):
     """A state holds NaN or infinite numbers; the message is the name of the first such array."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Progress:
-    """Where a run stands on the host after a completed epoch, or inside one.
-
-    Attributes:
-      epoch: completed epochs.
-      iterator: the data iterator's own state; None at the very start.
-      stopping: early-stopping counters (on the validation loss).
-      best: greatest merit of an epoch so far, see `save`.
-      history: the row of metrics.jsonl of each completed epoch.
-      steps: the metrics of each step taken in an epoch that is not completed.
-    """
-
-    epoch: int
-    iterator: dict[str, Any] | None
-    stopping: EarlyStopping
-    best: float = -np.inf
-    history: tuple[Mapping[str, Any], ...] = ()
-    steps: tuple[dict[str, float], ...] = ()
 
 
 class _Keep:
@@ -209,6 +188,7 @@ def restore_last(
     for number in reversed(stored.listed(folder)):
         try:
             one = stored.look(folder, number)
+            progress_of(one)
             _check_fits(one, target)
             arrays = stored.read(one)
             if tree is None:
@@ -224,18 +204,9 @@ def restore_last(
         _put_aside(path, why)
     if bad:
         manager.reload()
-    return tree["train"], tree["plateau"], _progress(good)
-
-
-def _progress(good: Sequence[Stored]) -> Progress:
-    record = {**good[0].record}
-    record.pop("best_dice", None)
-    for name in ("history", "steps"):
-        record[name] = tuple(record.get(name, ()))
-    stopping = EarlyStopping(**record.pop("stopping"))
     # Of those that can be read: another would leave the run without the epoch it calls the best.
     best = max(one.merit for one in good)
-    return Progress(**record | {"best": best, "stopping": stopping})
+    return tree["train"], tree["plateau"], dataclasses.replace(progress_of(good[0]), best=best)
 
 
 def _check_fits(one: Stored, target: Any) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from cosup_jax import files
 
 METRICS = "metrics.jsonl"
+_EVERY = {"epoch", "train/loss", "validation/loss", "validation/dice"}  # that every row has
 _PACKAGES = ("cosup-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
@@ -100,10 +101,15 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
             row = files.parse_json(line, str(path))
         except files.FileError:
             break
-        if not isinstance(row.get("epoch"), int):
+        whole = row.keys() >= _EVERY and all(map(_is_number, row.values()))
+        if not whole or not isinstance(row["epoch"], int):
             break
         rows.append(row)
     return rows
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
 
 
 def versions(devices: Sequence[jax.Device]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from cosup_jax import locks, models, ranges
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.runs import checkpoints
 
-CONFIG, DATA, LOCK = "config.json", "data.json", ".lock"
+CONFIG, LOCK = "config.json", ".lock"
 # Without which a run cannot be used. Every version has them.
 _NEEDED = (
     "batch_size",
@@ -85,7 +85,7 @@ def open_run(workdir: str | Path, overrides: Sequence[str] = ()) -> Run:
     ranges.check(config, ranges.USED)
     try:
         model = build_model(config)
-    except ValueError as error:
+    except configuration.ConfigError as error:
         raise configuration.ConfigError(f"{folder / CONFIG}: {error}") from error
     variables, epoch, note = checkpoints.find_best(folder)
     if note:
@@ -130,7 +130,7 @@ def build_model(config: ConfigDict, axis_name: str | None = None) -> nn.Module:
     """Builds the network that a configuration's section `model` describes.
 
     Raises:
-      ValueError: it describes none; the message names the setting.
+      ConfigError: it describes none; the message names the setting.
     """
     settings = config.model.to_dict() | {"dtype": jnp.dtype(config.model.dtype)}
     try:
@@ -139,6 +139,8 @@ def build_model(config: ConfigDict, axis_name: str | None = None) -> nn.Module:
         raise configuration.ConfigError(
             f"the section model describes no network: {error}"
         ) from error
+    except ValueError as error:
+        raise configuration.ConfigError(str(error)) from error
 
 
 def preprocessing(config: ConfigDict) -> Preprocessing:

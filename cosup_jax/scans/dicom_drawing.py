@@ -82,6 +82,12 @@ def _pixels(file: pydicom.FileDataset, index: int, count: int) -> np.ndarray:
         stream = pydicom.encaps.get_frame(file.PixelData, index, number_of_frames=count)
         size = file.Rows * file.Columns * file.BitsAllocated // 8
         codestreams.check(stream, family, (file.Rows, file.Columns), size)
+    elif file.BitsAllocated == 1:  # pydicom loses bits of frames that begin inside a byte
+        size = file.Rows * file.Columns
+        first, end = index * size // 8, -(-(index + 1) * size // 8)
+        packed = np.frombuffer(file.PixelData[first:end], np.uint8)
+        bits = np.unpackbits(packed, bitorder="little")[index * size % 8 :]
+        return bits[:size].reshape(file.Rows, file.Columns)
     return pixel_array(file, index=index if count > 1 else None)
 
 

@@ -7,10 +7,8 @@ from typing import Any
 import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
-from cosup_jax import files, runs
+from cosup_jax import runs
 from cosup_jax.data import datasets, people
-
-PEOPLE = ("trained_on", "selected_on")
 
 
 def uses(config: ConfigDict, builder: tfds.core.DatasetBuilder) -> dict[str, str]:
@@ -29,15 +27,14 @@ def is_same(
     kept: Mapping[str, Any], builder: tfds.core.DatasetBuilder, used: Sequence[str]
 ) -> bool:
     """Whether a run's data.json is of the records that its splits hold now, whatever their name."""
-    known = {"dataset", "fingerprint", "splits"} <= kept.keys()
-    return known and kept["splits"] == list(used) and datasets.holds(builder, kept)
+    return kept.get("splits") == list(used) and datasets.holds(builder, kept)
 
 
 def whose(config: ConfigDict, builder: tfds.core.DatasetBuilder) -> dict[str, Any]:
     """Returns whose slices a run is trained and selected on, those of the runs before included."""
-    before = _kept(config.init)
+    before = _before(config.init)
     found = {}
-    for name, split in zip(PEOPLE, (config.data.train, config.data.validation), strict=True):
+    for name, split in zip(runs.PEOPLE, (config.data.train, config.data.validation), strict=True):
         earlier = [before[name]] if name in before else []
         found[name] = people.joined(people.people(builder, split), earlier)
     return found
@@ -45,14 +42,13 @@ def whose(config: ConfigDict, builder: tfds.core.DatasetBuilder) -> dict[str, An
 
 def trained_before(init: str | None) -> dict[str, Any] | None:
     """Returns the people that the weights to start from were trained on, where a run kept them."""
-    return _kept(init).get("trained_on")
+    return _before(init).get("trained_on")
 
 
-def _kept(init: str | None) -> dict[str, Any]:
+def _before(init: str | None) -> dict[str, Any]:
     """Returns the data.json of the run whose weights are started from; empty where there is none.
 
     Raises:
       FileError: it is damaged.
     """
-    path = Path(init or "").expanduser() / runs.DATA
-    return files.read_json(path) if init and path.is_file() else {}
+    return runs.read_data(Path(init).expanduser()) if init else {}

@@ -63,7 +63,7 @@ def label_all(
     with checkpoints.open_checkpoints(setup.workdir) as manager:
         state, done, history = begin(setup, manager, init)
         rows = read_selection(setup.workdir, done)
-        if [row["file"] for row in rows] != [s.file for s in pool.slices[: done * size]]:
+        if [row.get("file") for row in rows] != [s.file for s in pool.slices[: done * size]]:
             raise pseudo.PoolError(
                 f"{setup.workdir / SELECTION} does not name the slices of the {done} rounds done; "
                 "put it back, or start again in another --workdir"
@@ -247,6 +247,8 @@ def read_selection(workdir: Path, done: int) -> list[dict[str, Any]]:
         try:
             row = files.parse_json(line, str(path))
         except files.FileError:  # cut off, or damaged
+            break
+        if type(row.get("round")) is not int:
             break
         if row["round"] <= done:
             rows.append(row)

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import grain
 import jax
@@ -24,7 +25,7 @@ from cosup_jax.training.step import parallel_eval_step, parallel_train_step
 
 # Fields that may change between a run and its continuation without changing what it computes.
 # Where the files lie may change too: what they hold is compared by itself.
-_FREE_FIELDS = (
+FREE_FIELDS = (
     *("epochs", "devices", "data.cache_gib", "data.data_dir", "data.source", "log.image_epochs"),
 )
 _MULTIPLE = 32  # of pixels, to which the sizes of multi-scale training are rounded
@@ -192,33 +193,46 @@ def keep_description(setup: Setup) -> None:
     """
     setup.workdir.mkdir(parents=True, exist_ok=True)
     config_path, data_path = setup.workdir / runs.CONFIG, setup.workdir / runs.DATA
-    config_json = configuration.to_json(setup.config)
-    used = [s for s in (setup.config.data.train, setup.config.data.validation)]
-    data = {
-        "dataset": setup.builder.info.full_name,
-        "fingerprint": datasets.fingerprint(setup.builder, used),
-        "splits": used,
-        **provenance.whose(setup.config, setup.builder),
-    }
+    config_json = configuration.to_json(_found_from_anywhere(setup.config))
+    used = [setup.config.data.train, setup.config.data.validation]
+    whose: dict[str, Any] = {}
     # A run that failed before its first checkpoint may be started again with other settings.
     started = checkpoints.exist(setup.workdir) or interrupted.exists(setup.workdir)
     if config_path.exists() and started:
         files.read_json(config_path)  # which names it where it is damaged
-        differing = configuration.differences(config_path.read_text(), config_json, _FREE_FIELDS)
+        differing = configuration.differences(config_path.read_text(), config_json, FREE_FIELDS)
         if differing:
             raise RunMismatch(
                 f"{setup.workdir} holds a run of another configuration (differing in "
                 f"{', '.join(differing)}); give another --workdir, or remove the folder"
             )
-        if data_path.exists() and not provenance.is_same(
-            files.read_json(data_path), setup.builder, used
-        ):
-            raise RunMismatch(
-                f"{setup.workdir} holds a run on other data ({data_path}); give another --workdir"
-            )
+        if data_path.exists():
+            kept = runs.read_data(setup.workdir)
+            if not provenance.is_same(kept, setup.builder, used):
+                raise RunMismatch(
+                    f"{setup.workdir} holds a run on other data ({data_path}); give another "
+                    "--workdir"
+                )
+            # The run that this one started from may have gone, and its people with it.
+            whose = {name: kept[name] for name in runs.PEOPLE if name in kept}
+    data = {
+        "dataset": setup.builder.info.full_name,
+        "fingerprint": datasets.fingerprint(setup.builder, used),
+        "splits": used,
+        **(whose or provenance.whose(setup.config, setup.builder)),
+    }
     files.write_json(data_path, data)
     files.write_json(setup.workdir / "versions.json", logs.versions(setup.devices))
     files.write_text(config_path, config_json + "\n")
+
+
+def _found_from_anywhere(config: ConfigDict) -> ConfigDict:
+    """Returns a configuration whose folders of data are found from any working folder."""
+    kept = config.copy_and_resolve_references()
+    for name in ("source", "data_dir"):
+        if kept.data[name]:
+            kept.data[name] = str(Path(kept.data[name]).expanduser().absolute())
+    return kept
 
 
 def make_state(setup: Setup) -> TrainState:

@@ -100,6 +100,7 @@ def test_what_cannot_be_estimated_is_not():
         ({"protocol": "semiseg"}, "differ in protocol: 'cosup' and 'semiseg'"),
         ({"dataset": "other/1"}, "differ in dataset: 'd/1' and 'other/1'"),
         ({"split": "train"}, "differ in split"),
+        ({"patients": ("joe", *PATIENTS[1:])}, "in whose slice 0 of 'scan0' is: 'ann' and 'joe'"),
         ({"patients": PATIENTS[:-1]}, "2 stand in one only, as slice 0 of 'scan5'"),
     ],
 )

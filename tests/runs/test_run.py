@@ -84,6 +84,31 @@ def test_a_run_of_an_earlier_version_goes_on_with_the_same_settings_only(tiny_ru
         keep_description(make_setup(tiny_config(data, clip=1.0, data__scaling="unit"), old_run))
 
 
+def test_a_run_finds_its_data_from_any_folder(tiny_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tiny_run.parent)
+    keep_description(make_setup(tiny_config("tfds"), tmp_path / "run"))
+    assert runs.read_config(tmp_path / "run").data.data_dir == str(tiny_run.parent / "tfds")
+    monkeypatch.chdir(tmp_path)
+    keep_description(make_setup(tiny_config(tiny_run.parent / "tfds"), tmp_path / "run"))
+
+
+def test_who_was_trained_on_before_is_kept_when_the_run_before_has_gone(tiny_run, tmp_path):
+    before, folder = tmp_path / "before", shutil.copytree(tiny_run, tmp_path / "run")
+    before.mkdir()
+    earlier = {"dataset": "d/1", "patients": ["p1"], "cases": [], "collection": ""}
+    (before / runs.DATA).write_text(json.dumps({"trained_on": earlier}))
+    config = tiny_config(tiny_run.parent / "tfds", init=str(before))
+    shutil.rmtree(folder / "checkpoints")  # so that it starts anew
+    keep_description(make_setup(config, folder))
+    kept = runs.read_data(folder)
+    assert kept["trained_on"]["earlier"] == [earlier]
+    assert "p1" in kept["trained_on"]["patients"]
+    shutil.copytree(tiny_run / "checkpoints", folder / "checkpoints")
+    shutil.rmtree(before)
+    keep_description(make_setup(config, folder))
+    assert runs.read_data(folder) == kept
+
+
 @pytest.mark.parametrize("name", ["batch_size", "data.size", "model.name"])
 def test_a_field_that_every_version_has_is_missed_by_name(old_run, name):
     path = old_run / "config.json"

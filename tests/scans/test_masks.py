@@ -54,6 +54,15 @@ def test_segmentations_are_read_back_onto_their_images(tmp_path, series, result,
     assert done == ""
 
 
+@pytest.mark.parametrize("shape", [(4, 6, 5), (3, 7, 3), (5, 2, 5), (2, 4, 4)])
+def test_frames_need_not_begin_at_a_byte(tmp_path, shape):
+    drawn = np.random.default_rng(0).integers(0, 2, shape).astype(np.uint8)
+    images = dicom_series.make_images(np.zeros(shape, np.int16))
+    series = dicom.read_series(dicom_series.save(tmp_path / "series", images))
+    found, _ = masks.read(write(tmp_path / "s.dcm", drawn, series)).on(series.grid)
+    np.testing.assert_array_equal(found, drawn)
+
+
 def test_an_empty_segmentation_is_an_empty_mask(tmp_path, series):
     path = write(tmp_path / "s.dcm", drawing(series) * np.uint8(0), series)
     found, _ = masks.read(path).on(series.grid)
