@@ -49,7 +49,8 @@ def progress(request: Request, row: Row, seed: int) -> Progress:
         config = semi.finetune_config(config, folder)
     log = logs.read_metrics(folder)
     epochs = int(log[-1]["epoch"]) if log else 0
-    early = has_stopped([line["validation/loss"] for line in log], config.early_stopping.patience)
+    losses = [line["validation/loss"] for line in log if "validation/loss" in line]
+    early = has_stopped(losses, config.early_stopping.patience)
     differing: list[str] = []
     if epochs:
         files.read_json(folder / runs.CONFIG)  # which names it where it is damaged

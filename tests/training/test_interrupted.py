@@ -154,7 +154,10 @@ def test_where_nothing_is_infected_the_lowest_loss_is_the_best(
     assert "lowest validation loss 0.4000 (no validation slice is infected" in said
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\0" * 100, b'{"epoch": 1}\n\xff\xfe\n', b"[]\n"])
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"\0" * 100, b'{"epoch": 1}\n\xff\xfe\n', b"[]\n", b'{"epoch": 1, "seconds": "x"}'],
+)
 def test_figures_that_were_lost_come_from_the_checkpoint(
     content, whole, data_dir, tmp_path, capsys
 ):
