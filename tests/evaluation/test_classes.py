@@ -76,7 +76,7 @@ def test_a_network_of_one_class_is_refused(tiny_run):
 def test_the_command_takes_one_way_at_a_time(tiny_run, capsys):
     arguments = ["evaluate", "--workdir", str(tiny_run), "--by_class", "--tune_threshold"]
     assert cli.main(arguments) == 1
-    assert "--tune_threshold does not go with --by_class" in capsys.readouterr().err
+    assert "--tune-threshold does not go with --by-class" in capsys.readouterr().err
 
 
 def test_colours_say_which_class():

@@ -118,7 +118,7 @@ def hold(folders, groups):
 @pytest.mark.parametrize("kind", UNCLEAR)
 def test_values_that_can_mean_several_things_are_asked_for(folders, kind):
     hold(folders, UNCLEAR[kind])
-    with pytest.raises(map_values.MapValuesError, match="--map_values=labels"):
+    with pytest.raises(map_values.MapValuesError, match="--map-values=labels"):
         evaluate(folders)
     summary = evaluate(folders, map_values="65535")
     assert summary["map_values"] == "as declared, probabilities 0..65535"

@@ -189,7 +189,7 @@ def test_a_dry_run_trains_and_writes_nothing(experiment, trained, tmp_path, caps
     [
         (("table3", "--seeds", "0"), "--seeds=0: expected at least 1"),
         (("table3", "--rows", "c6f"), "table3 has no row 'c6f'"),
-        (("table3", "--train_on", "cosup_covid"), "--train_on is for tables 6 to 8"),
+        (("table3", "--train_on", "cosup_covid"), "--train-on is for tables 6 to 8"),
         (("table3", "--config.epoch=1"), "the nearest is --config.epochs"),
         (("table3", "--config.epochs=many"), "--config.epochs=many: expected a value like"),
         (("table3", "--config.data.config=huge"), "has no configuration 'huge'"),

@@ -102,7 +102,7 @@ def test_the_command_can_be_given_again(make_request):
     )
     assert caption.command(request) == (
         "python -m cosup_jax experiment table6 --data mosmed_covid19 --source FOLDER "
-        "--train_on cosup_covid --train_source TRAINING_FOLDER --seeds 2 --rows unet,c2f "
+        "--train-on cosup_covid --train-source TRAINING_FOLDER --seeds 2 --rows unet,c2f "
         "'--config.data.size=(96, 96)'"
     )
     assert "someone" not in "".join(caption.caption(request, pending(request)))
