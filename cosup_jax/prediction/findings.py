@@ -32,6 +32,7 @@ _NO_HU = "grey values without Hounsfield units"
 _NO_LESION = "there is no lesion"
 _LESION_FIELDS = ("lesion_ml", "lesions", "largest_lesion_ml", "lesion_mean_hu", "infected_slices")
 _TELLING = 0.02  # of the lungs; more marks outside of them are noted
+_MOST_OUTSIDE, _FEW_ML = 0.1, 1.0  # of the marks; mL below which they are not worth a word
 _NO_STACK = "slices of different sizes are no volume"
 _SAME_VOLUME = 0.01  # of a voxel's volume
 
@@ -210,8 +211,8 @@ def _lungs_unknown(found: Findings, reason: str) -> None:
 
 def _note_outside(found: Findings, outside: float) -> None:
     found.values["outside_lung_ml"] = outside
-    lung = found.values["lung_ml"] or 0.0
-    if outside > _TELLING * lung:
+    lung, whole = found.values["lung_ml"] or 0.0, found.values["lesion_ml"] or 0.0
+    if outside > _TELLING * lung or outside > max(_MOST_OUTSIDE * whole, _FEW_ML):
         found.notes.append(
             f"{outside:.1f} mL of the marks lie more than {lungs.REACH:g} mm outside of the lungs "
             "found: they are no lesions, or the lung is dense there; lung_ml leaves them out"

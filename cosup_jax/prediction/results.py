@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cosup_jax import __version__, models, report, weights
-from cosup_jax.prediction import findings, limits, lungs
+from cosup_jax.prediction import findings, limits, lungs, unlike
 from cosup_jax.prediction.segment import Segmenter
 from cosup_jax.prediction.settings import DICOM_SEG, NIFTI, Settings
 from cosup_jax.scans import kinds
@@ -51,6 +51,7 @@ class Maker:
         kept: list[np.ndarray] = []
         masks: list[np.ndarray] = []
         labels: list[np.ndarray] = []  # of a network that tells classes apart
+        near = 0  # voxels whose probability is near the threshold
         names = classes(self.network)
         box = self.segmenter.box((scan.values(i) for i in range(count)), scan.intensity)
         values = (scan.values(i) for i in range(count))
@@ -59,16 +60,19 @@ class Maker:
             found, total=count, desc=name, unit="slice", leave=False
         ):
             masks.append(probability > self.settings.threshold)
+            near += unlike.near_threshold(probability, self.settings.threshold)
             if names:
                 labels.append(likeliest * masks[-1])
             if self.settings.probability or self.settings.report:
                 kept.append(np.rint(probability * 255).astype(np.uint8))
         true, find = scan.true_slices(), lungs.remembered(lungs.find)
         known: dict[str, Any] = {"intensity": scan.intensity, "spacing": scan.spacing, "find": find}
-        done: list[str] = []
+        done = unlike.doubt(near, sum(int(np.count_nonzero(mask)) for mask in masks))
+        done += unlike.flags(true, **known)
         if self.settings.within_lungs and len({mask.shape for mask in masks}) == 1:
             masks, note = limits.within_lungs(true, masks, **known)
-            labels, done = [a * b for a, b in zip(labels, masks, strict=False)], [note]
+            labels = [a * b for a, b in zip(labels, masks, strict=False)]
+            done.append(note)
         result = findings.describe(*(true, masks), unknown=scan.unknown, shear=scan.shear, **known)
         if names:
             findings.add_classes(result, labels, names, scan.spacing, scan.unknown)
