@@ -140,6 +140,10 @@ FIELDS: Mapping[str, Range] = {
     "loss.eps": _NOT_NEGATIVE,
     "loss.weighted_bce": _FLAG,
     "loss.summed": _FLAG,
+    "loss.prediction": _NOT_NEGATIVE,
+    "loss.hardest": Range(whole(0).holds, "a number of pixels, or 0 for all"),
+    "loss.sure": _SHARE,
+    "loss.background": _FLAG,
     "learning_rate": _POSITIVE,
     "optimizer.name": choice("adam", "sgd"),
     "optimizer.momentum": number(0, 1, without="high"),
@@ -176,7 +180,10 @@ MODEL: Mapping[str, Range] = {
     "backbone": text("the name of a backbone"),
     "guide_size": either(_SIZE, each(whole(1), 0, 0, "() for the size of the slices")),
     **dict.fromkeys(("deep_supervision", "partial_decoder", "reverse_attention"), _FLAG),
-    **dict.fromkeys(("edge_attention", "reverse_after_concat"), _FLAG),
+    **dict.fromkeys(("edge_attention", "reverse_after_concat", "deep", "auxiliary"), _FLAG),
+    "output_stride": Range(lambda v: v in (8, 16), "8 or 16"),
+    "multi_grid": each(whole(1, 64), 0, 8, "factors of dilations, or () for none"),
+    "units": whole(1, 64),
 }
 
 

@@ -7,8 +7,9 @@ import jax
 import numpy as np
 import pytest
 
+from configs import baseline
 from cosup_jax import config as configuration
-from cosup_jax import losses, models
+from cosup_jax import losses, models, ranges
 from cosup_jax.data.augment import Augmentation
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -160,13 +161,27 @@ def test_ablation_rows_switch_modules_on_and_off():
         assert (*found, m.fusion) == expected
 
 
-@pytest.mark.parametrize("net", ["unet", "unetpp", "attention_unet"])
+@pytest.mark.parametrize("net", baseline.NETS)
 def test_a_baseline_holds_the_settings_of_its_network_at_their_defaults(net):
     config = load(f"baseline.py:net={net},data=slice_folder")
     settings = config.model.to_dict()
     assert config.data.name == "slice_folder"
     assert models.build(**settings) == models.build(net, dtype="float32")
     assert "fusion" not in settings
+    assert config.data.scaling == ("unit" if "blocks" in settings else "z_score")
+
+
+@pytest.mark.parametrize("net", baseline.NETS)
+@pytest.mark.parametrize("loss", ["joint", "own"])
+def test_a_baseline_s_loss_has_a_weight_for_each_of_its_outputs(net, loss):
+    config = load(f"baseline.py:net={net},loss={loss}")
+    ranges.check(config)
+    model = models.build(**config.model.to_dict())
+    maps = jax.ShapeDtypeStruct((2, 8, 8, 1), "float32")
+    edges, masks = (maps,) * len(model.edge_stages), (maps,) * len(model.mask_stages)
+    output = models.SegOutput(maps, edges, masks)
+    loss_of = losses.build(**config.loss.to_dict())
+    assert jax.eval_shape(loss_of, output, maps, maps)[0].shape == ()
 
 
 def test_infnet_rows_switch_modules_and_the_full_network_is_the_default():

@@ -21,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from cosup_jax.models import convolution
-from cosup_jax.models.layers import DoublingConv, ResidualBlock, light, max_pool, resize
+from cosup_jax.models.layers import DoublingConv, ResidualBlock, light, max_pool
+from cosup_jax.models.resizing import resize
 
 CLOSE = 1e-3
 Form = tuple[str, Callable]

@@ -12,7 +12,7 @@ from flax import traverse_util
 from cosup_jax.interop import files, names
 
 _LEAVES = {
-    "params": {"kernel": "weight", "scale": "weight", "bias": "bias"},
+    "params": {"kernel": "weight", "scale": "weight", "bias": "bias", "gamma": "gamma"},
     "batch_stats": {"mean": "running_mean", "var": "running_var"},
 }
 _COUNTER = ".num_batches_tracked"  # of PyTorch's norms with a momentum; needed by none
@@ -42,9 +42,10 @@ def load(path: str | Path, variables: Mapping[str, Any]) -> Converted:
     """Reads a weight file into a network's variables.
 
     Whole networks, those of this package included, fill all of it. Networks trained on ImageNet
-    fill the backbone of Inf-Net, or ResNet-34 the encoder of CoSupNet, and the rest stays as it is.
-    Kernels are turned from PyTorch's (out, in, height, width) to (height, width, in, out), and all
-    is kept in float32.
+    fill the backbone of Inf-Net and of the comparators, or ResNet-34 the encoder of CoSupNet, and
+    the rest stays as it is. Kernels are turned from PyTorch's (out, in, height, width) to (height,
+    width, in, out), and all is kept in float32. A bias that stands in the file before a norm, and
+    here nowhere, is taken off the norm's mean, which is the same.
 
     Args:
       path: one of the `names.SOURCES`, see `files.read_tensors`.
@@ -60,8 +61,8 @@ def load(path: str | Path, variables: Mapping[str, Any]) -> Converted:
         for name, value in files.read_tensors(path).items()
         if not name.endswith(_COUNTER)
     }
-    source = _recognise(tensors, path)
     flat = traverse_util.flatten_dict(dict(variables), sep="/")
+    source = _recognise(tensors, flat, path)
     wanted = _names_in_file(source, flat, path)
     filled = _fill(source, tensors, flat, wanted, path)
     kept = tuple(sorted({_top(leaf) for leaf in flat if leaf not in wanted}))
@@ -73,13 +74,16 @@ def load(path: str | Path, variables: Mapping[str, Any]) -> Converted:
     return Converted(tree, report, kept)
 
 
-def _recognise(tensors: Mapping[str, np.ndarray], path: str | Path) -> names.Source:
+def _recognise(
+    tensors: Mapping[str, np.ndarray], flat: Mapping[str, Any], path: str | Path
+) -> names.Source:
     if any(name.startswith("params/") for name in tensors):
         return names.OWN
-    for source in names.SOURCES:
-        if source.sign in tensors:
-            return source
-    known = ", ".join(source.name for source in names.SOURCES)
+    fitting = [source for source in names.SOURCES if source.sign in tensors]
+    parts = {"", *map(_top, flat)}
+    for source in sorted(fitting, key=lambda source: source.scope not in parts):
+        return source
+    known = ", ".join(dict.fromkeys(source.name for source in names.SOURCES))
     raise ConversionError(
         f"{path}: its tensors ({_some(list(tensors))}) are of no network known here: {known}"
     )
@@ -117,14 +121,17 @@ def _fill(
         for leaf, name in wanted.items()
         if name not in tensors
     ]
-    used = set(wanted.values())
+    idle = _idle_biases(tensors, wanted)
+    used = {*wanted.values(), *idle.values()}
     surplus = [n for n in tensors if n not in used and not re.fullmatch(source.unused, n)]
-    turned = np.asarray if source is names.OWN else _turned
     values = {
-        leaf: np.ascontiguousarray(turned(tensors[name]), np.float32)
+        leaf: np.ascontiguousarray(_turned(source, leaf, tensors[name]), np.float32)
         for leaf, name in wanted.items()
         if name and name in tensors
     }
+    for leaf, bias in idle.items():
+        if leaf in values and values[leaf].shape == tensors[bias].shape:
+            values[leaf] = values[leaf] - tensors[bias].astype(np.float32)
     misshapen = [
         f"{leaf} ({wanted[leaf]}): there {value.shape}, here {flat[leaf].shape}"
         for leaf, value in values.items()
@@ -149,9 +156,30 @@ def _fill(
     return values
 
 
-def _turned(tensor: np.ndarray) -> np.ndarray:
+def _idle_biases(
+    tensors: Mapping[str, np.ndarray], wanted: Mapping[str, str | None]
+) -> dict[str, str]:
+    """Returns, for the running mean of each norm, the bias before it that has no place here."""
+    found = {}
+    for leaf, name in wanted.items():
+        if not leaf.endswith("/conv/kernel") or name is None:
+            continue
+        bias = f"{name.removesuffix('.weight')}.bias"
+        if bias in tensors:
+            module = leaf.removeprefix("params/").removesuffix("/conv/kernel")
+            found[f"batch_stats/{module}/norm/mean"] = bias
+    return found
+
+
+def _turned(source: names.Source, leaf: str, tensor: np.ndarray) -> np.ndarray:
     """Puts a kernel's axes in the order of this package."""
-    return tensor.transpose(2, 3, 1, 0) if tensor.ndim == 4 else tensor
+    if tensor.ndim != 4 or source is names.OWN:
+        return tensor
+    module = leaf.removeprefix("params/").removesuffix("/kernel")
+    if re.fullmatch(source.transposed, module):
+        # PyTorch's is (in, out, height, width), and flax correlates where it convolves.
+        return tensor.transpose(2, 3, 0, 1)[::-1, ::-1]
+    return tensor.transpose(2, 3, 1, 0)
 
 
 def _top(leaf: str) -> str:

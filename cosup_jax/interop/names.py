@@ -1,87 +1,25 @@
-"""How the modules of published networks are called here and in their files.
+"""The published networks whose weights can be read, and how their modules are called there."""
 
-A rule is a pattern of a module's path here, from `Source.scope` on, and the module's name in the
-file, with the pattern's groups in it. Only convolutions and norms have tensors; `ConvNorm` is one
-of each.
-"""
-
-import dataclasses
-import re
-
-Rules = tuple[tuple[str, str], ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """A published network whose weights can be read.
-
-    Attributes:
-      name: what to call it.
-      sign: a tensor that only its files, and those of the sources listed before it, have.
-      scope: the part of a network here that takes its weights; empty for the whole network.
-      rules: where each module of that part is found in the file.
-      unused: pattern of the tensors in the file that have no place here.
-      kept: pattern of the modules in `scope` that the file does not fill.
-      note: what `unused` and `kept` are.
-    """
-
-    name: str
-    sign: str
-    scope: str
-    rules: Rules
-    unused: str
-    note: str
-    kept: str = ""
-
-    def name_in_file(self, module: str) -> str | None:
-        """Returns the name in the file of a module here, or None if it has none."""
-        for pattern, template in self.rules:
-            if found := re.fullmatch(pattern, module):
-                return found.expand(template)
-        return None
-
-
-def _pair(path: str, conv: str, norm: str) -> Rules:
-    """The rules of one `ConvNorm`."""
-    return ((f"{path}/conv", conv), (f"{path}/norm", norm))
+from cosup_jax.interop.rules import (
+    DEEP_RESNET,
+    NUMBERED_RESNET,
+    RES2NET,
+    RESNET,
+    Rules,
+    Source,
+    layer,
+    pair,
+    within,
+)
+from cosup_jax.interop.zoo_names import ZOO
 
 
 def _basic(path: str, name: str) -> Rules:
     """The rules of one `BasicConv2d`, as Inf-Net's release calls its `ConvNorm`."""
-    return _pair(path, f"{name}.conv", f"{name}.bn")
+    return pair(path, f"{name}.conv", f"{name}.bn")
 
 
-def _within(rules: Rules, path: str, name: str) -> Rules:
-    """The rules of a network that is a part of another one, here and in the file."""
-    return tuple((f"{path}/{pattern}", f"{name}.{template}") for pattern, template in rules)
-
-
-def _layer(path: str, name: str, shortcut: int) -> Rules:
-    """The rules of one resolution of a ResNet or Res2Net; `shortcut` counts what stands before."""
-    block, inside = rf"{path}/block(\d+)", rf"{name}.\1"
-    return (
-        *_pair(rf"{block}/conv(\d)", rf"{inside}.conv\2", rf"{inside}.bn\2"),
-        *_pair(rf"{block}/group(\d)", rf"{inside}.convs.\2", rf"{inside}.bns.\2"),
-        *_pair(
-            f"{block}/shortcut",
-            f"{inside}.downsample.{shortcut}",
-            f"{inside}.downsample.{shortcut + 1}",
-        ),
-    )
-
-
-def _layers(shortcut: int) -> Rules:
-    return sum((_layer(f"layer{i}", f"layer{i}", shortcut) for i in (1, 2, 3, 4)), ())
-
-
-_RES2NET: Rules = (
-    *_pair("stem0", "conv1.0", "conv1.1"),
-    *_pair("stem1", "conv1.3", "conv1.4"),
-    *_pair("stem2", "conv1.6", "bn1"),
-    *_layers(shortcut=1),  # behind an average pooling
-)
-_RESNET: Rules = (*_pair("stem", "conv1", "bn1"), *_layers(shortcut=0))
-_ENCODER = sum((_layer(f"stage{i + 1}", f"layer{i}", 0) for i in (1, 2, 3, 4)), ())
+_ENCODER = sum((layer(f"stage{i + 1}", f"layer{i}", 0) for i in (1, 2, 3, 4)), ())
 
 # Where torchvision's VGG-16 has its convolutions among ReLU and pooling.
 _VGG_PLACES = {1: (0, 2), 2: (5, 7), 3: (10, 12, 14), 4: (17, 19, 21), 5: (24, 26, 28)}
@@ -127,13 +65,14 @@ for _level in (3, 4, 5):  # counted from 2 in the release
 # The tensors are called as here, collection included: `params/encoder/stage1/conv/kernel`.
 OWN = Source("a network of this package", "", "", (), "", "all tensors fit")
 
-# Of several that fit a file, the first is meant.
+# Of several that fit a file, the first is meant for whose scope the network has a place.
 SOURCES = (
+    *ZOO,
     Source(
         name="Inf-Net with Res2Net-50",
         sign="resnet.layer1.0.convs.0.weight",
         scope="",
-        rules=(*_PARTS, *_within(_RES2NET, "backbone", "resnet")),
+        rules=(*_PARTS, *within(RES2NET, "backbone", "resnet")),
         unused=r"resnet\.fc\.(weight|bias)",
         note="the backbone's classifier is left out",
     ),
@@ -141,7 +80,7 @@ SOURCES = (
         name="Inf-Net with ResNet-50",
         sign="resnet.layer1.0.conv3.weight",
         scope="",
-        rules=(*_PARTS, *_within(_RESNET, "backbone", "resnet")),
+        rules=(*_PARTS, *within(RESNET, "backbone", "resnet")),
         unused=r"resnet\.fc\.(weight|bias)",
         note="the backbone's classifier is left out",
     ),
@@ -149,7 +88,7 @@ SOURCES = (
         name="Inf-Net with VGG-16",
         sign="vgg.conv1.conv1_1.weight",
         scope="",
-        rules=(*_PARTS, *_within(_VGG_OF_INFNET, "backbone", "vgg")),
+        rules=(*_PARTS, *within(_VGG_OF_INFNET, "backbone", "vgg")),
         unused=r"vgg\.conv[45]_2\..*",
         note="the second, unused form of the backbone's last two blocks is left out",
     ),
@@ -157,17 +96,24 @@ SOURCES = (
         name="Res2Net-50 v1b",
         sign="layer1.0.convs.0.weight",
         scope="backbone",
-        rules=_RES2NET,
+        rules=RES2NET,
         unused=r"fc\.(weight|bias)",
         note="the classifier is left out",
     ),
-    Source(
-        name="ResNet-50",
-        sign="layer1.0.conv3.weight",
-        scope="backbone",
-        rules=_RESNET,
-        unused=r"fc\.(weight|bias)",
-        note="the classifier is left out",
+    *(
+        Source(
+            name=f"ResNet-50 or -101{stem}",
+            sign=sign,
+            scope="backbone",
+            rules=rules,
+            unused=r"fc\.(weight|bias)",
+            note="the classifier is left out",
+        )
+        for stem, sign, rules in (
+            (" with a deep stem", "conv1.6.weight", DEEP_RESNET),
+            (" with a deep stem", "conv3.weight", NUMBERED_RESNET),
+            ("", "layer1.0.conv3.weight", RESNET),
+        )
     ),
     Source(
         name="ResNet-34",
@@ -180,6 +126,14 @@ SOURCES = (
             "S2..S5 are its layers 1..4; its 7×7 stem for three channels and the classifier are "
             "left out, and S1 (3×3, one channel) keeps its initial values"
         ),
+    ),
+    Source(
+        name="ResNet-34",
+        sign="layer1.0.conv2.weight",
+        scope="backbone",
+        rules=RESNET,
+        unused=r"fc\.(weight|bias)",
+        note="the classifier is left out",
     ),
     Source(
         name="VGG-16",

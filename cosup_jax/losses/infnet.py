@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from cosup_jax.losses.joint import Weights, weighted_sum
+
 if TYPE_CHECKING:
     from cosup_jax.models.output import SegOutput
 
@@ -128,9 +130,12 @@ def infnet_loss(
     edge: jax.Array,
     *,
     weighted_bce: bool = True,
+    omega: Weights = 1.0,
     **options: Unpack[MeanOptions],
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Computes L_total = L_seg(S_g) + L_edge + Σ_{i=3..5} L_seg(S_i) (Eq. 5).
+
+    F3Net's loss is twice its authors' with `omega` = (1, 1, 1/2, 1/4, 1/8).
 
     Args:
       output: what a network returned: S_3 as `logits`, S_g, S_5, S_4 as `mask_logits`, S_e as
@@ -138,6 +143,7 @@ def infnet_loss(
       mask: (B, H, W, 1), 1 where there is infection.
       edge: (B, H, W, 1), the edge of the mask.
       weighted_bce: see `structure_loss`.
+      omega: the weights of `mask_logits`, one number for all or one for each.
       **options: `weights` and `axis_name` of `structure_loss`.
 
     Returns:
@@ -145,7 +151,7 @@ def infnet_loss(
       `semantic` (the sum over `mask_logits`), `prediction` (that of `logits`) and `total`.
 
     Raises:
-      ValueError: shapes do not fit.
+      ValueError: shapes, or the number of weights, do not fit.
     """
 
     def seg(logits: jax.Array) -> jax.Array:
@@ -153,7 +159,7 @@ def infnet_loss(
 
     parts = {
         "edge": edge_bce(output.edge_logits, edge, **options),
-        "semantic": sum((seg(s) for s in output.mask_logits), jnp.zeros((), jnp.float32)),
+        "semantic": weighted_sum("omega", omega, [seg(s) for s in output.mask_logits]),
         "prediction": seg(output.logits),
     }
     parts["total"] = parts["edge"] + parts["semantic"] + parts["prediction"]

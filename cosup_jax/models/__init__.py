@@ -13,7 +13,19 @@ from cosup_jax.models.infnet import InfNet
 from cosup_jax.models.initialise import initialise
 from cosup_jax.models.multiclass import FCN8s, MultiClassUNet
 from cosup_jax.models.output import SegOutput
-from cosup_jax.models.zoo import AttentionUNet, UNet, UNetPP
+from cosup_jax.models.zoo import (
+    SCRN,
+    ACFNet,
+    AttentionUNet,
+    CENet,
+    CPFNet,
+    DANet,
+    DeepLabV3Plus,
+    F3Net,
+    PSPNet,
+    UNet,
+    UNetPP,
+)
 
 __all__ = [
     "CoSupNet",
@@ -26,12 +38,20 @@ __all__ = [
 ]
 
 _NETWORKS: dict[str, type[nn.Module]] = {
+    "acfnet": ACFNet,
     "attention_unet": AttentionUNet,
+    "cenet": CENet,
     "cosup": CoSupNet,
+    "cpfnet": CPFNet,
+    "danet": DANet,
+    "deeplabv3plus": DeepLabV3Plus,
+    "f3net": F3Net,
     "fcn8s": FCN8s,
     "guided": GuidedNet,
     "infnet": InfNet,
     "multiclass_unet": MultiClassUNet,
+    "pspnet": PSPNet,
+    "scrn": SCRN,
     "unet": UNet,
     "unetpp": UNetPP,
 }

@@ -14,7 +14,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cosup_jax.models.layers import ConvWeights, pointwise, resize
+from cosup_jax.models.layers import ConvWeights, pointwise
+from cosup_jax.models.resizing import resize
 
 Maps = tuple[jax.Array, ...]
 

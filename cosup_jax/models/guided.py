@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cosup_jax.models.layers import resize
 from cosup_jax.models.output import SegOutput
+from cosup_jax.models.resizing import resize
 
 GUIDE = "guide"
 

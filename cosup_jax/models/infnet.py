@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from cosup_jax.models.backbones import VGG, Maps, ResNet
+from cosup_jax.models.imagenet import imagenet_channels
 from cosup_jax.models.infnet_parts import (
     EdgeAttention,
     PartialDecoder,
@@ -15,9 +16,10 @@ from cosup_jax.models.infnet_parts import (
     ReverseAttention,
     head,
 )
-from cosup_jax.models.layers import Policy, check_image, resize
+from cosup_jax.models.layers import Policy, check_image
 from cosup_jax.models.output import SegOutput
 from cosup_jax.models.res2net import Res2Net
+from cosup_jax.models.resizing import resize
 
 DOWNSAMPLING = 32
 # name → module and the blocks of the published network
@@ -26,9 +28,6 @@ BACKBONES: dict[str, tuple[Callable[..., nn.Module], tuple[int, ...]]] = {
     "resnet50": (ResNet, (3, 4, 6, 3)),
     "vgg16": (VGG, (2, 2, 3, 3, 3)),
 }
-# Mean and deviation of the red, green and blue channel of ImageNet, for images in 0..1.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class InfNet(nn.Module):
@@ -119,7 +118,7 @@ class InfNet(nn.Module):
         policy = Policy(self.dtype, self.axis_name)
         module, _ = BACKBONES[self.backbone]
         backbone = module(self.width, self.blocks, policy, name="backbone")
-        _, f2, *deep = backbone(_imagenet_channels(x).astype(self.dtype), train)
+        _, f2, *deep = backbone(imagenet_channels(x).astype(self.dtype), train)
 
         e_att, edges = None, []
         if self.edge_attention:
@@ -159,10 +158,3 @@ class InfNet(nn.Module):
             )
             maps.append(reverse(deep[level - 3], maps[-1], e_att, train))
         return tuple(maps[1:])
-
-
-def _imagenet_channels(grey: jax.Array) -> jax.Array:
-    """Repeats (B, H, W, 1) grey values to (B, H, W, 3) and normalises them as ImageNet's are."""
-    mean = jnp.asarray(IMAGENET_MEAN, grey.dtype)[None, None, None]
-    std = jnp.asarray(IMAGENET_STD, grey.dtype)[None, None, None]
-    return (grey - mean) / std

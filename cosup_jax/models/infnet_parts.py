@@ -13,10 +13,9 @@ from cosup_jax.models.layers import (
     ConvNorm,
     ConvWeights,
     Policy,
-    double_aligned,
     pointwise,
-    resize,
 )
+from cosup_jax.models.resizing import double_aligned, resize
 
 
 class EdgeAttention(nn.Module):

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-_ONES, _ZEROS = ("scale", "var"), ("bias", "mean")
+# γ is the factor of an attention, which at first changes nothing.
+_ONES, _ZEROS = ("scale", "var"), ("bias", "mean", "gamma")
 
 
 def initialise(model: nn.Module, image_shape: tuple[int, ...], seed: int) -> dict[str, Any]:
@@ -22,8 +23,9 @@ def initialise(model: nn.Module, image_shape: tuple[int, ...], seed: int) -> dic
     Kernels are drawn as the modules' own `layers.kernel_init` does: normal, not truncated, with
     variance 2 / fan_in, fan_in being the product of all axes of the kernel but the last. Where the
     network's attribute `initial` is `xavier_uniform`, they are uniform within
-    ±√(6 / (fan_in + fan_out)), fan_out being the product of all axes but the last but one. `scale`
-    and `var` are one, `bias` and `mean` zero.
+    ±√(6 / (fan_in + fan_out)), fan_out being the product of all axes but the last but one, and
+    where it is `normal_0.01` they have a deviation of 0.01. `scale` and `var` are one, `bias`,
+    `mean` and `gamma` zero.
 
     Args:
       model: a network called with `(x, train)`.
@@ -47,7 +49,7 @@ def initialise(model: nn.Module, image_shape: tuple[int, ...], seed: int) -> dic
                 seed,
                 f"{name}/{jax.tree_util.keystr(path, simple=True, separator='/')}",
                 leaf.shape,
-                uniform=getattr(model, "initial", "") == "xavier_uniform",
+                getattr(model, "initial", ""),
             ),
             shapes[name],
         )
@@ -57,7 +59,7 @@ def initialise(model: nn.Module, image_shape: tuple[int, ...], seed: int) -> dic
     return {"params": {}, "batch_stats": {}} | drawn
 
 
-def _draw(seed: int, path: str, shape: tuple[int, ...], *, uniform: bool = False) -> np.ndarray:
+def _draw(seed: int, path: str, shape: tuple[int, ...], initial: str) -> np.ndarray:
     kind = path.rsplit("/", 1)[-1]
     if kind in _ONES:
         return np.ones(shape, np.float32)
@@ -72,7 +74,8 @@ def _draw(seed: int, path: str, shape: tuple[int, ...], *, uniform: bool = False
     key = np.array([seed, int.from_bytes(digest, "little")], np.uint64)
     random = np.random.Generator(np.random.Philox(key=key))
     fan_in = math.prod(shape[:-1])
-    if uniform:
+    if initial == "xavier_uniform":
         bound = np.float32(math.sqrt(6 / (fan_in + fan_in // shape[-2] * shape[-1])))
         return (2 * random.random(shape, np.float32) - 1) * bound
-    return random.standard_normal(shape, np.float32) * np.float32(math.sqrt(2 / fan_in))
+    deviation = 0.01 if initial == "normal_0.01" else math.sqrt(2 / fan_in)
+    return random.standard_normal(shape, np.float32) * np.float32(deviation)

@@ -6,7 +6,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
 from cosup_jax.models.convolution import convolve
@@ -87,6 +86,7 @@ class ConvNorm(nn.Module):
       relu: whether a ReLU follows.
       policy: types and normalisation.
       dilation: distance of the kernel's taps in both directions.
+      depthwise: whether each output channel sees only its own input channel.
     """
 
     features: int
@@ -95,6 +95,7 @@ class ConvNorm(nn.Module):
     relu: bool = True
     policy: Policy = Policy()
     dilation: int = 1
+    depthwise: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -106,6 +107,7 @@ class ConvNorm(nn.Module):
             strides=self.stride,
             padding=[(self.dilation * (k // 2),) * 2 for k in kernel],
             kernel_dilation=self.dilation,
+            feature_group_count=x.shape[-1] if self.depthwise else 1,
             use_bias=False,
             dtype=self.policy.dtype,
             kernel_init=kernel_init,
@@ -141,11 +143,13 @@ class ResidualBlock(nn.Module):
       features: output channels.
       stride: step of the first convolution and of the shortcut.
       policy: types and normalisation.
+      dilation: of both convolutions.
     """
 
     features: int
     stride: int = 1
     policy: Policy = Policy()
+    dilation: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -155,9 +159,41 @@ class ResidualBlock(nn.Module):
             shortcut = ConvNorm(
                 self.features, 1, self.stride, relu=False, policy=self.policy, name="shortcut"
             )(x, train)
-        y = ConvNorm(self.features, 3, self.stride, policy=self.policy, name="conv1")(x, train)
-        y = ConvNorm(self.features, relu=False, policy=self.policy, name="conv2")(y, train)
+        same = {"policy": self.policy, "dilation": self.dilation}
+        y = ConvNorm(self.features, 3, self.stride, **same, name="conv1")(x, train)
+        y = ConvNorm(self.features, relu=False, **same, name="conv2")(y, train)
         return nn.relu(shortcut + y)
+
+
+class Dropout(nn.Module):
+    """Sets values to 0 at random in training, and divides the others by their share.
+
+    What is drawn for a slice depends on the collection `dropout` of random keys, the module's path
+    and the slice's place in the batch over all devices, so not on how many there are.
+
+    Attributes:
+      rate: probability of being set to 0.
+      channels: whether whole channels of a slice are, not single values.
+      policy: its device axis.
+    """
+
+    rate: float
+    channels: bool = False
+    policy: Policy = Policy()
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Maps (B, H, W, C) to the same shape; without `train` it is `x` itself."""
+        if not train or self.rate == 0:
+            return x
+        b, *shape = x.shape
+        axis = self.policy.axis_name
+        first = 0 if axis is None else b * jax.lax.axis_index(axis)
+        key = self.make_rng("dropout")
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(b))
+        drawn = (1, 1, shape[-1]) if self.channels else tuple(shape)
+        kept = jax.vmap(lambda k: jax.random.bernoulli(k, 1 - self.rate, drawn))(keys)
+        return jnp.where(kept, x / (1 - self.rate), jnp.zeros((), x.dtype))
 
 
 class DoublingConv(nn.Module):
@@ -233,31 +269,6 @@ def pointwise(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
         preferred_element_type=jnp.float32,
     )
     return y + bias[None, None, None]
-
-
-def resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """Resizes (B, h, w, C) maps to (B, *size, C), bilinear with half-pixel centres.
-
-    There is no anti-aliasing, as in the frameworks whose published results the package compares
-    with. The same size returns `x` itself.
-    """
-    if x.shape[1:3] == tuple(size):
-        return x
-    shape = (x.shape[0], *size, x.shape[3])
-    return jax.image.resize(x, shape, "bilinear", antialias=False)
-
-
-def double_aligned(x: jax.Array) -> jax.Array:
-    """Enlarges (B, h, w, C) to (B, 2h, 2w, C), bilinear with aligned corners.
-
-    The corner pixels of both grids have the same centres: output row i stands at input row
-    i (h − 1) / (2h − 1). `resize` instead aligns their outer borders.
-    """
-    h, w = x.shape[1:3]
-    # A single row is copied at any scale.
-    scale = np.array([(n - 1) / (m - 1) if m > 1 else 2 for n, m in ((2 * h, h), (2 * w, w))], "f4")
-    shape = (x.shape[0], 2 * h, 2 * w, x.shape[3])
-    return jax.image.scale_and_translate(x, shape, (1, 2), scale, (1 - scale) / 2, "bilinear")
 
 
 def check_image(x: jax.Array, multiple: int) -> None:

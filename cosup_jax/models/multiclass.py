@@ -11,18 +11,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cosup_jax.models.infnet import IMAGENET_MEAN, IMAGENET_STD
+from cosup_jax.models.imagenet import imagenet_channels
 from cosup_jax.models.layers import (
     ConvNorm,
     ConvWeights,
     Policy,
     check_image,
-    double_aligned,
     kernel_init,
     max_pool,
     pointwise,
 )
 from cosup_jax.models.output import SegOutput
+from cosup_jax.models.resizing import double_aligned
 
 _FCN_DOWNSAMPLING, _UNET_DOWNSAMPLING = 32, 16
 
@@ -159,7 +159,7 @@ class MultiClassUNet(nn.Module):
         """
         check_image(x, _UNET_DOWNSAMPLING)
         policy = Policy(self.dtype, self.axis_name)
-        x = _imagenet_channels(x).astype(self.dtype)
+        x = imagenet_channels(x).astype(self.dtype)
         maps: list[jax.Array] = []
         for i, factor in enumerate((1, 2, 4, 8, 8)):
             features = factor * self.width
@@ -172,10 +172,3 @@ class MultiClassUNet(nn.Module):
             x = _DoubleConv(inner, features, policy, name=f"up{level}")(x, train)
         kernel, bias = ConvWeights(x.shape[-1], self.classes, name="predict")()
         return SegOutput(pointwise(x, kernel[0, 0], bias))
-
-
-def _imagenet_channels(x: jax.Array) -> jax.Array:
-    """Makes three channels of each of (B, H, W, C), normalised as ImageNet's: (B, H, W, 3 C)."""
-    mean = jnp.asarray(IMAGENET_MEAN * x.shape[-1], x.dtype)[None, None, None]
-    std = jnp.asarray(IMAGENET_STD * x.shape[-1], x.dtype)[None, None, None]
-    return (jnp.repeat(x, 3, axis=-1) - mean) / std

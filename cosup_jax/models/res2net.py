@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cosup_jax.models.backbones import Maps, residual_layers
+from cosup_jax.models.backbones import Layer, Maps, max_pool_3
 from cosup_jax.models.layers import ConvNorm, Policy
 
 SCALES = 4
@@ -72,8 +72,17 @@ class Res2Net(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> Maps:
-        """Maps (B, H, W, 3) to f1..f5, as `residual_layers` describes them."""
+        """Maps (B, H, W, 3) to f1..f5 as `ResNet` does, with an output stride of 32."""
         half = self.width // 2
         for i, (features, stride) in enumerate(((half, 2), (half, 1), (self.width, 1))):
             x = ConvNorm(features, 3, stride, policy=self.policy, name=f"stem{i}")(x, train)
-        return residual_layers(Res2NetBlock, x, self.blocks, self.policy, train)
+        maps = [x]
+        x = max_pool_3(x)
+        for i, number in enumerate(self.blocks):
+            stride = 1 if i == 0 else 2
+            planes = self.width << i
+            x = Layer(Res2NetBlock, planes, number, stride, self.policy, name=f"layer{i + 1}")(
+                x, train
+            )
+            maps.append(x)
+        return tuple(maps)

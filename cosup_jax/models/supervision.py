@@ -7,7 +7,8 @@ itself (Eq. 2).
 import flax.linen as nn
 import jax
 
-from cosup_jax.models.layers import ConvWeights, pointwise, resize
+from cosup_jax.models.layers import ConvWeights, pointwise
+from cosup_jax.models.resizing import resize
 
 
 class SupervisionHeads(nn.Module):

@@ -38,6 +38,11 @@ class TrainState(train_state.TrainState):
         """The collections as the last step left them."""
         return {"params": self.params, "batch_stats": self.batch_stats}
 
+    @property
+    def step_key(self) -> jax.Array:
+        """The random key of this step, which the seed decides."""
+        return jax.random.fold_in(jax.random.wrap_key_data(self.seed), self.step)
+
     def slice_keys(self, first: jax.Array | int, count: int) -> jax.Array:
         """Returns a random key for each of `count` slices of this step's batch.
 
@@ -48,7 +53,7 @@ class TrainState(train_state.TrainState):
           first: place of the first of these slices in the whole batch.
           count: how many.
         """
-        key = jax.random.fold_in(jax.random.wrap_key_data(self.seed), self.step)
+        key = self.step_key
         return jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(count))
 
     def averaged(self, decay: float) -> "TrainState":

@@ -58,7 +58,11 @@ def train_step(
     def objective(params: Any):
         variables = {"params": params, "batch_stats": state.batch_stats}
         output, updates = state.apply_fn(
-            variables, batch["image"], train=True, mutable=["batch_stats"]
+            variables,
+            batch["image"],
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": state.step_key},
         )
         total, parts = loss(output, batch["mask"], batch["edge"], axis_name=axis_name)
         return total, (parts, output.infection, updates.get("batch_stats", {}))

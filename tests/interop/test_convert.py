@@ -84,6 +84,7 @@ def test_a_resnet50_gives_the_same_maps(quickly, tmp_path):
     maps = quickly(apply, own, image)(own, image)
     with torch.no_grad():
         wanted = module.resnet(torch.from_numpy(image).permute(0, 3, 1, 2))
+    maps = (backbones.max_pool_3(maps[0]), *maps[1:])
     for a, b in zip(maps, wanted, strict=True):
         b = b.permute(0, 2, 3, 1).numpy()
         assert np.abs(a - b).max() <= 1e-4 * np.abs(b).max()

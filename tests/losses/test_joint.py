@@ -242,7 +242,7 @@ def test_losses_are_built_by_name_with_their_options():
     [
         ("dice", {}, "no loss 'dice'; the losses are joint, infnet"),
         ("joint", {"thata": 1}, r"'joint' has no option 'thata' \(did you mean 'theta'\?\)"),
-        ("infnet", {"beta": 1}, "'infnet' has no option 'beta'; it has weighted_bce"),
+        ("infnet", {"beta": 1}, "'infnet' has no option 'beta'; it has weighted_bce, omega"),
         ("joint", {"axis_name": "x"}, "no option 'axis_name'"),
     ],
 )

@@ -30,11 +30,29 @@ NETWORKS = {
     "unet": {"width": 4},
     "unetpp": {"width": 4, "deep_supervision": True},
     "attention_unet": {"width": 4},
+    "deeplabv3plus": {"width": 4, "blocks": (1, 1, 1, 2)},
+    "pspnet": {"width": 4, "blocks": (1, 1, 1, 1)},
+    "scrn": {"width": 4, "blocks": (1, 1, 1, 1), "units": 2},
+    "f3net": {"width": 4, "blocks": (1, 1, 1, 1)},
+    "cenet": {"width": 4, "blocks": (1, 1, 1, 1)},
+    "danet": {"width": 4, "blocks": (1, 1, 2, 1)},
+    "cpfnet": {"width": 4, "blocks": (1, 1, 1, 1)},
+    "acfnet": {"width": 4, "blocks": (1, 1, 1, 1)},
 }
+# Those that begin with a ResNet, which are compared with plain forms in test_comparators.
+COMPARATORS = ("deeplabv3plus", "pspnet", "scrn", "f3net", "cenet", "danet", "cpfnet", "acfnet")
 SIZE = (32, 48)
-SIZES = {"infnet": (64, 96), "fcn8s": (64, 96)}  # where a network needs multiples of more than 16
+# where a network needs multiples of more than 16
+SIZES = {name: (64, 96) for name in ("infnet", "fcn8s", "scrn", "f3net", "cpfnet")}
+SIZES["cenet"] = (192, 192)  # the smallest
 
 every_network = pytest.mark.parametrize("name", NETWORKS)
+# Compiled in bfloat16 too are those with parts of their own; the others are only traced.
+HALF = [name for name in NETWORKS if name not in COMPARATORS]
+in_both_types = pytest.mark.parametrize(
+    ("name", "dtype"),
+    [(name, "float32") for name in NETWORKS] + [(name, "bfloat16") for name in HALF],
+)
 
 
 def batch(name):
@@ -44,28 +62,55 @@ def batch(name):
     return image.astype(np.float32), image > 0.5, np.abs(image - 0.5) < 0.1
 
 
+def radius(name):
+    """Distance from a point of each slice, in heights: coarse enough for any network."""
+    height, width = SIZES.get(name, SIZE)
+    y, x = np.mgrid[:height, :width] / height
+    return np.stack([np.hypot(y - 0.5, x - at) for at in (0.5, 1)])[..., None]
+
+
 @functools.cache
 def network(name, dtype="float32"):
     model = models.build(name, **NETWORKS[name], dtype=jnp.dtype(dtype))
-    return model, models.initialise(model, (*SIZES.get(name, SIZE), 1), 0)
+    variables = models.initialise(model, (*SIZES.get(name, SIZE), 1), 0)
+    # At 0, where it starts, an attention's factor lets no gradient through to the attention.
+    return model, jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf + 0.5 if "gamma" in str(path[-1]) else leaf, variables
+    )
+
+
+def step_of(name, dtype):
+    """A training pass: from parameters and statistics to outputs, new statistics, gradients."""
+    model = models.build(name, **NETWORKS[name], dtype=jnp.dtype(dtype))
+
+    def step(variables, key, image, mask, edge):
+        def loss(params):
+            out, new = model.apply(
+                {**variables, "params": params},
+                image,
+                train=True,
+                mutable=["batch_stats"],
+                rngs={"dropout": key},
+            )
+            value = losses.joint_loss(out, mask, edge)[0]
+            return value, (value, out, new.get("batch_stats", {}))
+
+        gradient, found = jax.grad(loss, has_aux=True)(variables["params"])
+        return *found, gradient
+
+    return step
+
+
+@functools.cache
+def compiled(quickly, name, dtype):
+    variables = network(name, dtype)[1]
+    return quickly(step_of(name, dtype), variables, jax.random.key(0), *batch(name))
 
 
 @functools.cache
 def train_once(quickly, name, dtype):
-    model, variables = network(name, dtype)
-    image, mask, edge = batch(name)
-
-    def step(variables):
-        def loss(params):
-            out, new = model.apply(
-                {**variables, "params": params}, image, train=True, mutable=["batch_stats"]
-            )
-            return losses.joint_loss(out, mask, edge)[0], (out, new.get("batch_stats", {}))
-
-        return jax.value_and_grad(loss, has_aux=True)(variables["params"])
-
-    (_, (out, stats)), gradient = quickly(step, variables)(variables)
-    return out, stats, gradient
+    variables = network(name, dtype)[1]
+    return compiled(quickly, name, dtype)(variables, jax.random.key(0), *batch(name))[1:]
 
 
 @pytest.fixture
@@ -83,8 +128,7 @@ def test_no_network_is_left_out():
     assert set(NETWORKS) | {"guided"} == set(models.available())
 
 
-@every_network
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@in_both_types
 def test_logits_are_float32_maps_of_the_size_of_the_image(name, dtype, run):
     out, stats, gradient = run(name, dtype)
     for leaf in jax.tree.leaves(out):
@@ -101,15 +145,22 @@ def test_heads_are_named(name, run):
     assert len(out.mask_logits) == len(model.mask_stages)
 
 
-@every_network
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@in_both_types
 def test_every_gradient_is_finite_and_not_zero(name, dtype, run):
     for path, leaf in jax.tree_util.tree_leaves_with_path(run(name, dtype)[2]):
         assert np.isfinite(leaf).all(), path
         assert np.abs(leaf).max() > 0, path
 
 
-@every_network
+@pytest.mark.parametrize("name", COMPARATORS)
+def test_in_bfloat16_what_others_see_is_float32(name):
+    _, out, stats, gradient = jax.eval_shape(
+        step_of(name, "bfloat16"), network(name)[1], jax.random.key(0), *batch(name)
+    )
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((out, stats, gradient)))
+
+
+@pytest.mark.parametrize("name", HALF)
 def test_bfloat16_stays_near_float32(name, run):
     full, half = run(name)[0].logits, run(name, "bfloat16")[0].logits
     # Rounding adds up over some twenty normalised layers, most in the attention U-Net (0.12).
@@ -133,6 +184,27 @@ def test_statistics_change_in_training_and_not_in_evaluation(name, run, quickly)
     # In evaluation a slice does not depend on its neighbours in the batch.
     turned, _ = evaluate(variables, image[::-1])
     np.testing.assert_allclose(turned.logits[::-1], out.logits, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", COMPARATORS)
+def test_thirty_steps_on_one_batch_halve_the_loss(name, quickly):
+    step, variables = compiled(quickly, name, "float32"), network(name)[1]
+    discs = radius(name)
+    seen = discs.astype(np.float32), discs < 0.5, np.abs(discs - 0.5) < 0.1
+    moment, values = jax.tree.map(np.zeros_like, variables["params"]), []
+    for i in range(30):
+        value, _, stats, gradient = step(variables, jax.random.key(i), *seen)
+        values.append(float(value))
+        # Each step as long as the last, whatever the gradient: Adam without its first moment.
+        moment = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * np.square(g), moment, gradient)
+        params = jax.tree.map(
+            lambda p, m, g, i=i: p - 0.01 * g / np.sqrt(m / (1 - 0.9 ** (i + 1)) + 1e-12),
+            variables["params"],
+            moment,
+            gradient,
+        )
+        variables = {"params": params, "batch_stats": stats}
+    assert min(values[-3:]) < values[0] / 2, values
 
 
 @every_network

@@ -5,65 +5,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cosup_jax.models.layers import (
     ConvNorm,
     DoublingConv,
+    Dropout,
+    Policy,
     ResidualBlock,
     check_image,
-    double_aligned,
     light,
     max_pool,
     pointwise,
-    resize,
 )
-
-
-def bilinear_1d(n_in: int, n_out: int) -> np.ndarray:
-    """The (n_out, n_in) weights of half-pixel linear interpolation with clamped borders."""
-    weights = np.zeros((n_out, n_in))
-    for i in range(n_out):
-        place = min(max((i + 0.5) * n_in / n_out - 0.5, 0), n_in - 1)
-        low = int(np.floor(place))
-        high = min(low + 1, n_in - 1)
-        weights[i, low] += 1 - (place - low)
-        weights[i, high] += place - low
-    return weights
-
-
-@settings(deadline=None, max_examples=10)
-@given(st.integers(1, 6), st.integers(1, 6), st.sampled_from([1, 2, 4, 8]))
-def test_resize_is_half_pixel_bilinear(height, width, factor):
-    x = np.random.default_rng(height * 7 + width).standard_normal((2, height, width, 3))
-    size = (height * factor, width * factor)
-    rows, columns = bilinear_1d(height, size[0]), bilinear_1d(width, size[1])
-    wanted = np.einsum("yh,xw,bhwc->byxc", rows, columns, x)
-    found = resize(jnp.asarray(x, jnp.float32), size)
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
-
-
-def test_resize_shrinks_without_antialiasing():
-    x = jnp.arange(8, dtype=jnp.float32).reshape(1, 1, 8, 1)
-    np.testing.assert_allclose(resize(x, (1, 2)).ravel(), [1.5, 5.5])
-
-
-def test_resize_to_the_same_size_is_the_array_itself():
-    x = jnp.ones((1, 4, 6, 2))
-    assert resize(x, (4, 6)) is x
-
-
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5), (2, 3), (7, 4)])
-def test_doubling_with_aligned_corners_is_linear_between_them(height, width):
-    wanted = x = np.random.default_rng(height).standard_normal((2, height, width, 3))
-    for axis, n in ((1, height), (2, width)):
-        places = np.linspace(0, n - 1, 2 * n)
-        wanted = np.apply_along_axis(
-            lambda line, n=n, places=places: np.interp(places, np.arange(n), line), axis, wanted
-        )
-    found = jax.jit(double_aligned)(jnp.asarray(x, jnp.float32))
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_doubling_by_a_matrix_product_is_the_transposed_convolution(strict_dtypes):
@@ -193,3 +146,36 @@ def test_pooling_and_its_gradient_are_flax_ones(strict_dtypes):
 def test_pixels_that_share_the_maximum_share_its_gradient():
     gradient = jax.grad(lambda x: max_pool(x).sum())(np.ones((1, 4, 4, 1), np.float32))
     np.testing.assert_array_equal(gradient, np.full((1, 4, 4, 1), 0.25))
+
+
+def drop(x, train=True, axis=None, **settings):
+    module = Dropout(0.3, policy=Policy(axis_name=axis), **settings)
+    return module.apply({}, x, train, rngs={"dropout": jax.random.key(4)})
+
+
+def test_dropout_keeps_the_mean_and_does_nothing_in_evaluation():
+    x = jnp.ones((4, 16, 16, 8))
+    assert drop(x, train=False) is x
+    found = np.asarray(drop(x))
+    np.testing.assert_allclose(np.unique(found), [0, 1 / 0.7], rtol=1e-6)
+    assert abs(found.mean() - 1) < 5 * np.sqrt(0.3 / 0.7 / found.size)
+    assert len({slice_.tobytes() for slice_ in found}) == 4
+    whole = np.asarray(drop(x, channels=True))
+    assert (whole == whole[:, :1, :1]).all()
+    assert 0 < (whole == 0).mean() < 1
+
+
+def test_dropout_of_a_slice_depends_on_its_place_in_the_whole_batch():
+    x = jnp.ones((4, 3, 5, 2))
+    spread = jax.pmap(lambda part: drop(part, axis="i"), axis_name="i")(x.reshape(2, 2, 3, 5, 2))
+    np.testing.assert_array_equal(spread.reshape(x.shape), drop(x))
+
+
+def test_a_depthwise_convolution_mixes_no_channels():
+    x = np.random.default_rng(0).random((1, 5, 6, 3), np.float32)
+    layer = ConvNorm(3, relu=False, depthwise=True, dilation=2)
+    variables = layer.init(jax.random.key(0), x, False)
+    assert variables["params"]["conv"]["kernel"].shape == (3, 3, 1, 3)
+    alone = layer.apply(variables, x * np.array([0, 1, 0], np.float32), False)
+    np.testing.assert_allclose(alone[..., 1], layer.apply(variables, x, False)[..., 1], rtol=1e-5)
+    assert not np.asarray(alone[..., ::2]).any()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cosup_jax import models
-from cosup_jax.models import infnet
+from cosup_jax.models.imagenet import imagenet_channels
 
 rng = np.random.default_rng(0)
 IMAGE = rng.random((2, 32, 32, 1), np.float32)
@@ -55,8 +55,8 @@ def test_the_infection_map_guides(name, settings, quickly):
 
 def test_the_six_channels_are_three_of_the_slice_and_three_of_the_map():
     both = np.concatenate([IMAGE, 1 - IMAGE], axis=-1)
-    found = models.multiclass._imagenet_channels(both)
-    wanted = [infnet._imagenet_channels(both[..., i : i + 1]) for i in (0, 1)]
+    found = imagenet_channels(both)
+    wanted = [imagenet_channels(both[..., i : i + 1]) for i in (0, 1)]
     np.testing.assert_allclose(found, np.concatenate(wanted, axis=-1), rtol=1e-6)
 
 

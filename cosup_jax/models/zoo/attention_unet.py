@@ -9,7 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cosup_jax.models.layers import ConvNorm, DoubleConv, Policy, resize
+from cosup_jax.models.layers import ConvNorm, DoubleConv, Policy
+from cosup_jax.models.resizing import resize
 from cosup_jax.models.zoo.unet import UNet
 
 

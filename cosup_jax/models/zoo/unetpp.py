@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from cosup_jax.models.fusion import TopProjection
-from cosup_jax.models.layers import DoubleConv, Policy, check_image, resize
+from cosup_jax.models.layers import DoubleConv, Policy, check_image
 from cosup_jax.models.output import SegOutput
+from cosup_jax.models.resizing import resize
 from cosup_jax.models.supervision import SupervisionHeads
 from cosup_jax.models.zoo.unet import DOWNSAMPLING, Encoder
 

@@ -1,0 +1,65 @@
+"""How maps change their size: bilinear in the two conventions, and means over a grid of bins."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """Resizes (B, h, w, C) maps to (B, *size, C), bilinear with half-pixel centres.
+
+    There is no anti-aliasing, as in the frameworks whose published results the package compares
+    with. The same size returns `x` itself.
+    """
+    if x.shape[1:3] == tuple(size):
+        return x
+    shape = (x.shape[0], *size, x.shape[3])
+    return jax.image.resize(x, shape, "bilinear", antialias=False)
+
+
+def resize_aligned(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """Resizes (B, h, w, C) maps to (B, *size, C), bilinear with aligned corners.
+
+    The corner pixels of both grids have the same centres: of H output rows, row i stands at input
+    row i (h − 1) / (H − 1). `resize` instead aligns their outer borders. A single row is repeated,
+    and where one is asked for, it is the first. The same size returns `x` itself.
+    """
+    if x.shape[1:3] == tuple(size):
+        return x
+    weights = [_aligned(n, m) for n, m in zip(x.shape[1:3], size, strict=True)]
+    return _by_rows_and_columns(x, weights)
+
+
+def double_aligned(x: jax.Array) -> jax.Array:
+    """Enlarges (B, h, w, C) to (B, 2h, 2w, C) as `resize_aligned` does."""
+    return resize_aligned(x, (2 * x.shape[1], 2 * x.shape[2]))
+
+
+def average_bins(x: jax.Array, bins: int) -> jax.Array:
+    """Averages (B, h, w, C) maps over `bins` × `bins` rectangles: (B, bins, bins, C).
+
+    Bin i of n rows has those from ⌊i n / bins⌋ to ⌈(i + 1) n / bins⌉, the last excluded; where
+    `bins` does not divide n, neighbours share a row ("adaptive" average pooling).
+    """
+    return _by_rows_and_columns(x, [_means(n, bins) for n in x.shape[1:3]])
+
+
+def _by_rows_and_columns(x: jax.Array, weights: list[np.ndarray]) -> jax.Array:
+    """Takes weighted sums of the rows of (B, h, w, C), then of its columns."""
+    rows, columns = (jnp.asarray(w, x.dtype) for w in weights)
+    exact = jax.lax.Precision.HIGHEST
+    x = jnp.einsum("Hh,bhwc->bHwc", rows, x, precision=exact)
+    return jnp.einsum("Ww,bHwc->bHWc", columns, x, precision=exact)
+
+
+def _aligned(n: int, m: int) -> np.ndarray:
+    """The (m, n) weights of n samples in each of m."""
+    places = np.linspace(0, n - 1, m)[:, None]
+    return np.maximum(0, 1 - np.abs(places - np.arange(n)[None])).astype(np.float32)
+
+
+def _means(n: int, bins: int) -> np.ndarray:
+    """The (bins, n) weights of n samples in the mean of each bin."""
+    i, place = np.arange(bins)[:, None], np.arange(n)[None]
+    inside = (place >= i * n // bins) & (place < -(-(i + 1) * n // bins))
+    return (inside / inside.sum(1, keepdims=True)).astype(np.float32)
