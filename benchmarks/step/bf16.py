@@ -16,7 +16,7 @@ from pathlib import Path
 from scipy import stats
 
 from cosup_jax.experiments import plan, results, runner
-from cosup_jax.experiments.tables import Row
+from cosup_jax.experiments.rows import Row
 
 DTYPES = ("float32", "bfloat16")
 # Set without a look at the test slices: by what two CPU cores do in minutes, and the small

@@ -8,7 +8,7 @@ from cosup_jax.evaluation import PROTOCOLS, comparison
 from cosup_jax.experiments import published
 from cosup_jax.experiments.plan import Request
 from cosup_jax.experiments.results import Difference, RowResult, differences
-from cosup_jax.experiments.tables import Row
+from cosup_jax.experiments.rows import Row
 
 FULL_SEEDS = 3
 PAPERS = {"cosup": "Hu et al.", "infnet": "Fan et al."}
@@ -189,7 +189,8 @@ def lines(
         ours = [value(result.spread(measure)) for measure in measures]
         found.append((row.method, HERE, *ours, _parameters(result), note))
         if row.published:
-            found.append(("", PAPER, *_printed(printed[row.published].values, measures), "", ""))
+            theirs = printed[row.published]
+            found.append(("", PAPER, *_printed(theirs.values, measures), "", theirs.doubt))
     for other in published.rows(table.paper, table.number):
         if other.name not in claimed:
             cells = _printed(other.values, measures)

@@ -10,7 +10,7 @@ from cosup_jax import config as configuration
 from cosup_jax import runs
 from cosup_jax.data import datasets, people
 from cosup_jax.experiments.plan import Request
-from cosup_jax.experiments.tables import Row
+from cosup_jax.experiments.rows import Row
 
 _digests: dict[tuple[str, ...], str] = {}
 

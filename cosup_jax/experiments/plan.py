@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
 from cosup_jax import config_files, ranges, runs
-from cosup_jax.experiments.tables import TABLES, Row, Table
+from cosup_jax.experiments.rows import Row, Table
+from cosup_jax.experiments.tables import TABLES
 
 SAME = "same"
 # Where data lie, which seed it is and what it runs on say nothing about what is computed.

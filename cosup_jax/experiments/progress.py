@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from cosup_jax import config as configuration
 from cosup_jax import files, runs
 from cosup_jax.experiments.plan import Request
-from cosup_jax.experiments.tables import Row
+from cosup_jax.experiments.rows import Row
 from cosup_jax.runs import logs
 from cosup_jax.training import pseudo, semi
 from cosup_jax.training.setup import FREE_FIELDS

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from cosup_jax.evaluation import comparison
-from cosup_jax.experiments.tables import Row
+from cosup_jax.experiments.rows import Row
 
 
 @dataclasses.dataclass(frozen=True)

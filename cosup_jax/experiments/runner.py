@@ -12,7 +12,7 @@ from cosup_jax import evaluation, files, runs
 from cosup_jax.experiments import data, progress, trials
 from cosup_jax.experiments.plan import Request
 from cosup_jax.experiments.results import RowResult, RunResult
-from cosup_jax.experiments.tables import Row
+from cosup_jax.experiments.rows import Row
 
 RESULT = "result.json"
 FAILURE = "failure.txt"

@@ -7,7 +7,7 @@ from scipy import stats
 
 from cosup_jax.evaluation import comparison
 from cosup_jax.experiments.results import RowResult, RunResult, differences
-from cosup_jax.experiments.tables import Row
+from cosup_jax.experiments.rows import Row
 from tests.experiments.conftest import write_scores
 
 

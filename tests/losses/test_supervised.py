@@ -32,10 +32,7 @@ def test_each_map_has_its_weight(seen):
     maps = zip((0.6, 0.4), output.mask_logits, strict=True)
     wanted = {
         "prediction": entropies(output.logits, mask).mean(),
-        "semantic": sum(
-            w * entropies(m, mask).mean()
-            for w, m in zip((0.6, 0.4), output.mask_logits, strict=True)
-        ),
+        "semantic": sum(w * entropies(m, mask).mean() for w, m in maps),
         "edge": 2 * entropies(output.edge_logits[0], edge).mean(),
     }
     for name, value in wanted.items():
