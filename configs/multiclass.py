@@ -8,10 +8,10 @@ r"""Ground-glass and consolidation told apart (Fan et al. 2020, Section III-C, T
 `net=cosup` is ResUNet_C2F with a softmax over three classes and Dice class by class, which neither
 paper has; it needs no guide. FCN8s and U-Net are guided by Inf-Net's infection map, whose weights
 `--config.init` gives, a run or a published file; with `guide=none` they see the slice alone.
-`net=deeplab8` and `net=deeplab16` are DeepLabV3+ at an output stride of 8 and 16, on the slice alone;
+`net=deeplab8` and `net=deeplab16` are DeepLabV3+ at an output stride of 8 and 16, without a guide;
 how they were trained is not said, here at 352×352 with cross-entropy. `net=fcn8s` is as in the
-paper (512×512, SGD of 1e-10 on a summed loss, momentum 0.99, weight decay 5e-4; its number of epochs
-is not said, and 100 are taken) and `net=unet` as in the authors' release (352×352, six input
+paper (512×512, SGD of 1e-10 on a summed loss, momentum 0.99, weight decay 5e-4; its number of
+epochs is not said, and 100 are taken) and `net=unet` as in the authors' release (352×352, six input
 channels, SGD of 0.01, momentum 0.7, 200 epochs of batch 16). The paper names 64.6 Dice for
 ground-glass and 23.8 for consolidation (Semi-Inf-Net with FCN8s, its own protocol), 47.1 and 22.1
 for FCN8s without a guide, 37.5 and 11.7 for DeepLabV3+ at stride 8, 44.3 and 18.8 at 16.
