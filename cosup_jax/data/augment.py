@@ -130,6 +130,11 @@ def augment(
         geometry, intensity = jax.random.split(key)
         if settings.moves or x.shape != (h, w):
             places = _places(geometry, x.shape, (h, w), settings)
+            # A slice reaches half a pixel beyond its outermost pixels' centres.
+            places = [
+                jnp.where((p >= -0.5) & (p <= n - 0.5), jnp.clip(p, 0, n - 1), p)
+                for p, n in zip(places, x.shape, strict=True)
+            ]
             darkest = jnp.min(x)
             x = map_coordinates(x - darkest, places, order=1, mode="constant") + darkest
             m = map_coordinates(m, places, order=0, mode="constant")

@@ -37,7 +37,7 @@ class Preprocessing:
       size: (height, width) in pixels.
       window: (centre, width) in HU, applied only to images in HU.
       scaling: `z_score`: mean 0 and deviation 1 in every slice; `unit`: 0..1 is the window, or the
-        whole range of the grey values (of the slice, where their range is not known).
+        range of the grey values (where that is not known, of the slice, unless it lies in 0..1).
 
     Raises:
       ValueError: an unknown scaling.
@@ -101,14 +101,20 @@ def z_score(image: np.ndarray) -> np.ndarray:
 def unit_range(image: np.ndarray, intensity: str) -> np.ndarray:
     """Maps grey values of a known range linearly to 0..1, others by their minimum and maximum.
 
+    Those of an unknown range that lie in 0..1 are left as they are.
+
     >>> unit_range(np.array([[51.0, 255.0]]), "grey8").tolist()
     [[0.2, 1.0]]
     >>> unit_range(np.array([[51.0, 255.0]]), "unknown").tolist()
     [[0.0, 1.0]]
+    >>> unit_range(np.array([[0.25, 0.5]]), "unknown").tolist()
+    [[0.25, 0.5]]
     """
     if intensity in _GREY_MAXIMUM:
         return image / _GREY_MAXIMUM[intensity]
     darkest = image.min()
+    if darkest >= 0 and image.max() <= 1:
+        return image
     return (image - darkest) / max(float(np.ptp(image)), _MIN_STD)
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from cosup_jax import figures, models
 from cosup_jax.data import pipeline, schema
-from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_labels
+from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_image, resize_labels
 from cosup_jax.evaluation import scoring, tables
 from cosup_jax.evaluation.protocols import protocol_named
 from cosup_jax.prediction import predictor
@@ -28,7 +28,10 @@ def evaluate_classes(
     tta: bool = False,
     out: str | Path | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Scores each class of infection: its probability against the places of that class.
+    """Scores each class of infection against the places of that class.
+
+    Under `semiseg` its map is where the class is the most probable one at the slice's own size, as
+    in the maps which Inf-Net's authors saved; under `cosup` it is the probability of the class.
 
     Args:
       run: from `runs.open_run`, of a network with several classes.
@@ -59,9 +62,14 @@ def evaluate_classes(
             builder, chosen, run.preprocessing, cache_gib=0.0, prepare=prepare
         )
         size = run.config.batch_size
-        scores, volumes = scoring.score(
-            dataset, partial(_probability, predict, label), rules, batch_size=size
-        )
+        if rules.stretched:
+            found = scoring.score(
+                dataset, predict, rules, batch_size=size, resize=partial(is_likeliest, label=label)
+            )
+        else:
+            of_class = partial(_probability, predict, label)
+            found = scoring.score(dataset, of_class, rules, batch_size=size)
+        scores, volumes = found
         about = {"dataset": builder.info.full_name, "split": chosen, "note": note}
         about |= {"epoch": run.epoch, "tta": tta, "class": name}
         rows = list(volumes.rows())
@@ -81,6 +89,18 @@ def _probability(
     predict: Callable[[np.ndarray], np.ndarray], label: int, image: np.ndarray
 ) -> np.ndarray:
     return predict(image)[..., label]
+
+
+def is_likeliest(each: np.ndarray, size: tuple[int, int], *, label: int) -> np.ndarray:
+    """Returns where a class is the most probable one, (H, W) float32 of 0 and 1.
+
+    Args:
+      each: (h, w, C) probabilities.
+      size: (H, W), to which each class's are resized first.
+      label: which of the C.
+    """
+    resized = [resize_image(each[..., i], size) for i in range(each.shape[-1])]
+    return (np.argmax(resized, axis=0) == label).astype(np.float32)
 
 
 def _of_class(example: Mapping[str, Any], settings: Preprocessing, *, label: int) -> dict[str, Any]:

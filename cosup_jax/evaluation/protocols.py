@@ -5,9 +5,13 @@
 | size | the network's | the slice's own |
 | map | σ(S_p) | σ(S_p) stretched to 0..1, in 256 grey levels |
 | Dice, sensitivity, specificity, precision, IoU | at 0.5 | mean over 256 thresholds |
-| 0/0 | 1 where prediction and truth are empty, else 0 | a threshold without overlap is 0 |
+| 0/0 | 1, as in the paper's code | a threshold without overlap is 0 |
 | E_φ | mean over 256 thresholds | the same |
 | S_α, MAE | of the soft map | the same |
+
+A network of several classes is scored class by class: under `semiseg` the map of a class is 1 where
+it is the most probable and 0 elsewhere, as the authors' saved maps are, under `cosup` its
+probability.
 
 S_α and E_φ are those of the map in 256 grey levels under both: so both papers' groups measure saved
 pictures, and S_α depends on it (see `metrics.s_alpha`).
@@ -113,7 +117,7 @@ class Protocol:
                 name: float(metrics.threshold_mean(getattr(metrics, name), rows)[0])
                 for name in RATIOS
             }
-        return {name: float(getattr(metrics, name)(counts, empty="one")) for name in RATIOS}
+        return {name: float(getattr(metrics, name)(counts, empty="paper")) for name in RATIOS}
 
 
 def in_grey_levels(maps: np.ndarray) -> np.ndarray:
@@ -135,8 +139,8 @@ PROTOCOLS = {
             name="cosup",
             stretched=False,
             description="σ(S_p) at 0.5 and the network's size, mean over slices",
-            empty_masks="one: 0/0 counts 1 where both prediction and truth are empty, 0 where only "
-            "one of them is",
+            empty_masks="paper: 0/0 counts 1, so where only one of prediction and truth is empty "
+            "Dice is 0, but sensitivity (nothing there) or precision (nothing found) is 1",
             measures=(*RATIOS, *SOFT, "mae_binary"),
         ),
         Protocol(

@@ -205,6 +205,7 @@ def score(
     *,
     batch_size: int,
     keep: saved.Writer | None = None,
+    resize: Callable[[np.ndarray, tuple[int, int]], np.ndarray] = resize_image,
 ) -> tuple[tables.Scores, Volumes]:
     """Scores every slice of a dataset once, in order.
 
@@ -214,10 +215,11 @@ def score(
       protocol: how to score.
       batch_size: slices predicted at once; one shape, so one compilation.
       keep: writes each map and its truth, as they are scored.
+      resize: makes what is predicted of a slice a map (H, W) of the slice's own size.
     """
     scores, volumes = tables.Scores(protocol), Volumes()
     for example, prob in predictions(dataset, predict, batch_size):
-        own = resize_image(prob, example["truth"].shape)
+        own = resize(prob, example["truth"].shape)
         true = example["truth"] if protocol.stretched else example["mask"][..., 0] > 0
         used = own if protocol.stretched else prob
         scores.add(example, protocol.score(used, true))

@@ -19,7 +19,7 @@ def scores_table(methods: Methods) -> str:
         for run, row in zip(seeds, means, strict=True):
             rows.append([run.name, *(f"{value:.4f}" for value in row)])
         if len(seeds) > 1:
-            columns = [f"{np.mean(c):.4f} ± {np.std(c):.4f}" for c in zip(*means, strict=True)]
+            columns = [_cell(c) for c in zip(*means, strict=True)]
             rows.append([f"{name}, mean ± std over {len(seeds)} runs", *columns])
     return markdown(["run", *measures], rows)
 
@@ -51,7 +51,7 @@ def cases_table(methods: Methods, measure: str) -> str:
 
 def _cell(values: Sequence[Any]) -> str:
     mean = f"{np.mean(values):.4f}"
-    return f"{mean} ± {np.std(values):.4f}" if len(values) > 1 else mean
+    return f"{mean} ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else mean
 
 
 def differences_table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -3,17 +3,19 @@
 Every score is a ratio, and a ratio can be 0 / 0. `empty` says what it is then:
 
 - `"one"`: 1 if both the prediction and the truth are empty, for nothing was there and nothing was
-  found; otherwise 0. This is how the paper's tables count.
+  found; otherwise 0.
+- `"paper"`: 1, also where only one of them is empty. This is how the code of the co-supervision
+  paper counts.
 - `"nan"`: NaN for every 0 / 0, so that `nanmean` leaves such slices out.
 
 | slice | dice, iou | sensitivity | precision |
 | --- | --- | --- | --- |
-| truth empty, prediction empty | 0/0 | 0/0 → 1 | 0/0 → 1 |
-| truth empty, something predicted | 0 | 0/0 → 0 | 0 |
-| lesion, nothing predicted | 0 | 0 | 0/0 → 0 |
+| truth empty, prediction empty | 0/0 → 1 | 0/0 → 1 | 0/0 → 1 |
+| truth empty, something predicted | 0 | 0/0 → 0, paper 1 | 0 |
+| lesion, nothing predicted | 0 | 0 | 0/0 → 0, paper 1 |
 
-A mean over slices with `"one"` is the paper's figure. NumPy counts give float64 NumPy scores, JAX
-counts float32 JAX scores.
+A mean over slices with `"paper"` is the paper's figure; of Dice, `"one"` gives the same. NumPy
+counts give float64 NumPy scores, JAX counts float32 JAX scores.
 """
 
 import numpy as np
@@ -21,7 +23,7 @@ import numpy as np
 from cosup_jax.metrics.arrays import Array, check_slices, namespace, pixel_mean
 from cosup_jax.metrics.counts import Counts
 
-EMPTY = ("one", "nan")
+EMPTY = ("one", "nan", "paper")
 
 
 def dice(counts: Counts, empty: str = "one") -> Array:
@@ -92,6 +94,7 @@ def _ratio(top: Array, bottom: Array, nothing: Array, empty: str) -> Array:
     xp, dtype = namespace(top, bottom)
     undefined = bottom == 0
     # A NumPy scalar, so that under `jax_debug_nans` NaN is only where it is the answer.
-    instead = nothing.astype(dtype) if empty == "one" else np.dtype(dtype).type(np.nan)
+    scalar = np.dtype(dtype).type
+    instead = {"one": nothing.astype(dtype), "nan": scalar(np.nan), "paper": scalar(1)}[empty]
     safe = xp.where(undefined, xp.ones_like(bottom), bottom).astype(dtype)
     return xp.where(undefined, instead, xp.asarray(top).astype(dtype) / safe)

@@ -21,7 +21,7 @@ from scipy import ndimage
 
 from cosup_jax.metrics import surface
 from cosup_jax.metrics.counts import confusion
-from cosup_jax.metrics.scores import EMPTY, dice
+from cosup_jax.metrics.scores import dice
 
 Spacing = tuple[float, float, float]
 
@@ -219,8 +219,8 @@ def surface_dice(surfaces: Surfaces, tolerance: float = 1.0, empty: str = "one")
 
 def _if_empty(surfaces: Surfaces, empty: str, one: float) -> float | None:
     """The value `empty` gives two empty masks; None where there is a surface."""
-    if empty not in EMPTY:
-        raise ValueError(f"empty is {empty!r}, expected one of {', '.join(EMPTY)}")
+    if empty not in ("one", "nan"):
+        raise ValueError(f"empty is {empty!r}, expected one of one, nan")
     if len(surfaces.pred_area) or len(surfaces.truth_area):
         return None
     return one if empty == "one" else np.nan

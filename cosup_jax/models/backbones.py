@@ -8,7 +8,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 
-from cosup_jax.models.layers import ConvNorm, Policy, ResidualBlock, kernel_init, light
+from cosup_jax.models.layers import ConvNorm, Policy, ResidualBlock, kernel_init
 
 Maps = tuple[jax.Array, ...]
 # name → block and blocks of the published network
@@ -137,7 +137,7 @@ class ResNet(nn.Module):
         x = max_pool_3(maps[0])
         block: Callable[..., nn.Module] = Bottleneck if self.block == "bottleneck" else _basic
         for i, (stride, dilations) in enumerate(self._layers()):
-            layer = light(Layer, 2)(
+            layer = Layer(
                 block,
                 self.width << i,
                 self.blocks[i],

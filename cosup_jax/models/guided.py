@@ -58,7 +58,8 @@ class GuidedNet(nn.Module):
         """Returns what the labeller makes of (B, H, W, 1) slices and the guide's maps of them."""
         size = (x.shape[1], x.shape[2])
         height, width = self.guide_size or size
-        seen = resize(x, (height, width))
+        # As slices are resized for training: averaged where they shrink.
+        seen = jax.image.resize(x, (x.shape[0], height, width, x.shape[3]), "bilinear")
         found = nn.sigmoid(resize(self.guide(seen, train=False).infection, size))
         both = jnp.concatenate([x, jax.lax.stop_gradient(found).astype(x.dtype)], axis=-1)
         return self.labeller(both, train=train)
