@@ -19,10 +19,12 @@ PSPNet and ACFNet have a deep stem; plain ResNets fit them with `--config.model.
 `data=` as all configurations do.
 """
 
+from typing import Any
+
 from configs import base
 
-_RESNET = {"width": 64, "blocks": ()}
-NETS = {
+_RESNET: dict[str, Any] = {"width": 64, "blocks": ()}
+NETS: dict[str, dict[str, Any]] = {
     "unet": {"width": 64},
     "unetpp": {"width": 32, "deep_supervision": False},
     "attention_unet": {"width": 64},
@@ -36,7 +38,7 @@ NETS = {
     "cpfnet": _RESNET,
 }
 # What the weights of further outputs are in the joint loss, where β is 0.4.
-JOINT = {
+JOINT: dict[str, dict[str, Any]] = {
     "pspnet": {"omega": 1.0},
     "scrn": {"theta": 1.0},
     "f3net": {"omega": (2.5, 2.5, 1.25, 0.625, 0.3125)},
@@ -44,7 +46,7 @@ JOINT = {
     "acfnet": {"omega": (2.14, 1.43)},
 }
 _ENTROPY = {"name": "maps_cross_entropy"}
-OWN = {
+OWN: dict[str, dict[str, Any]] = {
     "pspnet": {**_ENTROPY, "omega": 0.4},
     "deeplabv3plus": _ENTROPY,
     "scrn": {**_ENTROPY, "zeta": 1.0},

@@ -3,7 +3,7 @@
 With one logit, cross-entropy over two classes is `mean_cross_entropy`.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -140,7 +140,7 @@ def cross_entropy_dice_loss(
     Returns:
       The float32 scalar, and its parts: `cross_entropy`, `dice` (1 − Dice) and `total`.
     """
-    where = {"weights": weights, "axis_name": axis_name}
+    where: dict[str, Any] = {"weights": weights, "axis_name": axis_name}
     truth = jnp.asarray(mask).astype(jnp.float32)
     dice = soft_dice(output.logits, truth, eps=eps, **where)
     if background:

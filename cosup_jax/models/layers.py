@@ -159,7 +159,7 @@ class ResidualBlock(nn.Module):
             shortcut = ConvNorm(
                 self.features, 1, self.stride, relu=False, policy=self.policy, name="shortcut"
             )(x, train)
-        same = {"policy": self.policy, "dilation": self.dilation}
+        same: dict[str, Any] = {"policy": self.policy, "dilation": self.dilation}
         y = ConvNorm(self.features, 3, self.stride, **same, name="conv1")(x, train)
         y = ConvNorm(self.features, relu=False, **same, name="conv2")(y, train)
         return nn.relu(shortcut + y)

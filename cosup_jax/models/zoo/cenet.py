@@ -81,9 +81,9 @@ class MultiPooling(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (B, h, w, C) to (B, h, w, 4 + C); rows that fill no window are not pooled."""
-        one = _conv(1, 1, self.policy, "one")
+        one, size = _conv(1, 1, self.policy, "one"), (x.shape[1], x.shape[2])
         pooled = [one(nn.max_pool(x, (k, k), (k, k))) for k in POOLS]
-        return jnp.concatenate([*(resize(p, x.shape[1:3]) for p in pooled), x], axis=-1)
+        return jnp.concatenate([*(resize(p, size) for p in pooled), x], axis=-1)
 
 
 class _DoublingNorm(nn.Module):

@@ -28,10 +28,10 @@ class GlobalGuidance(nn.Module):
     @nn.compact
     def __call__(self, maps: Maps, train: bool) -> jax.Array:
         """Maps c_k, (B, h, w, C), and the deeper ones to (B, h, w, C)."""
-        policy, wide, size = self.policy, maps[0].shape[-1], maps[0].shape[1:3]
+        policy, (_, h, w, wide) = self.policy, maps[0].shape
         joined = jnp.concatenate(
             [
-                resize_aligned(ConvNorm(wide, policy=policy, name=f"conv{level}")(x, train), size)
+                resize_aligned(ConvNorm(wide, policy=policy, name=f"conv{level}")(x, train), (h, w))
                 for level, x in zip((5, 4, 3, 2), reversed(maps), strict=False)
             ],
             axis=-1,

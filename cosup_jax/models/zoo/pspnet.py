@@ -31,10 +31,10 @@ class PyramidPooling(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps (B, h, w, C) to (B, h, w, C + 4 · features)."""
-        parts = [x]
+        parts, size = [x], (x.shape[1], x.shape[2])
         for bins in BINS:
             conv = ConvNorm(self.features, 1, policy=self.policy, name=f"bins{bins}")
-            parts.append(resize_aligned(conv(average_bins(x, bins), train), x.shape[1:3]))
+            parts.append(resize_aligned(conv(average_bins(x, bins), train), size))
         return jnp.concatenate(parts, axis=-1)
 
 
