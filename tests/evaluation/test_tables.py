@@ -40,7 +40,7 @@ def test_scores_follow_the_hand_count():
     rows = scored().slices
     assert [row["dice"] for row in rows] == [0.75, 1.0, 0.0, 0.0]
     assert [row["sensitivity"] for row in rows] == [0.75, 1.0, 1.0, 0.0]
-    assert [row["precision"] for row in rows] == [0.75, 1.0, 0.0, 0.0]
+    assert [row["precision"] for row in rows] == [0.75, 1.0, 0.0, 1.0]
     assert [row["iou"] for row in rows] == [0.6, 1.0, 0.0, 0.0]
     assert rows[2]["specificity"] == 14 / 16
     assert rows[0]["mae"] == pytest.approx((3 * 0.1 + 1 + 0.9) / 16)
