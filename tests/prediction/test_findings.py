@@ -161,6 +161,18 @@ def test_marks_outside_of_the_lungs_are_counted_apart():
     assert found.notes[0].startswith("1.0 mL of the marks lie more than 5 mm outside")
 
 
+@pytest.mark.parametrize("marked", [90, 110])
+def test_marks_that_lie_mostly_outside_are_noted_however_large_the_lungs(marked):
+    labels, mask = np.zeros((6, 40, 40), np.uint8), np.zeros((6, 40, 40), bool)
+    labels[:4, :, :38] = lungs.EITHER  # 60.8 mL, of which 2 % are 1.2
+    mask[2, 10, 5:20] = True
+    mask[5].flat[:marked] = True
+    given = {"intensity": "hu", "spacing": SPACING, "find": finder(labels)}
+    found = findings.describe(list(np.zeros(mask.shape)), list(mask), **given)
+    assert found.values["outside_lung_ml"] == pytest.approx(marked / 100)
+    assert len(found.notes) == (marked > 100)
+
+
 def test_where_there_are_no_lungs_marks_are_no_lesions(two_lesions):
     image, mask = two_lesions
 
