@@ -18,5 +18,5 @@ def load_class(name: str) -> type[tfds.core.DatasetBuilder]:
       ValueError: no dataset has this name; the message lists those that exist.
     """
     if name not in available():
-        raise ValueError(f"no dataset {name!r}; there are {', '.join(available())}")
+        raise ValueError(f"no dataset {name!r} (data.name); there are {', '.join(available())}")
     return importlib.import_module(f"tfds_builders.{name}.{name}_dataset_builder").Builder
