@@ -131,14 +131,16 @@ def write_scores(folder, dice, protocol="cosup"):
       protocol: its protocol.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    each = evaluation.PROTOCOLS[protocol].measures
     with (folder / "per_slice.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["case_id", "patient_id", "slice_index", "dice"])
+        writer.writerow(["case_id", "patient_id", "slice_index", *each])
         for patient, values in dice.items():
-            writer.writerows([[f"case_{patient}", patient, i, v] for i, v in enumerate(values)])
+            for i, value in enumerate(values):
+                writer.writerow([f"case_{patient}", patient, i, *[value] * len(each)])
     together = [v for values in dice.values() for v in values]
     mean = {"mean": float(np.mean(together)), "std": 0.1, "n": len(together)}
-    measures = (*evaluation.PROTOCOLS[protocol].measures, "dice_positive")
+    measures = (*each, "dice_positive")
     about = {"protocol": protocol, "dataset": "d", "split": "test", "note": "", "empty_truths": 0}
     summary = {**dict.fromkeys(measures, mean), **about, "pooled_dice": mean["mean"]}
     (folder / "summary.json").write_text(json.dumps(summary))
