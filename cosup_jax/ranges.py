@@ -206,13 +206,14 @@ def check(config: Mapping[str, Any], only: Collection[str] = ("",)) -> None:
 
 def check_field(name: str, value: Any) -> None:
     """Refuses a value outside of a field's range, see `check`."""
-    found = _range_of(name)
+    found = range_of(name)
     if found is not None and not found.holds(value):
         shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
         raise ConfigError(f"{name} is {shown}, expected {found.words}")
 
 
-def _range_of(name: str) -> Range | None:
+def range_of(name: str) -> Range | None:
+    """Returns the range of a field, or None where a network or a loss knows it."""
     inside = name.removeprefix("model.")
     return FIELDS.get(name) if inside == name else MODEL.get(inside.rpartition(".")[2])
 
@@ -221,7 +222,7 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     found = []
     for name in config:
         value = config[name]
-        if hasattr(value, "keys") and _range_of(prefix + name) is None:
+        if hasattr(value, "keys") and range_of(prefix + name) is None:
             found += _flat(value, f"{prefix}{name}.")
         else:
             found.append((prefix + name, value))

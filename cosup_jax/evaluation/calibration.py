@@ -21,7 +21,7 @@ class Calibration(NamedTuple):
       confidence: (bins,) mean probability in each of equally wide bins; NaN where none falls.
       frequency: (bins,) share of these pixels that are infected; NaN where none falls.
       pixels: (bins,) how many.
-      ece: expected calibration error, Σ (pixels / all) · |frequency − confidence|.
+      ece: expected calibration error, Σ (pixels / all) · `|frequency − confidence|`.
     """
 
     confidence: np.ndarray

@@ -94,8 +94,8 @@ def read(file: BinaryIO) -> tuple[Any, dict[str, StorageRecord]]:
       file: a binary file in memory, so that a length written in the pickle allocates nothing.
 
     Returns:
-      Dictionaries, lists, tuples, text, numbers, None, and `TensorRecord`s; and all storages the
-      pickle speaks of, by their keys.
+      Dictionaries, lists, tuples, text, numbers, None, and `TensorRecord` entries; and all storages
+      the pickle speaks of, by their keys.
 
     Raises:
       PickleError: damaged, too long, or anything but these.

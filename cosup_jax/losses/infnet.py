@@ -28,7 +28,7 @@ class MeanOptions(TypedDict, total=False):
 
 
 def border_weights(mask: jax.Array) -> jax.Array:
-    """Computes 1 + 5 |mean(mask) − mask|, the weight of a pixel in both parts of L_seg.
+    """Computes `1 + 5 |mean(mask) − mask|`, the weight of a pixel in both parts of L_seg.
 
     The mean is that of the 31×31 pixels around it, of which those beyond the border of the image
     count as 0. So the weight is 1 deep inside and far away, and grows towards the mask's border.

@@ -68,7 +68,7 @@ def specificity(counts: Counts, empty: str = "one") -> Array:
 
 
 def mae(prob: Array, truth: Array) -> Array:
-    """Computes the mean absolute error of each slice, mean |p − g| over its pixels (Eq. 12).
+    """Computes the mean absolute error of each slice, mean `|p − g|` over its pixels (Eq. 12).
 
     Args:
       prob: (B, H, W, 1) or (B, H, W) probabilities 0..1.

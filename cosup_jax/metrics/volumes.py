@@ -33,7 +33,7 @@ class VolumeScores(NamedTuple):
       dice: 3-D Dice, over all voxels together.
       volume_ml: volume predicted as infection, mL.
       true_volume_ml: volume of the infection, mL.
-      volume_error_ml: |volume_ml − true_volume_ml|, mL.
+      volume_error_ml: `|volume_ml − true_volume_ml|`, mL.
       hd95_mm: 95th percentile of the Hausdorff distance, mm.
       surface_dice: normalised surface Dice.
     """

@@ -33,8 +33,8 @@ def initialise(model: nn.Module, image_shape: tuple[int, ...], seed: int) -> dic
       seed: a whole number from 0 to 2⁶⁴ − 1.
 
     Returns:
-      `{"params": …, "batch_stats": …}` of float32 NumPy arrays; a collection that the network has
-      not got is an empty dictionary.
+      Float32 NumPy arrays under `params` and `batch_stats`; a collection that the network has not
+      got is an empty dictionary.
 
     Raises:
       ValueError: a leaf has a name for which no rule is known, or the shape is not that of images.

@@ -228,7 +228,7 @@ def read_best(workdir: Path) -> tuple[dict[str, Any], int]:
     Where that checkpoint is damaged the next best is taken, with a word.
 
     Returns:
-      `{"params": …, "batch_stats": …}` as NumPy arrays, averaged if the run averaged them, and the
+      NumPy arrays under `params` and `batch_stats`, averaged if the run averaged them, and the
       epoch.
 
     Raises:
