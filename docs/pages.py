@@ -1,4 +1,4 @@
-"""Pages of the site that are made of the code: the reference, the data sets, the cards of weights."""
+"""Pages of the site that are made of the code: reference, datasets, cards of the weights."""
 
 import importlib
 import io

@@ -45,8 +45,8 @@ class AttentionBlock(nn.Module):
           size: height and width of the image.
 
         Returns:
-          P_i, (B, *size, 1), and v_i, (B, *size, classes), both float32. Y_i = P_i · X_i^u of Eq. 4
-          appears after the projection: Y_i · w = P_i · v_i.
+          P_i, (B, `*size`, 1), and v_i, (B, `*size`, classes), both float32. Y_i = P_i · X_i^u of
+          Eq. 4 appears after the projection: Y_i · w = P_i · v_i.
         """
         a_kernel, a_bias = ConvWeights(x.shape[-1], self.width, name="project")()
         k_kernel, k_bias = ConvWeights(self.width, 1, kernel=3, name="gate")()
@@ -96,7 +96,7 @@ class AttentionFusion(nn.Module):
 
     @nn.compact
     def __call__(self, maps: Maps, size: tuple[int, int]) -> jax.Array:
-        """Maps X1..X5, (B, h_i, w_i, C_i), to (B, *size, classes) float32 logits."""
+        """Maps X1..X5, (B, h_i, w_i, C_i), to (B, `*size`, classes) float32 logits."""
         kernel, b = ConvWeights(self.width, self.classes, name="predict")()
         w = kernel[0, 0]
         p, v = zip(
@@ -130,7 +130,7 @@ class SumFusion(nn.Module):
 
     @nn.compact
     def __call__(self, maps: Maps, size: tuple[int, int]) -> jax.Array:
-        """Maps X1..X5, (B, h_i, w_i, C_i), to (B, *size, classes) float32 logits."""
+        """Maps X1..X5, (B, h_i, w_i, C_i), to (B, `*size`, classes) float32 logits."""
         kernel, b = ConvWeights(self.width, self.classes, name="predict")()
         return _projected(maps, [kernel[0, 0]] * len(maps), size) + b[None, None, None]
 
@@ -148,7 +148,7 @@ class ConcatFusion(nn.Module):
 
     @nn.compact
     def __call__(self, maps: Maps, size: tuple[int, int]) -> jax.Array:
-        """Maps X1..X5, (B, h_i, w_i, C_i), to (B, *size, classes) float32 logits."""
+        """Maps X1..X5, (B, h_i, w_i, C_i), to (B, `*size`, classes) float32 logits."""
         kernel, b = ConvWeights(self.width * len(maps), self.classes, name="predict")()
         return _projected(maps, jnp.split(kernel[0, 0], len(maps)), size) + b[None, None, None]
 
@@ -164,7 +164,7 @@ class TopProjection(nn.Module):
 
     @nn.compact
     def __call__(self, maps: Maps, size: tuple[int, int]) -> jax.Array:
-        """Maps X1, the first of the maps, to (B, *size, classes) float32 logits."""
+        """Maps X1, the first of the maps, to (B, `*size`, classes) float32 logits."""
         kernel, bias = ConvWeights(maps[0].shape[-1], self.classes, name="predict")()
         return resize(pointwise(maps[0], kernel[0, 0], bias), size)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """Resizes (B, h, w, C) maps to (B, *size, C), bilinear with half-pixel centres.
+    """Resizes (B, h, w, C) maps to (B, `*size`, C), bilinear with half-pixel centres.
 
     There is no anti-aliasing, as in the frameworks whose published results the package compares
     with. The same size returns `x` itself.
@@ -18,7 +18,7 @@ def resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
 
 
 def resize_aligned(x: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """Resizes (B, h, w, C) maps to (B, *size, C), bilinear with aligned corners.
+    """Resizes (B, h, w, C) maps to (B, `*size`, C), bilinear with aligned corners.
 
     The corner pixels of both grids have the same centres: of H output rows, row i stands at input
     row i (h − 1) / (H − 1). `resize` instead aligns their outer borders. A single row is repeated,

@@ -33,7 +33,7 @@ class SupervisionHeads(nn.Module):
 
     @nn.compact
     def __call__(self, maps: tuple[jax.Array, ...], size: tuple[int, int]) -> tuple[jax.Array, ...]:
-        """Maps five (B, h_i, w_i, C_i) maps to one (B, *size, classes) float32 map per head."""
+        """Maps five (B, h_i, w_i, C_i) maps to one (B, `*size`, classes) float32 map per head."""
         logits = []
         for i in self.levels:
             stage = maps[i - 1]
