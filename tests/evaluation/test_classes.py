@@ -50,6 +50,28 @@ def test_every_class_is_counted_where_it_is(scored, tiny_run):
     assert (folder / "classes.png").stat().st_size > 1000
 
 
+def test_under_semiseg_a_class_is_where_it_is_the_likeliest(scored):
+    """One value over all thresholds above 0, at which every pixel is infection."""
+    for name in NAMES:
+        with (scored[1].workdir / name / "per_slice.csv").open(newline="") as file:
+            for row in csv.DictReader(file):
+                tp, fp, fn, tn = (int(row[n]) for n in ("tp", "fp", "fn", "tn"))
+                pixels = tp + fp + fn + tn
+                dice = 2 * tp / (2 * tp + fp + fn) if tp else 0
+                everywhere = 2 * (tp + fn) / (tp + fn + pixels)
+                assert float(row["dice"]) == pytest.approx((255 * dice + everywhere) / 256)
+                assert float(row["mae"]) == pytest.approx((fp + fn) / pixels)
+
+
+def test_the_likeliest_class_needs_no_majority():
+    each = np.zeros((2, 2, 3), np.float32)
+    each[:] = 0.3, 0.36, 0.34
+    each[0] = 0.5, 0.2, 0.3
+    found = [evaluation.classes.is_likeliest(each, (4, 4), label=i) for i in range(3)]
+    assert [int(f.sum()) for f in found] == [12, 4, 0]
+    np.testing.assert_array_equal(sum(found), 1)
+
+
 def test_networks_that_tell_classes_apart_are_drawn_side_by_side(scored, tiny_run, monkeypatch):
     drawn, scores = {}, []
     monkeypatch.setattr(figures, "save", lambda figure, path, _: drawn.update({path.name: figure}))
