@@ -4,13 +4,17 @@ r"""The weights that come with the package, trained on with slices or volumes of
         --config.data.config=masks=corrected,test=no --workdir=runs/corrected
 
 Not a row of the paper. Network and size are those of `weights=c2f-small`, whose weights it starts
-from; the rate is a fraction of what they were trained with, and few epochs are enough. What to
+from: runs train on whole slices, as these weights did, where `c2f-base` takes slices cut to the
+lungs. The rate is a fraction of what they were trained with, and few epochs are enough. What to
 expect is in docs/correct.md.
 """
 
 from configs import base
 
-_WEIGHTS = {"c2f-small": ((128, 128), {"width": 16, "blocks": (1, 1, 1, 1)})}
+_WEIGHTS = {
+    "c2f-small": ((128, 128), {"width": 16, "blocks": (1, 1, 1, 1)}),
+    "c2f-base": ((192, 256), {"width": 16, "blocks": (1, 1, 1, 1)}),
+}
 
 
 def get_config(argument: str = ""):

@@ -1,6 +1,6 @@
 """What weights reach on real CT that they were not trained on, and on which kinds of input.
 
-    python benchmarks/weights/table.py --data FOLDER --weights c2f-small
+    python benchmarks/weights/table.py --data FOLDER --weights c2f-base
 
 Prints Markdown; the card of the weights has it. `--data` holds covid_ct_seg_slices, medseg_volumes,
 covid_semiseg, normal_slices and ct_hu. Everything is scored at the slice's own size, with the
@@ -18,7 +18,7 @@ import score
 import sets
 from scipy import stats
 
-from cosup_jax import load_pretrained, metrics
+from cosup_jax import load_pretrained, metrics, weights
 from cosup_jax.evaluation.calibration import calibration
 from cosup_jax.metrics import Counts
 from cosup_jax.prediction import cohort
@@ -36,7 +36,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with the five sets")
-    parser.add_argument("--weights", default="c2f-small", help="a name, a file or a run's folder")
+    parser.add_argument(
+        "--weights", default=weights.DEFAULT, help="a name, a file or a run's folder"
+    )
     parser.add_argument("--threshold", type=float, help="default: that of the weights")
     parser.add_argument("--tta", action="store_true", help="average over mirror images")
     parser.add_argument("--test", action="store_true", help="score the 48 test slices too")

@@ -28,7 +28,7 @@ from cosup_jax import config as configuration
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.metrics import THRESHOLD
 
-DEFAULT = "c2f-small"
+DEFAULT = "c2f-base"
 SUFFIX = ".safetensors"
 _KEY, _FORMAT = "cosup_jax", 1
 _HERE = Path(__file__).parent
