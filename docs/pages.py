@@ -66,13 +66,13 @@ def configuration() -> str:
         "set with `--config.FIELD=VALUE`. A value outside of its range is refused before anything",
         "is built.",
         "",
-        "| field | value | may be | what it is |",
-        "| --- | --- | --- | --- |",
+        "| field | value | what it is, and may be |",
+        "| --- | --- | --- |",
     ]
     for name, value in _flat(configs.base.get_config()):
         known = ranges.range_of(name)
-        words = known.words if known else ""
-        lines.append(f"| `{name}` | `{value!r}` | {words} | {said.get(name, '')} |")
+        words = "; ".join(filter(None, (said.get(name), known and known.words)))
+        lines.append(f"| `{name}` | `{value!r}` | {words} |")
     return "\n".join(lines) + "\n"
 
 
