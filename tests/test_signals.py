@@ -17,6 +17,8 @@ SCRIPT = """
 import os, signal, sys
 from cosup_jax import signals
 mode = sys.argv[1]
+# Where the tests run in the background, a shell has SIGINT ignored, and it would stay so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 signals.catch()
 if mode != "imports":
     signals.raising()

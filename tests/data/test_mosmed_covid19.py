@@ -111,6 +111,6 @@ def test_a_bad_study_can_be_left_out(source, tmp_path):
     skipped = dict(built.info.metadata["skipped"])
     assert set(skipped) == {"study_0260", "study_0261"}
     assert "study_0260_mask.nii.gz: holds the labels" in skipped["study_0260"]
-    assert "study_0261.nii.gz: unreadable or truncated" in skipped["study_0261"]
+    assert "study_0261.nii.gz: does not begin with a NIfTI" in skipped["study_0261"]
     left = {case for case, _ in read_all(built, "train+validation+test")}
     assert left == set(dummy.ANNOTATED) - set(skipped)
