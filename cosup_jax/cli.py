@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m cosup_jax"
     parser = argparse.ArgumentParser(prog=program, description=_listed())
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--version", action="version", version=f"cosup-jax {__version__}")
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", type=_dashed)
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", type=options.spelled)
     name = parser.parse_args(given[:1]).command
     compilation.use_cache()
     command = importlib.import_module(f"cosup_jax.commands.{name.replace('-', '_')}")
@@ -80,10 +80,6 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m cosup_jax"
     except KeyboardInterrupt as error:
         print(f"\n{parser.prog}: {str(error) or 'interrupted'}", file=sys.stderr)
         return signals.status(error)
-
-
-def _dashed(name: str) -> str:
-    return name.replace("_", "-")
 
 
 def _listed() -> str:

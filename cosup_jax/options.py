@@ -3,6 +3,15 @@
 from collections.abc import Sequence
 
 
+def spelled(name: str) -> str:
+    """Returns a name of words as the command line spells it.
+
+    >>> spelled("train_source")
+    'train-source'
+    """
+    return name.replace("_", "-")
+
+
 def dashed(arguments: Sequence[str], keep: str = "--config.") -> list[str]:
     """Returns a command line with the names of its options spelled with dashes.
 
@@ -17,6 +26,6 @@ def dashed(arguments: Sequence[str], keep: str = "--config.") -> list[str]:
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if name.startswith("--") and not name.startswith(keep) and "--" not in found:
-            name = name.replace("_", "-")
+            name = spelled(name)
         found.append(f"{name}{equals}{value}")
     return found

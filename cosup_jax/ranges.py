@@ -199,7 +199,7 @@ def check(config: Mapping[str, Any], only: Collection[str] = ("",)) -> None:
     Raises:
       ConfigError: naming field, value and range.
     """
-    for name, value in _flat(config):
+    for name, value in flat(config):
         if name.startswith(tuple(only)):
             check_field(name, value)
 
@@ -218,12 +218,13 @@ def range_of(name: str) -> Range | None:
     return FIELDS.get(name) if inside == name else MODEL.get(inside.rpartition(".")[2])
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Returns all fields of a configuration with their values, named as on the command line."""
     found = []
     for name in config:
         value = config[name]
         if hasattr(value, "keys") and range_of(prefix + name) is None:
-            found += _flat(value, f"{prefix}{name}.")
+            found += flat(value, f"{prefix}{name}.")
         else:
             found.append((prefix + name, value))
     return found

@@ -7,8 +7,6 @@ import re
 import tokenize
 from pathlib import Path
 
-from ml_collections import ConfigDict
-
 import configs.base
 import cosup_jax
 import tfds_builders
@@ -69,7 +67,7 @@ def configuration() -> str:
         "| field | value | what it is, and may be |",
         "| --- | --- | --- |",
     ]
-    for name, value in _flat(configs.base.get_config()):
+    for name, value in ranges.flat(configs.base.get_config()):
         known = ranges.range_of(name)
         words = "; ".join(filter(None, (said.get(name), known and known.words)))
         lines.append(f"| `{name}` | `{value!r}` | {words} |")
@@ -113,14 +111,6 @@ def show_code(app, what, name, member, options, lines: list[str]) -> None:
         inside = indented or (inside and not line.strip())
         shown.append(line)
     lines[:] = shown
-
-
-def _flat(config: ConfigDict, prefix: str = ""):
-    for name, value in config.items():
-        if isinstance(value, ConfigDict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def rooms() -> dict[str, list[str]]:

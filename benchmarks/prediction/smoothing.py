@@ -62,8 +62,8 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     for name, spacing in SPACING.items():
         for case, slices, truth in volumes(arguments.data / name / "val"):
-            found = segment.labelled((pixels for pixels in slices), "grey8", len(slices))
-            probability = np.stack([infection for infection, _ in found])
+            box = segment.box(slices, "grey8")  # one for the volume, as predict has it
+            probability = np.stack(list(segment(iter(slices), "grey8", len(slices), box)))
             for deviation, specks in WAYS:
                 smooth = probability
                 if deviation:

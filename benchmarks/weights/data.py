@@ -90,9 +90,10 @@ def assemble(data: Path, out: Path) -> None:
 
 def slices(data: Path, split: str) -> Iterator[Slice]:
     """Yields all slices of a split, set by set."""
+    equalised, medseg = data / "covid_ct_seg_slices" / split, data / "medseg_volumes" / split
     for name, pieces in (
-        ("equalised", whole_slices("equalised", data / "covid_ct_seg_slices" / split, same)),
-        ("medseg", whole_slices("medseg", data / "medseg_volumes" / split, as_told)),
+        ("equalised", whole_slices("equalised", equalised, lambda row: patient_id(row["case"]))),
+        ("medseg", whole_slices("medseg", medseg, lambda row: row["patient"])),
         ("normal", normal_slices(data / "normal_slices", split)),
     ):
         found = list(pieces)
@@ -101,18 +102,8 @@ def slices(data: Path, split: str) -> Iterator[Slice]:
         yield from thinned(crops(found), split, name)
     semiseg = data / "covid_semiseg"
     if split == TRAINING:
-        yield from cuts(semiseg, data / "covid_ct_seg_slices" / split)
+        yield from cuts(semiseg, equalised)
     yield from labelled(semiseg, split)
-
-
-def same(row: dict[str, str]) -> str:
-    """Returns whose slice of covid_ct_seg_slices a row is."""
-    return patient_id(row["case"])
-
-
-def as_told(row: dict[str, str]) -> str:
-    """Returns whose slice of medseg_volumes a row is."""
-    return row["patient"]
 
 
 def thinned(found: Iterator[Slice], split: str, name: str) -> Iterator[Slice]:

@@ -14,10 +14,11 @@ volumes. A run is never scored on patients of another dataset that it was traine
 import argparse
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cosup_jax import evaluation, runs
+from cosup_jax import evaluation, options, runs
 from cosup_jax.data import datasets
 from cosup_jax.evaluation import map_values
 
@@ -89,7 +90,8 @@ def _saved(arguments: argparse.Namespace) -> dict[str, Any]:
     for name in ("split", "tta", "save_predictions", "tune_threshold", "as_predict", "overrides"):
         if getattr(arguments, name):
             raise ValueError(
-                f"{_option(name)} needs --workdir, the folder of a run; --predictions are made"
+                f"{options.spelled(name)} needs --workdir, the folder of a run; --predictions are "
+                "made"
             )
     if not arguments.truth:
         raise ValueError("--predictions needs --truth, the folder of their masks")
@@ -103,9 +105,8 @@ def _saved(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _classes(arguments: argparse.Namespace) -> int:
-    for name in ("predictions", "truth", "save_predictions", "tune_threshold", "as_predict"):
-        if getattr(arguments, name):
-            raise ValueError(f"--{_option(name)} does not go with --by-class")
+    others = ("predictions", "truth", "save_predictions", "tune_threshold", "as_predict")
+    _check_alone("by_class", arguments, others)
     opened = runs.open_run(arguments.workdir, arguments.overrides)
     out = Path(arguments.out) if arguments.out else _default_folder(opened, arguments)
     summaries = evaluation.evaluate_classes(
@@ -129,9 +130,7 @@ def _network(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
     opened = runs.open_run(arguments.workdir, arguments.overrides)
     out = Path(arguments.out) if arguments.out else _default_folder(opened, arguments)
     if arguments.as_predict:
-        for name in ("save_predictions", "tune_threshold"):
-            if getattr(arguments, name):
-                raise ValueError(f"--{_option(name)} does not go with --as-predict")
+        _check_alone("as_predict", arguments, ("save_predictions", "tune_threshold"))
         summary = evaluation.evaluate_product(
             opened,
             protocol=arguments.protocol,
@@ -161,8 +160,12 @@ def _default_folder(opened: runs.Run, arguments: argparse.Namespace) -> Path:
     return opened.workdir / DEFAULT_FOLDER / "-".join(_word(word) for word in name if word)
 
 
-def _option(name: str) -> str:
-    return name.replace("_", "-")
+def _check_alone(option: str, arguments: argparse.Namespace, others: Sequence[str]) -> None:
+    """Refuses options that mean nothing beside another."""
+    for name in others:
+        if getattr(arguments, name):
+            given, other = map(options.spelled, (name, option))
+            raise ValueError(f"--{given} does not go with --{other}")
 
 
 def _word(text: str) -> str:

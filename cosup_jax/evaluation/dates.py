@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from cosup_jax import figures
 from cosup_jax.data import own_volumes, results_folder
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.evaluation.side_by_side import markdown
+from cosup_jax.metrics.volumes import lesion_volume
 from cosup_jax.prediction import findings, records
 from cosup_jax.scans import masks, results
 
@@ -116,7 +116,7 @@ def _anew(place: Path) -> tuple[dict[str, float | None], tuple[str, ...]]:
         scan = source.read(result.record["made_of"].get("settings", {}).get("hu_offset"))
     except (DatasetLayoutError, *own_volumes.BAD) as error:
         drawn = masks.read_infection(result.mask)
-        volume = np.count_nonzero(drawn.classes) * float(np.prod(drawn.grid.spacing)) / 1000
+        volume = lesion_volume(drawn.classes, drawn.grid.spacing)
         why = f"its mask was corrected, and of the lungs nothing is known anew: {error}"
         return values | {"lesion_ml": round(volume, 3)}, (why,)
     if scan.grid is None:
