@@ -30,16 +30,16 @@ def get_config(argument: str = ""):
     config.model.update(network)
     config.sampling.slices = 800
     config.sampling.groups = (
-        ("equalised-crop", "all", 0.20),
+        ("equalised-crop", "all", 0.16),
         ("medseg-crop", "infected", 0.20),
         ("medseg-crop", "empty", 0.10),
         ("normal-crop", "empty", 0.08),
-        ("equalised", "all", 0.06),
-        ("medseg", "infected", 0.06),
-        ("medseg", "empty", 0.03),
-        ("normal", "empty", 0.03),
-        ("cut", "all", 0.15),
-        ("semiseg", "all", 0.09),
+        ("equalised", "all", 0.04),
+        ("medseg", "infected", 0.05),
+        ("medseg", "empty", 0.04),
+        ("normal", "empty", 0.04),
+        ("cut", "all", 0.12),
+        ("semiseg", "all", 0.17),
     )
     config.augment.probability = 0.9
     config.augment.flip_horizontal = 0.5
