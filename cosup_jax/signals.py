@@ -15,13 +15,16 @@ that uses this package, nothing is changed: `asked` answers None.
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 CAUGHT = (signal.SIGINT, signal.SIGTERM)
 _AT_ONCE, _RAISE, _NOTE = "at once", "raise", "note"
 _ONE_S = 0.3  # `timeout` and some schedulers send a signal to the process and to its group
+_AGAIN_S = 0.01  # until what was dropped is raised again
 
 
 class Stopped(KeyboardInterrupt):
@@ -41,6 +44,7 @@ class Stopped(KeyboardInterrupt):
 class _State:
     mode = _AT_ONCE
     number: int | None = None
+    since: float | None = None  # when the first signal was heard of
 
 
 _state = _State()
@@ -59,6 +63,7 @@ def catch() -> None:
     # A thread hears of a signal also while the main thread is long in a library.
     os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
     threading.Thread(target=_listen, args=(reading,), daemon=True).start()
+    _raise_again_what_is_dropped()
     for number in CAUGHT:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _handle)
@@ -98,14 +103,34 @@ def _handle(number: int, frame: object) -> None:
         raise Stopped(number)
 
 
+def _raise_again_what_is_dropped() -> None:
+    """Python only prints what is raised in a destructor, or as garbage is collected (JAX does)."""
+    before = sys.unraisablehook
+
+    def hook(told: Any) -> None:
+        if not isinstance(told.exc_value, Stopped):
+            before(told)
+            return
+        # Later, since here it would be dropped as well; if it is then, it comes here again.
+        later = threading.Timer(_AGAIN_S, _send_again, [told.exc_value.signal])
+        later.daemon = True
+        later.start()
+
+    sys.unraisablehook = hook
+
+
+def _send_again(number: int) -> None:
+    _state.number = _state.since = None
+    os.kill(os.getpid(), number)
+
+
 def _listen(reading: int) -> None:
-    first = None
     while True:
         number = os.read(reading, 1)[0]
         if number not in CAUGHT:
             continue
         now = time.monotonic()
-        first = now if first is None else first
-        if _state.mode == _AT_ONCE or now - first > _ONE_S:
+        _state.since = now if _state.since is None else _state.since
+        if _state.mode == _AT_ONCE or now - _state.since > _ONE_S:
             os.write(2, f"\nended by {signal.Signals(number).name}\n".encode())
             os._exit(128 + number)

@@ -16,9 +16,10 @@ from cosup_jax import config as configuration
 from cosup_jax.data import datasets
 from cosup_jax.data.records import DamagedDatasetError
 from cosup_jax.evaluation import gallery, pictures, scoring
-from cosup_jax.prediction import export
+from cosup_jax.prediction import cohort, export
 from tests.file_layer import refuse
 from tests.phantoms import CONFIGS
+from tests.prediction.scan_files import Brightest, scan_file
 from tfds_builders.__main__ import main as builders_main
 
 # absl loads a configuration in a way that Python will drop.
@@ -33,6 +34,7 @@ def inputs(tiny_run, tmp_path_factory):
         (folder / name).mkdir()
         Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(folder / name / "a_1.png")
     weights.save(folder / "own.safetensors", runs.open_run(tiny_run), {})
+    scan_file(folder / "scan.nii")
     return folder
 
 
@@ -41,6 +43,7 @@ def quick(monkeypatch):
     """Networks and programs are not compiled: where they write is the subject."""
     guess = lambda *args, **kwargs: lambda x: np.full(x.shape[:3], 0.7, np.float32)  # noqa: E731
     monkeypatch.setattr(scoring.predictor, "make_predictor", guess)
+    monkeypatch.setattr(cohort, "Segmenter", Brightest)
     monkeypatch.setattr(export, "serialise", lambda *args: b"program")
     for module in (pictures, gallery.pictures):
         for name in ("fusion", "stages"):
@@ -97,7 +100,19 @@ COMMANDS = {
         "--config.model.blocks=(1,1,1,1)",
     ],
     "build": lambda i, run: ["build", "lung_phantom", "--config", "tiny", "--data_dir", "OUT"],
+    "show": lambda i, run: [
+        *("show", "lung_phantom", "--config", "tiny", "--data_dir", run.parent / "tfds"),
+        *("--out", "OUT/x.png"),
+    ],
+    "predict": lambda i, run: ["predict", i / "scan.nii", "--weights", run, "--out", "OUT"],
     "train": lambda i, run: ["train", "--workdir=OUT", *tiny_fields(run)],
+    "train on": lambda i, run: [
+        *("train", "--workdir=OUT", f"--config.init={run}", *tiny_fields(run)),
+    ],
+    "train semi-supervised": lambda i, run: [
+        *("train", "--workdir=OUT", "--config.data.train=train[:5]", "--config.semi.per_round=3"),
+        *("--config.semi.unlabelled=train[5:]", *tiny_fields(run)),
+    ],
 }
 
 
@@ -128,7 +143,7 @@ PLACES = (full, read_only, file_for_a_folder, file_above)
 def run(command, monkeypatch):
     if command[0] == "train":
         return train(monkeypatch, *command[1:])
-    return (builders_main if command[0] == "build" else cli.main)(command)
+    return (builders_main if command[0] in ("build", "show") else cli.main)(command)
 
 
 def check_sentence(status, said, names):
@@ -159,7 +174,10 @@ IN_THE_WAY = {
     "export": "x.stablehlo",
     "export_weights": "x.safetensors",
     "convert": "config.json",
+    "show": "x.png",
+    "predict": "cohort.csv",
     "train": "data.json",
+    "train semi-supervised": "labelled/data.json",
 }
 
 
@@ -202,7 +220,8 @@ RUN_FILES = {
     "config without size": typed(data__size=None),
     "no checkpoints": lambda folder: shutil.rmtree(folder / "checkpoints"),
 }
-READERS = ("evaluate a run", "export_weights")
+# All that read a run; "train" goes on in it.
+READERS = (*("evaluate a run", "export", "export_weights", "figures", "predict", "train on"),)
 
 
 @pytest.mark.parametrize("kind", RUN_FILES)
@@ -261,6 +280,27 @@ def test_a_damaged_description_of_a_dataset_is_named(name, content, tiny_run, tm
         datasets.prepare(
             datasets.make_builder("lung_phantom", config="tiny", data_dir=str(data_dir))
         )
+
+
+# What else a command reads: the file that is damaged, in a copy of the inputs, and what is said.
+OTHER_INPUTS = {
+    "evaluate maps": ("maps/a_1.png", "maps/a_1.png"),
+    "convert": ("own.safetensors", "own.safetensors"),
+    "predict": ("scan.nii", "1 failed"),
+}
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n" + bytes(40), b"[" * 100_000])
+@pytest.mark.parametrize("name", OTHER_INPUTS)
+def test_a_damaged_input_is_named(name, content, inputs, tiny_run, tmp_path, monkeypatch, capsys):
+    folder, (file, told) = shutil.copytree(inputs, tmp_path / "in"), OTHER_INPUTS[name]
+    (folder / file).write_bytes(content)
+    words = COMMANDS[name](folder, tiny_run)
+    status = run([str(w).replace("OUT", str(tmp_path / "out")) for w in words], monkeypatch)
+    said = capsys.readouterr()
+    assert status == 1
+    assert "Traceback" not in said.err
+    assert told in said.out + said.err
 
 
 def test_a_damaged_dataset_is_named(tiny_run, inputs, tmp_path, monkeypatch, capsys):

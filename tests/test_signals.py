@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 # Says when it is ready, and is then sent signals; nothing waits for a clock.
 SCRIPT = """
-import os, signal, sys
+import gc, os, signal, sys
 from cosup_jax import signals
 mode = sys.argv[1]
 # Where the tests run in the background, a shell has SIGINT ignored, and it would stay so.
@@ -32,6 +32,13 @@ try:
             assert signals.asked() == signal.SIGTERM
             print("step done", flush=True)
             signals.check()
+    elif mode == "collecting":
+        gc.callbacks.append(lambda *_: gc.callbacks.clear() or ready())
+        gc.collect()
+        signal.pause()
+    elif mode == "deleting":
+        type("Deleted", (), {"__del__": lambda self: ready()})()
+        signal.pause()
     else:
         ready()
         signal.pause()
@@ -66,6 +73,13 @@ def test_imports_end_at_once_and_work_is_cleaned_up(number, status):
     assert said == f"cleaned up: stopped by {number.name}\n"
     assert process.returncode == status
     assert told == ""
+
+
+@pytest.mark.parametrize("mode", ["collecting", "deleting"])
+def test_what_python_drops_ends_the_work_all_the_same(mode):
+    said, told = (process := run(mode, signal.SIGTERM)).communicate("\n", timeout=60)
+    assert (said, told) == ("cleaned up: stopped by SIGTERM\n", "")
+    assert process.returncode == 143
 
 
 def test_a_signal_may_be_noted_until_a_step_is_done():

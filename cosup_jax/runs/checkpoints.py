@@ -7,6 +7,8 @@ put aside, and the one before it is taken.
 """
 
 import dataclasses
+import functools
+import logging
 import shutil
 import sys
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging as absl_logging
 from flax import traverse_util
 
 from cosup_jax.runs import integrity, stored
@@ -63,6 +66,7 @@ def open_checkpoints(workdir: Path, name: str = FOLDER) -> ocp.CheckpointManager
       CheckpointError: there are checkpoints, and all are damaged.
     """
     folder = (workdir / name).resolve()
+    _silence_errors_told_again()
     _tidy(folder)
     options = ocp.CheckpointManagerOptions(
         preservation_policy=_Keep(),
@@ -72,6 +76,16 @@ def open_checkpoints(workdir: Path, name: str = FOLDER) -> ocp.CheckpointManager
         todelete_subdir=REMOVED,  # a rename, which no kill cuts in half
     )
     return ocp.CheckpointManager(folder, options=options)
+
+
+@functools.cache
+def _silence_errors_told_again() -> None:
+    """Drops the tracebacks that Orbax's threads log of errors which they hand on, too."""
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return not (record.exc_info and "orbax" in record.pathname)
+
+    absl_logging.get_absl_logger().addFilter(is_news)
 
 
 def _tidy(folder: Path) -> None:

@@ -103,11 +103,18 @@ def layouts(one: Stored) -> dict[str, list[Any]]:
     if one.arrays is not None:
         return {name: [kind, shape] for name, (kind, shape, _) in one.arrays.items()}
     with _reading(one) as reader:
-        return _layouts(reader.metadata(_state(one)).item_metadata.tree)
+        return _layouts(_tree(reader, one))
 
 
 def _state(one: Stored) -> Path:
     return (one.path / STATE).absolute()  # Orbax finds nothing by a relative path
+
+
+def _tree(reader: ocp.Checkpointer, one: Stored) -> Any:
+    known = reader.metadata(_state(one)).item_metadata
+    if known is None:  # Orbax tells no more of a list that it cannot read
+        raise DamagedError(f"{one.path}: is damaged, the list of its arrays cannot be read")
+    return known.tree
 
 
 def _layouts(tree: Any) -> dict[str, list[Any]]:
@@ -126,7 +133,7 @@ def read(one: Stored, collections: Sequence[str] = ()) -> dict[str, np.ndarray]:
         none.
     """
     with _reading(one) as reader:
-        tree = reader.metadata(_state(one)).item_metadata.tree
+        tree = _tree(reader, one)
         if collections:
             tree = {"train": {n: tree["train"][n] for n in collections if n in tree["train"]}}
         if one.arrays is not None:
@@ -165,13 +172,13 @@ def _reading(one: Stored) -> Iterator[ocp.PyTreeCheckpointer]:
     """Opens what reads arrays; whatever goes wrong there is damage to the checkpoint."""
     before = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)  # Orbax warns of what it does not find
+    _silence_reads_in_flight()  # before one fails: they may end as soon as it has
     try:
         with ocp.PyTreeCheckpointer() as reader:
             yield reader
     except (DamagedError, MemoryError, PermissionError):
         raise
     except Exception as error:
-        _silence_reads_in_flight()
         told = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DamagedError(f"{one.path}: is damaged, its arrays cannot be read ({told})") from error
     finally:

@@ -30,9 +30,9 @@ CT_CLASSES = (
 )
 LOCALIZER = "LOCALIZER"
 _CT = "CT"
-READS = 250_000  # pieces of a header that are read
-# A frame has no more pieces than this, and no fewer bytes; so a file of many gets so much more.
-_FRAME_READS, _FRAME_BYTES = 300, 1 << 16
+READS = 100_000  # pieces of a header that are read
+# A frame has no more pieces than this, and rarely fewer bytes; a file of many gets so much more.
+_FRAME_READS, _FRAME_BYTES = 300, 1 << 17
 _LARGEST = 1e9  # no number that is read here is as large
 _LONGEST = 64  # letters of a number or description that is kept
 _PER_FRAME = tag_for_keyword(dicom_frames.GROUPS[1])

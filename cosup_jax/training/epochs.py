@@ -208,12 +208,12 @@ def diverged(one: Fit, what: str) -> TrainingDiverged:
     """Returns the error that says what is no number any more, and what there is to go on from."""
     one.rows.clear()  # nothing to keep
     one.manager.wait_until_finished()
-    last = one.manager.latest_step()
-    good = "none yet" if last is None else f"that of epoch {last}"
+    last, folder = one.manager.latest_step(), one.setup.workdir / checkpoints.FOLDER
+    kept = f"The last good checkpoint in {folder} is that of epoch {last}, from which"
     return TrainingDiverged(
-        f"{what} of epoch {one.progress.epoch + 1}. The last good checkpoint in "
-        f"{one.setup.workdir / checkpoints.FOLDER} is {good}, from which the same command goes on; "
-        "a smaller --config.learning_rate may help"
+        f"{what} of epoch {one.progress.epoch + 1}. "
+        f"{f'{folder} holds no checkpoint yet, so' if last is None else kept} the same command "
+        f"{'starts anew' if last is None else 'goes on'}; a smaller --config.learning_rate may help"
     )
 
 

@@ -88,6 +88,8 @@ def fit(fits: Sequence[Fit]) -> None:
       Stopped: the process was asked to end; what it has done of an epoch is kept.
     """
     if all(one.is_over for one in fits):
+        for one in fits:
+            _finish(one)  # the process that trained may have ended before
         return
     setup = fits[0].setup
     config = setup.config
@@ -119,7 +121,11 @@ def fit(fits: Sequence[Fit]) -> None:
                 raise
     for one in fits:
         one.log.close()
-        checkpoints.finish(one.manager)
-        interrupted.discard(one.setup.workdir)
-        report.learning_curve(one.setup.workdir)
+        _finish(one)
         print(f"{one.setup.workdir}: trained {one.progress.epoch} epochs; {one.best_words()}")
+
+
+def _finish(one: Fit) -> None:
+    checkpoints.finish(one.manager)
+    interrupted.discard(one.setup.workdir)
+    report.learning_curve(one.setup.workdir)

@@ -118,8 +118,10 @@ def check_split(builder: tfds.core.DatasetBuilder, split: str, exclude: Sequence
     name = split.partition("[")[0]
     if name not in builder.info.splits:
         raise PoolError(
-            f"{builder.info.full_name} has no split {name!r} to take unlabelled slices from; it "
-            f"has {', '.join(builder.info.splits)}. Give one with --config.semi.unlabelled"
+            f"{builder.info.full_name} has no split {name!r} to take unlabelled slices from, which "
+            f"--config.semi.per_round above 0 asks for; it has {', '.join(builder.info.splits)}. "
+            "Give one with --config.semi.unlabelled, or --config.semi.per_round=0 to train on "
+            "labelled slices alone"
         )
     patients = people.people(builder, split)["patients"]
     if strangers := sorted(set(map(schema.normal_name, exclude)) - set(patients)):

@@ -15,7 +15,7 @@ from cosup_jax.data.people import SplitError
 from cosup_jax.evaluation import scoring
 from cosup_jax.experiments import trials
 from cosup_jax.experiments.trials import train_and_evaluate
-from cosup_jax.runs import checkpoints, initial, logs
+from cosup_jax.runs import checkpoints, initial, interrupted, logs
 from cosup_jax.training import loop, progress, setup
 from tests.phantoms import tiny_config
 
@@ -122,8 +122,14 @@ def test_it_says_first_what_it_will_do(data_dir, tmp_path, capsys, monkeypatch):
 
 def test_a_finished_run_started_again_only_evaluates(run, data_dir, capsys):
     workdir, summary, _ = run
+    # What a process that ends just behind the last epoch leaves undone is made up for.
+    drawn = (workdir / "learning_curve.png").read_bytes()
+    (workdir / "learning_curve.png").unlink()
+    (workdir / interrupted.FOLDER).mkdir()
     assert train_and_evaluate(tiny_config(data_dir), workdir) == summary
     assert "epoch 1:" not in capsys.readouterr().out
+    assert (workdir / "learning_curve.png").read_bytes() == drawn
+    assert not (workdir / interrupted.FOLDER).exists()
 
 
 def test_a_folder_of_another_configuration_is_refused(run, data_dir):
@@ -178,7 +184,9 @@ def test_a_loss_that_is_no_number_stops_the_run(data_dir, tmp_path, monkeypatch)
         return total * float("nan"), {**parts, "total": total * float("nan")}
 
     monkeypatch.setattr(losses, "build", lambda **options: broken)
-    with pytest.raises(loop.TrainingDiverged, match="nan in step 1 of epoch 1.*is none yet"):
+    with pytest.raises(
+        loop.TrainingDiverged, match="nan in step 1 of epoch 1.*holds no checkpoint yet"
+    ):
         train_and_evaluate(tiny_config(data_dir), tmp_path)
 
 
