@@ -74,6 +74,9 @@ def open_checkpoints(workdir: Path, name: str = FOLDER) -> ocp.CheckpointManager
         create=True,
         cleanup_tmp_directories=True,
         todelete_subdir=REMOVED,  # a rename, which no kill cuts in half
+        # At once: of folders that cannot be made, threads would wait for minutes, and the process
+        # for them.
+        async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
     )
     return ocp.CheckpointManager(folder, options=options)
 

@@ -1,6 +1,7 @@
 """A checkpoint that cannot be written: one error, which the command line makes a sentence of."""
 
 import shutil
+import threading
 
 import pytest
 from flax.training.early_stopping import EarlyStopping
@@ -21,8 +22,10 @@ def save_where_a_file_takes_the_place_of(folder, workdir):
 
 
 @pytest.mark.parametrize("name", ["run", f"run/{checkpoints.FOLDER}"])
-def test_it_is_told_once(name, tmp_path, caplog):
-    """Orbax's threads would show a traceback of it besides."""
+def test_it_is_told_once_and_nothing_waits(name, tmp_path, caplog):
+    """Orbax's threads would show a traceback of it besides, and hold up the process for minutes."""
+    before = set(threading.enumerate())
     with pytest.raises((OSError, ValueError)):
         save_where_a_file_takes_the_place_of(tmp_path / name, tmp_path / "run")
     assert [record.message for record in caplog.records if record.exc_info] == []
+    assert set(threading.enumerate()) - before == set()
