@@ -20,6 +20,7 @@ another process trains.
 import argparse
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # configurations import each other
@@ -32,7 +33,7 @@ import sets
 from cosup_jax import compilation, load_pretrained, runs, signals, weights
 from cosup_jax import config as configuration
 from cosup_jax.prediction.segment import Segmenter
-from cosup_jax.runs import logs
+from cosup_jax.runs import checkpoints
 from cosup_jax.training import loop
 
 CONFIG = Path(__file__).parents[2] / "configs" / "weights.py"
@@ -80,7 +81,7 @@ def export(source: Path, folder: Path, name: Path) -> None:
 
     What is scored is what the file holds, in half precision.
     """
-    run, rows = runs.open_run(folder), logs.read_metrics(folder)
+    run, rows = runs.open_run(folder), checkpoints.read_history(folder)
     path, text = (name.with_suffix(suffix) for suffix in (weights.files.SUFFIX, ".md"))
     weights.save(path, run, {}, crop=True)
     segment = Segmenter(load_pretrained(path))
@@ -105,12 +106,12 @@ def export(source: Path, folder: Path, name: Path) -> None:
     print(f"{path}: epoch {run.epoch}, threshold {threshold}, macro mean {macro:.3f}; see {text}")
 
 
-def cpu_hours(rows: list[dict[str, float]]) -> float:
+def cpu_hours(rows: Sequence[Mapping[str, float]]) -> float:
     """Returns how long the processors worked for these epochs, in hours of one processor."""
     return sum(row.get("cpu_seconds", 0.0) for row in rows) / 3600
 
 
-def curve(rows: list[dict[str, float]]) -> str:
+def curve(rows: Sequence[Mapping[str, float]]) -> str:
     """Returns some epochs as a table, evenly spread, the last included."""
     lines = [
         "| epoch | CPU hours | training loss | validation loss | macro mean | learning rate |",

@@ -11,7 +11,7 @@ import functools
 import logging
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +275,12 @@ def find_best(workdir: Path) -> tuple[dict[str, Any], int, str]:
     if wrong:
         raise CheckpointError(_none_left(folder, next(iter(wrong.values()))))
     raise CheckpointError(f"{folder} holds no complete checkpoint")
+
+
+def read_history(workdir: Path) -> tuple[Mapping[str, Any], ...]:
+    """Returns the figures of each completed epoch, with what metrics.jsonl leaves out: its cost."""
+    found, _ = stored.whole(workdir / FOLDER)
+    return tuple(progress_of(found[-1]).history) if found else ()
 
 
 def _variables(arrays: dict[str, np.ndarray]) -> dict[str, Any]:

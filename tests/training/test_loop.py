@@ -72,6 +72,11 @@ def test_a_run_leaves_checkpoint_evaluation_and_pictures(run):
     rows = logs.read_metrics(workdir)
     assert [row["epoch"] for row in rows] == [1, 2]
     assert all(math.isfinite(value) for row in rows for value in row.values())
+    # What differs from start to start is the time by the clock; what it cost is kept elsewhere.
+    kept = checkpoints.read_history(workdir)
+    assert [row.keys() - shown.keys() for row, shown in zip(kept, rows, strict=True)] == [
+        {"cpu_seconds"}
+    ] * 2
     assert summary["split"] == "test"
     assert summary["note"] == ""
 
