@@ -3,10 +3,13 @@
     python train.py --config=configs/c2f.py
     python train.py --config=configs/c2f.py:data=slice_folder --config.data.source=my_slices
     python train.py --config=configs/c2f.py --seeds=3
+    srun python train.py --config=configs/c2f.py --distributed
 
 The working folder (--workdir, by default runs/<configuration>) keeps checkpoints, metrics and the
 evaluation; the same command goes on there after an interruption. Several seeds train together, from
 --config.seed upwards, each in a folder of its own in the working folder: seed0, seed1, seed2.
+With --distributed several processes, on one or more machines, train one run together
+(docs/scale.md).
 """
 
 import sys
@@ -20,7 +23,7 @@ if __name__ == "__main__":
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from cosup_jax import compilation, errors
+from cosup_jax import compilation, errors, hosts
 from cosup_jax import config as configuration
 from cosup_jax.commands import train
 
@@ -32,6 +35,12 @@ _SEEDS = flags.DEFINE_integer(
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print configuration, shapes, parameters and memory, and stop."
 )
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "One of several processes, found by Slurm or another launcher."
+)
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, if no launcher.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes, if no launcher.")
+_PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0, if no launcher.")
 _DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
@@ -73,7 +82,10 @@ def main(argv: Sequence[str]) -> None:
     signals.raising()
     workdir = _WORKDIR.value or train.default_workdir(find_config(sys.argv) or "")
     try:
-        train.start(_CONFIG.value, workdir, seeds=_SEEDS.value, dry_run=_DRY_RUN.value)
+        place = hosts.place(
+            _DISTRIBUTED.value, _COORDINATOR.value, _PROCESSES.value, _PROCESS.value
+        )
+        train.start(_CONFIG.value, workdir, seeds=_SEEDS.value, dry_run=_DRY_RUN.value, where=place)
     except Exception as error:
         sys.exit(errors.tell("train.py", error, debug=_DEBUG.value))
     except KeyboardInterrupt as error:

@@ -1,4 +1,8 @@
-"""The only file that knows of devices: which ones, how a batch is spread, how a step is mapped."""
+"""The only file that knows of devices: which ones, how a batch is spread, how a step is mapped.
+
+Where several processes work together (`hosts`), a list of devices has those of all of them, in the
+processes' order, and each process holds its own block of a batch.
+"""
 
 import collections
 import functools
@@ -9,6 +13,9 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
+
+from cosup_jax import hosts
 
 AXIS = "devices"
 # Platforms on which several networks take their steps one by one. Under `vmap` their convolutions
@@ -23,36 +30,56 @@ class DeviceError(ValueError):
 
 
 def choose_devices(count: int, batch_size: int) -> list[jax.Device]:
-    """Returns the local devices to train on.
+    """Returns the devices to train on, of all processes.
 
     Args:
-      count: how many; 0 takes all.
+      count: how many in all; 0 takes all.
       batch_size: slices in a batch; the devices must divide it.
 
     Raises:
-      DeviceError: there are fewer devices, they do not divide the batch, or several processes were
-        started together.
+      DeviceError: there are fewer devices, they do not divide the batch, processes have differently
+        many, or several processes were started together that know nothing of each other.
     """
-    for name in _RANKS:
-        if (tasks := os.environ.get(name, "")).isdecimal() and int(tasks) > 1:
-            raise DeviceError(
-                f"{name}={tasks}: this is one of several processes that were started together, and "
-                "each would train the same run; start one process, as with `srun -n 1`"
-            )
-    if jax.process_count() > 1:
+    _check_alone()
+    found = jax.devices()
+    each = [[d for d in found if d.process_index == i] for i in range(hosts.count())]
+    numbers = [len(there) for there in each]
+    if len(set(numbers)) > 1:
         raise DeviceError(
-            f"{jax.process_count()} hosts run together, but training takes the devices of one host"
+            f"the processes have {', '.join(map(str, numbers))} devices; give each as many"
         )
-    present = jax.local_devices()
-    if count > len(present):
-        raise DeviceError(f"--config.devices={count}, but there are {len(present)} here")
-    chosen = present[: count or len(present)]
+    if count % len(each):
+        raise DeviceError(
+            f"--config.devices={count} is not divided by {len(each)} processes; give the devices "
+            "of all, or 0"
+        )
+    share = count // len(each) or numbers[0]
+    if share > numbers[0]:
+        raise DeviceError(f"--config.devices={count}, but there are {sum(numbers)} here")
+    chosen = [device for there in each for device in there[:share]]
     if batch_size % len(chosen):
         raise DeviceError(
             f"a batch of {batch_size} slices is not divided by {len(chosen)} devices; give a "
             f"multiple with --config.batch_size, or fewer devices with --config.devices"
         )
     return chosen
+
+
+def _check_alone() -> None:
+    """Refuses one of several processes that were started together without being told of it."""
+    for name in _RANKS:
+        tasks = os.environ.get(name, "")
+        if hosts.count() == 1 and tasks.isdecimal() and int(tasks) > 1:
+            raise DeviceError(
+                f"{name}={tasks}: this is one of several processes that were started together, and "
+                "each would train the same run; give train --distributed, and they train one run "
+                "together, or start one process, as with `srun -n 1`"
+            )
+    if jax.process_count() != hosts.count():
+        raise DeviceError(
+            f"this program has joined {jax.process_count()} processes by itself; let `hosts.start` "
+            "do that"
+        )
 
 
 def map_train_step(step: Callable, devices: Sequence[jax.Device]) -> Callable:
@@ -103,18 +130,19 @@ def map_eval_step(
 ) -> Callable[[Any, Mapping[str, jax.Array]], dict[str, np.ndarray]]:
     """Returns an evaluation step over all devices, its per-slice results in the batch's order.
 
+    Every process gets the results of the whole batch.
+
     Args:
       step: a function of a state, one device's share of the batch, and `axis_name`, that returns
         (B,) arrays and the scalar `loss`, which is the same on every device.
       devices: the devices.
     """
-    mapped = jax.pmap(
-        functools.partial(step, axis_name=AXIS),
-        axis_name=AXIS,
-        in_axes=(None, 0),
-        out_axes=0,
-        devices=devices,
-    )
+
+    def gathered(state: Any, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        results = step(state, batch, axis_name=AXIS)
+        return {name: jax.lax.all_gather(value, AXIS) for name, value in results.items()}
+
+    mapped = jax.pmap(gathered, axis_name=AXIS, in_axes=(None, 0), out_axes=None, devices=devices)
 
     def run(state: Any, batch: Mapping[str, jax.Array]) -> dict[str, np.ndarray]:
         results = jax.device_get(mapped(state, batch))
@@ -155,24 +183,39 @@ def first(metrics: Mapping[str, jax.Array]) -> dict[str, float]:
     return {name: float(value[0]) for name, value in jax.device_get(dict(metrics)).items()}
 
 
+def gather(array: np.ndarray) -> np.ndarray:
+    """Returns the arrays of all processes, (processes, …); every one must call it."""
+    if hosts.count() == 1:
+        return array[None]
+    return np.asarray(multihost_utils.process_allgather(array))
+
+
+def own_block(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the block of a whole batch that this process holds."""
+    share, first = hosts.count(), hosts.index()
+    return {
+        name: value[first * len(value) // share : (first + 1) * len(value) // share]
+        for name, value in batch.items()
+    }
+
+
 def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
-    """Puts one logical copy of a tree on all devices."""
+    """Puts one logical copy of a tree on all devices of this process."""
     return jax.device_put(tree, _sharding(devices))
 
 
 def shard(batch: Mapping[str, np.ndarray], devices: Sequence[jax.Device]) -> dict[str, jax.Array]:
-    """Spreads a host batch (B, ...) over the devices as (devices, B / devices, ...).
+    """Spreads this process's batch (B, ...) over its devices as (devices, B / devices, ...).
 
     Raises:
       DeviceError: the devices do not divide the batch.
     """
+    here = len(_own(devices))
     split = {}
     for name, value in batch.items():
-        if len(value) % len(devices):
-            raise DeviceError(
-                f"a batch of {len(value)} slices is not divided by {len(devices)} devices"
-            )
-        split[name] = value.reshape(len(devices), -1, *value.shape[1:])
+        if len(value) % here:
+            raise DeviceError(f"a batch of {len(value)} slices is not divided by {here} devices")
+        split[name] = value.reshape(here, -1, *value.shape[1:])
     return jax.device_put(split, _sharding(devices, AXIS))
 
 
@@ -187,6 +230,10 @@ def prefetch(
         waiting.extend(itertools.islice(source, 1))
 
 
+def _own(devices: Sequence[jax.Device]) -> list[jax.Device]:
+    return [device for device in devices if device.process_index == hosts.index()]
+
+
 def _sharding(devices: Sequence[jax.Device], *axes: str) -> jax.sharding.NamedSharding:
-    mesh = jax.sharding.Mesh(np.asarray(devices), (AXIS,))
+    mesh = jax.sharding.Mesh(np.asarray(_own(devices)), (AXIS,))
     return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))

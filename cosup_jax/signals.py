@@ -45,6 +45,8 @@ class _State:
     mode = _AT_ONCE
     number: int | None = None
     since: float | None = None  # when the first signal was heard of
+    shared = False
+    agreed = False
 
 
 _state = _State()
@@ -96,7 +98,28 @@ def check() -> None:
         raise Stopped(_state.number)
 
 
+def share() -> None:
+    """Several processes work together, and JAX has taken over SIGTERM to tell them all of it.
+
+    A SIGINT inside `noted` is then passed on to it; that all were told is noted by the work itself.
+    """
+    _state.shared = True
+
+
+def note_terminated() -> None:
+    """Notes that all processes were told to end."""
+    _state.number, _state.agreed = _state.number or signal.SIGTERM, True
+
+
+def is_agreed() -> bool:
+    """Whether all of several processes end together."""
+    return _state.agreed
+
+
 def _handle(number: int, frame: object) -> None:
+    if _state.shared and _state.mode == _NOTE:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return
     first = _state.number is None
     _state.number = _state.number or number
     if first and _state.mode == _RAISE:

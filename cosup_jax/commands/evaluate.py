@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cosup_jax import evaluation, options, runs
+from cosup_jax import evaluation, hosts, options, runs
+from cosup_jax.commands import train
 from cosup_jax.data import datasets
 from cosup_jax.evaluation import map_values
 
@@ -70,10 +71,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"folder to write to; by default one below WORKDIR/{DEFAULT_FOLDER} with a name that "
         "says what was scored",
     )
+    train.add_hosts(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Scores, prints and writes."""
+    where = train.place(arguments)
+    if where is not None:
+        others = ("predictions", "by_class", "as_predict")
+        _check_alone("distributed", arguments, others)
+    with hosts.together(where):
+        return _score(arguments)
+
+
+def _score(arguments: argparse.Namespace) -> int:
     if arguments.by_class:
         return _classes(arguments)
     if arguments.predictions:

@@ -8,6 +8,10 @@ CONFIG is the name of a configuration that comes with the package, or the path o
 follow a colon. The working folder (by default runs/CONFIG) keeps checkpoints, metrics and the
 evaluation; the same command goes on there after an interruption. Several seeds train together, from
 --config.seed upwards, each in a folder of its own in the working folder: seed0, seed1, seed2.
+
+Several processes, on one or more machines, train one run together where each is started with
+--distributed by Slurm, MPI or another launcher that JAX knows, or without one with --coordinator,
+--processes and --process. docs/scale.md has the commands.
 """
 
 import argparse
@@ -17,7 +21,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax import config_files
+from cosup_jax import config_files, hosts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +34,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print configuration, shapes, parameters and memory, and stop",
     )
+    add_hosts(parser)
+
+
+def add_hosts(parser: argparse.ArgumentParser) -> None:
+    """Defines the options of a command that several processes do together."""
+    parser.add_argument(
+        "--distributed", action="store_true", help="one of several processes, found by the launcher"
+    )
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, without launcher")
+    parser.add_argument("--processes", type=int, metavar="N", help="how many, without launcher")
+    parser.add_argument("--process", type=int, metavar="I", help="which one, from 0")
+
+
+def place(arguments: argparse.Namespace) -> hosts.Place | None:
+    """Returns what `add_hosts`'s options say; None of one process alone."""
+    a = arguments
+    return hosts.place(a.distributed, a.coordinator, a.processes, a.process)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,14 +62,27 @@ def run(arguments: argparse.Namespace) -> int:
     config.lock()
     workdir = arguments.workdir or default_workdir(arguments.config)
     try:
-        start(config, workdir, seeds=arguments.seeds, dry_run=arguments.dry_run)
+        start(
+            config,
+            workdir,
+            seeds=arguments.seeds,
+            dry_run=arguments.dry_run,
+            where=place(arguments),
+        )
     except KeyboardInterrupt as error:
         error.args = (f"{str(error) or 'interrupted'}; the same command goes on in {workdir}",)
         raise
     return 0
 
 
-def start(config: ConfigDict, workdir: str, *, seeds: int | None, dry_run: bool) -> None:
+def start(
+    config: ConfigDict,
+    workdir: str,
+    *,
+    seeds: int | None,
+    dry_run: bool,
+    where: hosts.Place | None = None,
+) -> None:
     """Trains and evaluates a configuration, or says what would be done.
 
     Args:
@@ -56,17 +90,30 @@ def start(config: ConfigDict, workdir: str, *, seeds: int | None, dry_run: bool)
       workdir: the folder of the run, or of the runs of all seeds.
       seeds: how many seeds to train together; None for that of the configuration alone.
       dry_run: only print what is trained.
+      where: which of several processes this is; None for one alone.
 
     Raises:
-      ValueError: as `trials.train_and_evaluate`; or several seeds of a semi-supervised run.
+      ValueError: as `trials.train_and_evaluate`; or several seeds, or several processes, of a
+        semi-supervised run.
     """
+    if where is not None and config.semi.per_round and not dry_run:
+        raise configuration.ConfigError(
+            "--distributed trains labelled slices only; semi-supervised rounds take one process"
+        )
     # Imported here so that a mistyped command line is answered at once.
-    from cosup_jax.experiments import trials
     from cosup_jax.training import semi, setup
 
     if dry_run:
         print((semi.dry_run if config.semi.per_round else setup.dry_run)(config))
-    elif config.semi.per_round:
+        return
+    with hosts.together(where):
+        _train(config, workdir, seeds)
+
+
+def _train(config: ConfigDict, workdir: str, seeds: int | None) -> None:
+    from cosup_jax.experiments import trials
+
+    if config.semi.per_round:
         if seeds:
             raise configuration.ConfigError(
                 "--seeds trains labelled slices only; semi-supervised, give --config.seed"

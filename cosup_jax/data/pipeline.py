@@ -95,8 +95,9 @@ def train_batches(
     """Returns endless shuffled batches; an epoch is `steps_per_epoch` of them.
 
     Every epoch has its own order, the same for a seed. Slices that fill no whole batch are left out
-    of that epoch, other ones in the next. Each process gets its own share of the global batch; the
-    iterator's `get_state` and `set_state` resume it exactly.
+    of that epoch, other ones in the next. Process k of P gets the slices [k·B/P, (k+1)·B/P) of a
+    global batch B, so that all together hold what one alone would, in the same places. The
+    iterator's `get_state` and `set_state` resume it exactly, with any number of processes.
 
     Args:
       dataset: from `open_split`.
@@ -113,14 +114,15 @@ def train_batches(
     """
     if batch_size % process_count:
         raise ValueError(f"batch size {batch_size} is not divided by {process_count} processes")
+    share = batch_size // process_count
     if groups:
-        mine = mixed(dataset, groups, seed)[process_index::process_count]
-        batches = mine.batch(batch_size // process_count, drop_remainder=True)
-        return batches.to_iter_dataset(_reading(dataset))
-    used = steps_per_epoch(dataset, batch_size) * batch_size
-    mine = dataset.seed(seed).shuffle()[process_index:used:process_count]
-    batches = mine.batch(batch_size // process_count, drop_remainder=True)
-    return batches.repeat().to_iter_dataset(_reading(dataset))
+        order = mixed(dataset, groups, seed)
+    else:
+        used = steps_per_epoch(dataset, batch_size) * batch_size
+        order = dataset.seed(seed).shuffle()[:used]
+    # Of every `process_count` shares, which make a global batch, one; the others are never read.
+    batches = order.batch(share, drop_remainder=True)[process_index::process_count]
+    return (batches if groups else batches.repeat()).to_iter_dataset(_reading(dataset))
 
 
 def steps_per_epoch(dataset: grain.MapDataset, batch_size: int, slices: int = 0) -> int:

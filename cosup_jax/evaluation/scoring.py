@@ -1,14 +1,16 @@
 """A trained network scored on any split of any dataset, each slice once."""
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grain
 import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
+from cosup_jax import devices, hosts
 from cosup_jax.data import datasets, people, pipeline
 from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_image
 from cosup_jax.evaluation import calibration, pictures, saved, tables
@@ -23,6 +25,7 @@ NO_TEST_SPLIT = "this dataset has no test split"
 NO_TEST_ASKED = "no test split is named by the configuration"
 _READERS = grain.ReadOptions(num_threads=2, prefetch_buffer_size=16)
 
+_T = TypeVar("_T")
 Predictor = Callable[[np.ndarray], np.ndarray]
 
 
@@ -47,6 +50,9 @@ def evaluate_run(
       save_predictions: write what was scored and its truth as pictures, below `out`.
       tune_threshold: also choose the threshold with the best mean Dice on the dataset's validation
         split, and report the split's Dice there; for protocol `cosup`.
+
+    Several processes (`hosts`) share the work of the network, a batch each in turn; the first
+    scores what all have predicted, and writes.
 
     Returns:
       The summary, see `tables.Scores.summary`.
@@ -76,20 +82,24 @@ def evaluate_run(
     keep = saved.Writer(folder) if folder is not None and save_predictions else None
     size = run.config.batch_size
     scores, volumes = score(dataset, predict, rules, batch_size=size, keep=keep)
+    others = None
+    if tune_threshold:
+        validation = open_split(builder, run.config.data.validation, run.preprocessing)
+        others, _ = score(validation, predict, rules, batch_size=size)
+    if not hosts.is_first():
+        return hosts.tell(None)
     rows = list(tqdm(volumes.rows(), total=len(volumes), desc="volumes", delay=2.0, leave=False))
     summary = scores.summary(about, rows)
     if not rules.stretched:
         summary["ece"] = calibration.calibration(scores.levels).ece
-    if tune_threshold:
-        validation = open_split(builder, run.config.data.validation, run.preprocessing)
-        others, _ = score(validation, predict, rules, batch_size=size)
+    if others is not None:
         summary["tuned_threshold"] = calibration.tuned(scores.levels, others.levels) | {
             "chosen_on": f"{run.config.data.validation} of {builder.info.full_name}"
         }
     if folder is not None:
         tables.write(scores, rows, summary, folder)
         pictures.save(run, dataset, scores, predict, folder)
-    return summary
+    return hosts.tell(summary)
 
 
 def _check_tunable(protocol: Protocol, split: str, validation: str) -> None:
@@ -219,6 +229,8 @@ def score(
     """
     scores, volumes = tables.Scores(protocol), Volumes()
     for example, prob in predictions(dataset, predict, batch_size):
+        if not hosts.is_first():
+            continue
         own = resize(prob, example["truth"].shape)
         true = example["truth"] if protocol.stretched else example["mask"][..., 0] > 0
         used = own if protocol.stretched else prob
@@ -233,21 +245,23 @@ def score(
 def predictions(
     dataset: grain.MapDataset, predict: Predictor, batch_size: int
 ) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-    """Yields each example of a dataset with its probabilities (h, w) float32."""
+    """Yields each example of a dataset with its probabilities (h, w) float32.
+
+    Of several processes each predicts its own batches, and gets what the others have.
+    """
     examples = iter(dataset.to_iter_dataset(_READERS))
     bar = tqdm(examples, total=len(dataset), desc="slices", unit="slice", delay=2.0, leave=False)
-    for batch in _batched(bar, batch_size):
+    for batches in _grouped(_grouped(bar, batch_size), hosts.count()):
+        # A share that has no batch left predicts the last one, for nothing.
+        batch = batches[min(hosts.index(), len(batches) - 1)]
         image = np.stack([example["image"] for example in batch])
         filled = np.pad(image, [(0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0)])
-        yield from zip(batch, predict(filled)[: len(batch)], strict=True)
+        for one, found in zip(batches, devices.gather(predict(filled)), strict=False):
+            yield from zip(one, found[: len(one)], strict=True)
 
 
-def _batched(examples: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
-    batch: list[dict[str, Any]] = []
-    for example in examples:
-        batch.append(example)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _grouped(values: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """Yields so many values at once, at last what is left."""
+    source = iter(values)
+    while group := list(itertools.islice(source, size)):
+        yield group

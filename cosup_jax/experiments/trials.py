@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cosup_jax import evaluation, models, runs
+from cosup_jax import evaluation, hosts, models, runs
 from cosup_jax.runs import checkpoints
 from cosup_jax.training import loop, semi
 
@@ -86,7 +86,7 @@ def final_evaluation(workdir: Path, config: ConfigDict) -> dict[str, Any]:
     folder = workdir / FOLDER
     summary = evaluation.evaluate_run(run, protocol="cosup", out=folder)
     print(f"best epoch {epoch}\n{evaluation.table(summary)}")
-    if models.count_classes(model) > 1:
+    if hosts.is_first() and models.count_classes(model) > 1:
         by_class = evaluation.evaluate_classes(run, protocol="cosup", out=folder)
         for name, found in by_class.items():
             print(f"{name}: {evaluation.table(found)}")

@@ -3,7 +3,8 @@
 A checkpoint holds everything the next step depends on: the train state, the plateau schedule, the
 position of the data iterator, the early-stopping counters, the figures of all epochs so far. It is
 written whole or not at all (Orbax), with a checksum of every array. One that is damaged is named,
-put aside, and the one before it is taken.
+put aside, and the one before it is taken. Of several processes all save and restore; what Orbax
+does not do itself is done by the first.
 """
 
 import dataclasses
@@ -21,6 +22,7 @@ import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 from flax import traverse_util
 
+from cosup_jax import hosts
 from cosup_jax.runs import integrity, stored
 from cosup_jax.runs.integrity import DamagedError
 from cosup_jax.runs.progress import Progress, progress_of
@@ -67,7 +69,8 @@ def open_checkpoints(workdir: Path, name: str = FOLDER) -> ocp.CheckpointManager
     """
     folder = (workdir / name).resolve()
     _silence_errors_told_again()
-    _tidy(folder)
+    with hosts.in_turn():
+        _tidy(folder)
     options = ocp.CheckpointManagerOptions(
         preservation_policy=_Keep(),
         best_fn=lambda metrics: metrics[stored.MERIT],
@@ -156,8 +159,7 @@ def save(
         "merit": merit,
         integrity.ARRAYS: integrity.record(integrity.names(tree)),
     }
-    # What was removed before this; Orbax does not rename over it.
-    shutil.rmtree(Path(manager.directory) / REMOVED, ignore_errors=True)
+    _empty_removed(manager)  # Orbax does not rename over it
     manager.save(
         number,
         args=ocp.args.Composite(
@@ -171,7 +173,12 @@ def save(
 def finish(manager: ocp.CheckpointManager) -> None:
     """Waits until checkpoints are written, and empties what older ones were moved to."""
     manager.wait_until_finished()
-    shutil.rmtree(Path(manager.directory) / REMOVED, ignore_errors=True)
+    _empty_removed(manager)
+
+
+def _empty_removed(manager: ocp.CheckpointManager) -> None:
+    if hosts.is_first():
+        shutil.rmtree(Path(manager.directory) / REMOVED, ignore_errors=True)
 
 
 def check_finite(state: TrainState) -> None:
@@ -198,7 +205,13 @@ def restore_last(
       CheckpointError: all are damaged, or the last was written for another network or optimizer,
         or by a version that kept other things.
     """
-    folder, target = Path(manager.directory), {"train": state, "plateau": plateau}
+    with hosts.in_turn():
+        found = _restore_last(Path(manager.directory), {"train": state, "plateau": plateau})
+    manager.reload()  # what was put aside is no checkpoint any more
+    return found
+
+
+def _restore_last(folder: Path, target: Any) -> tuple[TrainState, Any, Progress] | None:
     good: list[Stored] = []
     bad: list[tuple[Path, DamagedError]] = []
     tree = None
@@ -219,8 +232,6 @@ def restore_last(
         return None
     for path, why in bad:
         _put_aside(path, why)
-    if bad:
-        manager.reload()
     # Of those that can be read: another would leave the run without the epoch it calls the best.
     best = max(one.merit for one in good)
     return tree["train"], tree["plateau"], dataclasses.replace(progress_of(good[0]), best=best)

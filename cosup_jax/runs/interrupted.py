@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cosup_jax import hosts
 from cosup_jax.runs import checkpoints, stored
 from cosup_jax.runs.checkpoints import REMOVED, CheckpointError, Progress
 from cosup_jax.runs.state import TrainState
@@ -50,14 +51,16 @@ def restore(
     Returns:
       state, plateau and progress; None where there is none, or epochs were completed since.
     """
-    if not exists(workdir):
+    if not hosts.tell(exists(workdir)):
         return None
     epoch, best = (0, -np.inf) if last is None else (last.epoch, last.best)
     try:
         with checkpoints.open_checkpoints(workdir, FOLDER) as manager:
             found = checkpoints.restore_last(manager, state, plateau)
     except CheckpointError as error:
-        print(f"{error}. It is left out, the steps of its epoch are taken again", file=sys.stderr)
+        if hosts.is_first():
+            told = f"{error}. It is left out, the steps of its epoch are taken again"
+            print(told, file=sys.stderr)
         found = None
     if found is None or found[2].epoch < epoch:
         discard(workdir)
@@ -67,6 +70,12 @@ def restore(
 
 def discard(workdir: Path) -> None:
     """Takes away the checkpoint of an interrupted epoch, once that is completed."""
+    if hosts.is_first():
+        _discard(workdir)
+    hosts.meet()
+
+
+def _discard(workdir: Path) -> None:
     removed = workdir / REMOVED
     shutil.rmtree(removed, ignore_errors=True)
     if (workdir / FOLDER).exists():

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from cosup_jax import files
+from cosup_jax import files, hosts
 
 METRICS = "metrics.jsonl"
 # Of a row, in the checkpoint alone: two runs of one seed have the same metrics.jsonl but for the
@@ -23,7 +23,8 @@ _PACKAGES = ("cosup-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", 
 class RunLog:
     """One row per epoch in metrics.jsonl, which is always whole, and in TensorBoard.
 
-    A run that goes on after an interruption drops the rows of epochs it has to repeat.
+    A run that goes on after an interruption drops the rows of epochs it has to repeat. Of several
+    processes the first writes.
 
     Args:
       workdir: the run's folder.
@@ -31,14 +32,17 @@ class RunLog:
     """
 
     def __init__(self, workdir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-        # Imported here because it imports PyTorch wherever that is installed.
-        from tensorboardX import SummaryWriter
+        self._workdir, self._rows, self._board = workdir, [*rows], None
+        if hosts.is_first():
+            # Imported here because it imports PyTorch wherever that is installed.
+            from tensorboardX import SummaryWriter
 
-        self._workdir, self._rows = workdir, [*rows]
-        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=len(rows) + 1)
+            self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=len(rows) + 1)
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """Writes one epoch's figures; `row` holds `epoch`."""
+        if self._board is None:
+            return
         self._rows.append(row)
         _write(self._workdir, self._rows)
         for name, value in row.items():
@@ -48,11 +52,13 @@ class RunLog:
 
     def image(self, name: str, image: np.ndarray, epoch: int) -> None:
         """Writes an (H, W, 3) uint8 picture."""
-        self._board.add_image(name, image, epoch, dataformats="HWC")
+        if self._board is not None:
+            self._board.add_image(name, image, epoch, dataformats="HWC")
 
     def close(self) -> None:
         """Flushes and closes the files."""
-        self._board.close()
+        if self._board is not None:
+            self._board.close()
 
 
 def history(
@@ -67,6 +73,8 @@ def history(
       epoch: completed epochs.
       known: the rows that the checkpoint holds; those of earlier versions hold none.
     """
+    if not hosts.is_first():
+        return tuple(known)
     path = workdir / METRICS
     there: tuple[Mapping[str, Any], ...] = tuple(
         row for row in read_metrics(workdir) if row["epoch"] <= epoch

@@ -12,7 +12,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax import locks, models, ranges
+from cosup_jax import hosts, locks, models, ranges
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.runs import checkpoints
 
@@ -96,9 +96,13 @@ def open_run(workdir: str | Path, overrides: Sequence[str] = ()) -> Run:
 def own(workdir: Path) -> contextlib.AbstractContextManager[None]:
     """Returns the lock of a run's folder, which one process writes into at a time.
 
+    Of several that work together it is the first that holds it.
+
     Raises:
       LockedError: on entering, where another does.
     """
+    if not hosts.is_first():
+        return contextlib.nullcontext()
     return locks.lock(workdir / LOCK, f"the run in {workdir}")
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
-from cosup_jax import files
+from cosup_jax import files, hosts
 from cosup_jax.runs import integrity
 from cosup_jax.runs.integrity import DamagedError
 
@@ -168,13 +168,17 @@ def _wanted(arrays: dict[str, list[Any]], collections: Sequence[str]) -> dict[st
 
 
 @contextlib.contextmanager
-def _reading(one: Stored) -> Iterator[ocp.PyTreeCheckpointer]:
+def _reading(one: Stored) -> Iterator[ocp.Checkpointer]:
     """Opens what reads arrays; whatever goes wrong there is damage to the checkpoint."""
     before = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)  # Orbax warns of what it does not find
     _silence_reads_in_flight()  # before one fails: they may end as soon as it has
     try:
-        with ocp.PyTreeCheckpointer() as reader:
+        alone = ocp.options.MultiprocessingOptions(
+            primary_host=hosts.index(), active_processes={hosts.index()}
+        )
+        handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+        with ocp.Checkpointer(handler, multiprocessing_options=alone) as reader:
             yield reader
     except (DamagedError, MemoryError, PermissionError):
         raise

@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 from flax.training.early_stopping import EarlyStopping
 from ml_collections import ConfigDict
 
-from cosup_jax import devices, runs, signals, weights
+from cosup_jax import devices, hosts, runs, signals, weights
 from cosup_jax.data import pipeline, sampling
 from cosup_jax.models.guided import GUIDE
 from cosup_jax.runs import checkpoints, initial, interrupted, logs
@@ -146,7 +146,14 @@ def stateful_prefetch(
     config = one.setup.config
     groups = sampling.parse_groups(config.sampling.groups)
     batches = iter(
-        pipeline.train_batches(train, batch_size=config.batch_size, seed=config.seed, groups=groups)
+        pipeline.train_batches(
+            train,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            groups=groups,
+            process_index=hosts.index(),
+            process_count=hosts.count(),
+        )
     )
     if one.position is not None:
         batches.set_state(one.position)
@@ -171,7 +178,7 @@ def train_epoch(fits: Sequence[Fit], steps: int, bar: ProgressBar) -> None:
     setup, epochs, taken = fits[0].setup, fits[0].progress.epoch, len(fits[0].rows)
     pending: Sequence[Mapping[str, jax.Array]] = ()
     for number in range(epochs * steps + taken, (epochs + 1) * steps):
-        if signals.asked():
+        if hosts.stop_asked():
             break
         batches, positions = zip(*(next(one.stream) for one in fits), strict=True)
         mapped = setup.train_steps[setup.drawn_size(number)]
@@ -253,7 +260,7 @@ def close_epoch(one: Fit, speed: Mapping[str, float], validation: grain.MapDatas
     one.rows.clear()
     checkpoints.save(one.manager, one.state, one.plateau, one.progress, scored.merit)
     one.log.epoch(row)
-    if epoch == 1 or epoch % config.log.image_epochs == 0:
+    if hosts.is_first() and (epoch == 1 or epoch % config.log.image_epochs == 0):
         picture = report.validation_picture(one.setup, one.state, validation)
         one.log.image("validation", picture, epoch)
     return (

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from cosup_jax import runs, signals
+from cosup_jax import hosts, runs, signals
 from cosup_jax.data import pipeline
 from cosup_jax.runs import checkpoints, interrupted, logs
 from cosup_jax.training import report
+from cosup_jax.training.agreement import check_data, check_folder, check_program
 from cosup_jax.training.epochs import (
     Fit,
     TrainingDiverged,
@@ -61,12 +62,17 @@ def train_seeds(
     for name, given in (("seed", seeds), ("folder", folders)):
         if not seeds or len(given) != len(seeds) or len(set(given)) < len(given):
             raise ValueError(f"expected a different {name} for each seed, not {list(given)}")
-    first = make_setup(config, folders[0])
+    check_program(config)
+    with hosts.in_turn():
+        first = make_setup(config, folders[0])
+    check_data(first)
     setups = [with_seed(first, *pair) for pair in zip(seeds, folders, strict=True)]
     with contextlib.ExitStack() as owned:
         for setup in setups:
             owned.enter_context(runs.own(setup.workdir))
-            keep_description(setup)
+            if hosts.is_first():
+                keep_description(setup)
+            check_folder(setup.workdir)
         states = [make_state(setup) for setup in setups]
         print(describe(setups[0], states[0]), flush=True)
         if len(seeds) > 1:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tqdm import tqdm
 
+from cosup_jax import hosts
 from cosup_jax.training.setup import Setup
 
 LONG_ON_CPU_S = 30 * 60
@@ -33,6 +34,7 @@ class ProgressBar:
             # A log file needs no line a second.
             mininterval=1.0 if sys.stderr.isatty() else 30.0,
             dynamic_ncols=True,
+            disable=not hosts.is_first(),
         )
         self.taken = 0
         self._started = time.perf_counter()
@@ -46,7 +48,7 @@ class ProgressBar:
             self._estimate(now - self._started)
         self._started = now if self.taken < 2 else self._started
         shown = {"loss": f"{metrics['loss']:.3f}", "dice": f"{metrics['dice']:.3f}"}
-        if rate := self._bar.format_dict["rate"]:
+        if rate := self._bar.format_dict.get("rate"):
             shown["slices_per_s"] = f"{self._slices * rate:.1f}"
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update()

@@ -7,7 +7,7 @@ import grain
 import jax
 import numpy as np
 
-from cosup_jax import devices, figures, signals
+from cosup_jax import devices, figures, hosts, signals
 from cosup_jax.data import pipeline, sampling
 from cosup_jax.metrics import THRESHOLD, Counts, dice
 from cosup_jax.runs import logs
@@ -49,7 +49,8 @@ def score(setup: Setup, state: TrainState, dataset: grain.MapDataset) -> Validat
     infected: list[bool] = []
     for batch in pipeline.eval_batches(dataset, setup.config.batch_size):
         signals.check()
-        on_devices = devices.shard(pipeline.for_device(batch), setup.devices)
+        mine = devices.own_block(pipeline.for_device(batch))
+        on_devices = devices.shard(mine, setup.devices)
         results = setup.eval_step(state, on_devices)
         present = int(batch["_mask"].sum())
         counts = Counts(*(np.asarray(results[name])[:present] for name in Counts._fields))
@@ -86,6 +87,6 @@ def validation_picture(setup: Setup, state: TrainState, dataset: grain.MapDatase
 
 def learning_curve(workdir: Path) -> None:
     """Saves learning_curve.png of the epochs so far."""
-    rows = logs.read_metrics(workdir)
+    rows = logs.read_metrics(workdir) if hosts.is_first() else []
     if rows:
         figures.save(figures.learning_curves({workdir.name: rows}), workdir / "learning_curve")

@@ -6,6 +6,7 @@ import pytest
 
 from cosup_jax.data import datasets, pipeline
 from cosup_jax.data.preprocess import Preprocessing
+from cosup_jax.data.sampling import Group
 
 
 class Slices:
@@ -132,20 +133,29 @@ def test_the_iterator_goes_on_where_its_state_was_taken():
         assert next(whole)["slice_index"].tolist() == next(resumed)["slice_index"].tolist()
 
 
-def test_processes_share_each_batch_and_see_every_slice_together():
-    shares = [
-        taken(
-            pipeline.train_batches(
-                dataset(17), batch_size=8, seed=5, process_index=i, process_count=2
-            ),
-            6,
-        )
-        for i in range(2)
-    ]
-    alone = taken(pipeline.train_batches(dataset(17), batch_size=8, seed=5), 6)
-    for first, second, together in zip(*shares, alone, strict=True):
-        assert len(first) == len(second) == 4
-        assert sorted(first + second) == sorted(together)
+@pytest.mark.parametrize("groups", [(), (Group("", "all", 1.0),)])
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_hold_the_blocks_of_each_batch_in_their_order(processes, groups):
+    def batches(**options):
+        made = pipeline.train_batches(dataset(17), batch_size=8, seed=5, groups=groups, **options)
+        return taken(made, 6)
+
+    shares = [batches(process_index=i, process_count=processes) for i in range(processes)]
+    for *parts, together in zip(*shares, batches(), strict=True):
+        assert [len(part) for part in parts] == [8 // processes] * processes
+        assert [i for part in parts for i in part] == together
+
+
+def test_what_two_processes_have_read_one_goes_on_from():
+    shares = {"process_index": 1, "process_count": 2}
+    second = iter(pipeline.train_batches(dataset(20), batch_size=4, seed=3, **shares))
+    for _ in range(7):
+        next(second)
+    alone = iter(pipeline.train_batches(dataset(20), batch_size=4, seed=3))
+    alone.set_state(second.get_state())
+    for _ in range(6):
+        whole, half = (next(one)["slice_index"].tolist() for one in (alone, second))
+        assert whole[2:] == half
 
 
 def test_too_few_slices_for_a_batch_are_refused():
