@@ -45,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be trained, and stop"
     )
+    # Of `train`; refused by name.
+    parser.add_argument("--distributed", action="store_true", help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -53,6 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
     from cosup_jax.experiments import caption, data, formats, plan, progress, runner
 
     table = TABLES[arguments.table]
+    if arguments.distributed:
+        raise ValueError(
+            "--distributed: the rows of a table are trained by one process; several train one run "
+            "with `cosup train --distributed`"
+        )
     if arguments.seeds < 1:
         raise ValueError(f"--seeds={arguments.seeds}: expected at least 1")
     if arguments.train_on != plan.SAME and not table.other_training:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 GRACE_S = 90  # in which the others notice that process 0 is gone
+LINGER_S = 10  # in which the others, whose work is done, leave the service
 _OVER = "over"
 _PROGRAM = f"""
 import json, signal, sys, time
@@ -21,8 +22,7 @@ from jaxlib import _jax
 address, nodes, options = json.loads(sys.argv[1])
 service = _jax.get_distributed_runtime_service(address, nodes, **options)
 print("serves", flush=True)
-if sys.stdin.readline().strip() != "{_OVER}":
-    time.sleep({GRACE_S})
+time.sleep({LINGER_S} if sys.stdin.readline().strip() == "{_OVER}" else {GRACE_S})
 service.shutdown()
 """
 
@@ -52,9 +52,11 @@ class Service:
             raise RuntimeError(f"the coordinator cannot listen at {address}; is the port in use?")
 
     def shutdown(self) -> None:
-        """Ends the service at once."""
+        """Lets the service end, once the others have had the time to leave it."""
+        assert self._child.stdin is not None
         with contextlib.suppress(OSError):  # it has ended already
-            self._child.communicate(_OVER)
+            self._child.stdin.write(f"{_OVER}\n")
+            self._child.stdin.close()
 
 
 @contextlib.contextmanager

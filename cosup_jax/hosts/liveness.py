@@ -16,6 +16,7 @@ from typing import Any
 ROOT = "cosup_jax/"
 SIGN_S = 2.0  # seconds between two signs of life
 PATIENCE_S = 45.0  # without one
+PARTED = f"{ROOT}parted/"
 _ALIVE, _FAILED, _HEARD = f"{ROOT}alive/", f"{ROOT}failed/", f"{ROOT}heard/"
 _PARTING_S = 10.0  # in which the others hear of a failure before JAX does
 _GOES_ON = "The same command goes on after the last checkpoint"
@@ -56,6 +57,11 @@ class Watch:
         """Stops watching."""
         self._over.set()
 
+    def part(self) -> None:
+        """Stops watching, and tells the others that this process has done its work."""
+        self.close()
+        self._client.key_value_set(f"{PARTED}{self._process}", "null")
+
     def wait(self) -> None:
         """Waits for the verdict on another process, which ends this one; returns without any."""
         self._over.wait(PATIENCE_S + 3 * SIGN_S)
@@ -82,6 +88,8 @@ class Watch:
                 for process, sign in alive.items():
                     if self._signs.get(process) != sign:
                         self._signs[process], self._heard[process] = sign, now
+                for process in self._read(PARTED):
+                    self._heard.pop(process, None)
                 self._spoke = now
                 for process, told in failed.items():
                     self._client.key_value_set(f"{_HEARD}{self._process}", "", allow_overwrite=True)
@@ -96,7 +104,9 @@ class Watch:
             now = time.monotonic()
             # Without the store nothing is known but that process 0's machine does not answer.
             silent = [0] if now - self._spoke > PATIENCE_S else []
-            silent = silent or [p for p, heard in self._heard.items() if now - heard > PATIENCE_S]
+            silent = silent or [
+                p for p, heard in list(self._heard.items()) if now - heard > PATIENCE_S
+            ]
             others = [p for p in silent if p != self._process]
             if others:
                 names = ", ".join(self._names[p] for p in others)

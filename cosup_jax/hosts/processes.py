@@ -25,6 +25,7 @@ from cosup_jax import errors, signals
 from cosup_jax.hosts import coordinator, liveness
 
 _HOW = "give --coordinator=HOST:PORT --processes=N --process=I, I from 0 to N - 1"
+_TOLD = f"{liveness.ROOT}told/"
 _JOIN_S = 300  # until all processes must have been started
 _ASK_S = 20  # one question to the coordinator; it is asked again
 # What collective operations say when another process has gone.
@@ -139,20 +140,20 @@ def tell(value: Any) -> Any:
     """Returns process 0's value in all processes; all must call it."""
     if count() == 1:
         return value
-    key = f"told/{next(_state.told)}"
+    key = str(next(_state.told))
     if is_first():
         _put(key, value)
         return value
-    return _get(key)
+    return _get(_TOLD + key)
 
 
 def gather(value: Any) -> list[Any]:
     """Returns the values of all processes, in their order; all must call it."""
     if count() == 1:
         return [value]
-    key = f"told/{next(_state.told)}"
+    key = str(next(_state.told))
     _put(f"{key}/{index()}", value)
-    return [_get(f"{key}/{i}") for i in range(count())]
+    return [_get(f"{_TOLD}{key}/{i}") for i in range(count())]
 
 
 def meet() -> None:
@@ -239,10 +240,12 @@ def together(where: Place | None) -> Iterator[None]:
 
 
 def part() -> None:
-    """Ends the work of several processes, once all have done theirs."""
+    """Leaves the others when this process's work is done; process 0 waits until all have."""
     if _state.watch is not None:
-        meet()
-        _state.watch.close()
+        if is_first():  # the coordinator goes last
+            for process in range(1, count()):
+                _get(f"{liveness.PARTED}{process}")
+        _state.watch.part()
     jax.distributed.shutdown()
 
 
@@ -275,13 +278,13 @@ def _client() -> Any:
 
 
 def _put(key: str, value: Any) -> None:
-    _client().key_value_set(liveness.ROOT + key, json.dumps(value))
+    _client().key_value_set(_TOLD + key, json.dumps(value))
 
 
 def _get(key: str) -> Any:
     while True:
         try:
-            return json.loads(_client().blocking_key_value_get(liveness.ROOT + key, _ASK_S * 1000))
+            return json.loads(_client().blocking_key_value_get(key, _ASK_S * 1000))
         except jax.errors.JaxRuntimeError as error:
             if "DEADLINE_EXCEEDED" not in str(error):
                 raise

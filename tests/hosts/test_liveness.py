@@ -64,6 +64,12 @@ def test_what_another_has_said_of_its_end_is_said_here(verdict):
     assert f"because of {NAMES[0]}, which has ended: the disk is full" in told
 
 
+def test_who_has_done_its_work_is_not_missed(verdict):
+    store = Store(alive=False)
+    store.values[f"{liveness.PARTED}0"] = "null"
+    assert verdict(store, patience=1.5) is None
+
+
 def test_the_living_are_left_alone(verdict):
     assert verdict(Store(), patience=0.2) is None
 
