@@ -9,8 +9,9 @@ import sys
 os.environ["JAX_PLATFORMS"] = "cpu"
 # On networks as small as here nearly all the time is compilation: XLA shall not try hard.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-# Not in the user's own cache.
+# Not in the user's own cache; nearly all is kept, for other tests and processes compile it too.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.abspath(".jax_cache")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 # There too what is deprecated is an error, but for the way in which ml_collections opens a file.
 os.environ["PYTHONWARNINGS"] = ",".join(
     ("error::DeprecationWarning", "error::FutureWarning", "ignore:the load_module() method")
@@ -39,8 +40,9 @@ def accepts(flag):
 # them in the environment, and do not ask again.
 DEVICES = "--xla_force_host_platform_device_count=4"
 if DEVICES not in os.environ.get("XLA_FLAGS", ""):
-    EMITTERS = "--xla_cpu_use_fusion_emitters=false"
-    flags = [os.environ.get("XLA_FLAGS", ""), DEVICES, EMITTERS if accepts(EMITTERS) else ""]
+    # One piece of code at a time, with two test processes on two cores, and a simpler compiler.
+    wanted = ("--xla_cpu_parallel_codegen_split_count=1", "--xla_cpu_use_fusion_emitters=false")
+    flags = [os.environ.get("XLA_FLAGS", ""), DEVICES, *filter(accepts, wanted)]
     os.environ["XLA_FLAGS"] = " ".join(filter(None, flags))
 
 # The same examples in every run, in .ci/nightly others; no test fails because a machine is slow.
@@ -53,7 +55,6 @@ for profile in ("same", "fuzz"):
     )
 hypothesis.settings.load_profile("same")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 @pytest.fixture(scope="session")

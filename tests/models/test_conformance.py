@@ -202,7 +202,7 @@ def test_thirty_steps_on_one_batch_halve_the_loss(name, quickly):
         # Each step as long as the last, whatever the gradient: Adam without its first moment.
         moment = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * np.square(g), moment, gradient)
         params = jax.tree.map(
-            lambda p, m, g, i=i: p - 0.01 * g / np.sqrt(m / (1 - 0.9 ** (i + 1)) + 1e-12),
+            lambda p, m, g, i=i: p - 0.02 * g / np.sqrt(m / (1 - 0.9 ** (i + 1)) + 1e-12),
             variables["params"],
             moment,
             gradient,

@@ -12,6 +12,7 @@ from cosup_jax.experiments import trials
 from cosup_jax.runs import logs
 from cosup_jax.training import epochs, loop, setup
 from tests.phantoms import CONFIGS, tiny_config
+from tests.training.tiny import TINY
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_three_scales_are_three_compiled_steps_and_no_more(data_dir, tmp_path, m
 
     monkeypatch.setattr(losses, "build", build)
     config = tiny_config(data_dir, epochs=5, data__scales=(1.0, 2.0, 3.0))
-    config.model = {"name": "unet", "width": 4, "dtype": "float32"}
+    config.model = TINY
     loop.train_seeds(config, [config.seed], [tmp_path])
     assert sorted(traced) == [(32, 32), (64, 64), (96, 96)]
     assert len(logs.read_metrics(tmp_path)) == 5

@@ -16,6 +16,7 @@ from cosup_jax import devices, files, locks, signals
 from cosup_jax.runs import checkpoints, interrupted, logs, stored
 from cosup_jax.training import epochs, loop, report
 from tests.phantoms import tiny_config
+from tests.training.tiny import TINY
 
 FREE = ("seconds", "cpu_seconds", "slices_per_s")
 
@@ -27,7 +28,7 @@ def data_dir(tmp_path_factory):
 
 def train(data_dir, folder, epochs=2, **changes):
     config = tiny_config(data_dir, epochs=epochs, augment__noise=0.05, **changes)
-    config.model = {"name": "unet", "width": 4, "dtype": "float32"}
+    config.model = TINY
     loop.train_seeds(config, [0], [folder])
 
 

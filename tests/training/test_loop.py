@@ -18,6 +18,7 @@ from cosup_jax.experiments.trials import train_and_evaluate
 from cosup_jax.runs import checkpoints, initial, interrupted, logs
 from cosup_jax.training import loop, progress, setup
 from tests.phantoms import tiny_config
+from tests.training.tiny import TINY
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,13 @@ def run(data_dir, tmp_path_factory):
         patch.setattr(pipeline, "open_split", watch)
         summary = train_and_evaluate(tiny_config(data_dir), workdir)
     return workdir, summary, opened
+
+
+def quick_config(data_dir, **changes):
+    """For runs whose network does not matter."""
+    config = tiny_config(data_dir, **changes)
+    config.model = TINY
+    return config
 
 
 @pytest.fixture
@@ -155,11 +163,11 @@ def test_a_folder_of_other_data_is_refused(run, data_dir, tmp_path):
 def test_a_run_that_failed_before_its_first_checkpoint_can_be_corrected(
     data_dir, tmp_path, only_training
 ):
-    config = tiny_config(data_dir, epochs=1)
+    config = quick_config(data_dir, epochs=1)
     config.init = str(tmp_path / "mistyped")
     with pytest.raises(checkpoints.CheckpointError, match="no checkpoints"):
         train_and_evaluate(config, tmp_path / "run")
-    assert train_and_evaluate(tiny_config(data_dir, epochs=1), tmp_path / "run")["epoch"] == 1
+    assert train_and_evaluate(quick_config(data_dir, epochs=1), tmp_path / "run")["epoch"] == 1
 
 
 def test_fine_tuning_starts_from_the_other_run(run, data_dir, tmp_path, only_training):
@@ -192,11 +200,11 @@ def test_a_loss_that_is_no_number_stops_the_run(data_dir, tmp_path, monkeypatch)
     with pytest.raises(
         loop.TrainingDiverged, match="nan in step 1 of epoch 1.*holds no checkpoint yet"
     ):
-        train_and_evaluate(tiny_config(data_dir), tmp_path)
+        train_and_evaluate(quick_config(data_dir), tmp_path)
 
 
 def test_without_a_test_split_validation_is_evaluated_and_labelled(data_dir, tmp_path):
-    config = tiny_config(data_dir, epochs=1, data__train="train+validation", data__test="")
+    config = quick_config(data_dir, epochs=1, data__train="train+validation", data__test="")
     summary = train_and_evaluate(config, tmp_path)
     assert summary["split"] == "validation"
     for said in (people.TRAINED_ON, scoring.USED_FOR_SELECTION, scoring.NO_TEST_ASKED):
@@ -207,7 +215,7 @@ def test_early_stopping_and_plateau_act_after_their_patience(
     data_dir, tmp_path, monkeypatch, only_training
 ):
     """With a validation loss that never improves, the rate halves, then the run stops."""
-    config = tiny_config(
+    config = quick_config(
         data_dir, epochs=30, plateau__patience=2, early_stopping__patience=4, learning_rate=1e-3
     )
     original = loop.report.score

@@ -13,13 +13,14 @@ from cosup_jax.experiments import trials
 from cosup_jax.runs import checkpoints, logs
 from cosup_jax.training import epochs, loop
 from tests.phantoms import tiny_config
+from tests.training.tiny import TINY
 
 FREE = ("seconds", "cpu_seconds", "slices_per_s")
 
 
 def config(data_dir, **changes):
     made = tiny_config(data_dir, **changes)
-    made.model = {"name": "unet", "width": 4, "dtype": "float32"}
+    made.model = TINY
     return made
 
 
