@@ -26,7 +26,7 @@ def write(source: Path) -> None:
     for name in tfds_builders.available():
         text = included(f"tfds_builders/{name}/README.md")
         (folder / f"data_{name}.md").write_text(f"# {name}\n\n{text}")
-    for name in weights.names():
+    for name in (*weights.names(), weights.LUNGS):
         (folder / f"weights_{name}.md").write_text(included(f"cosup_jax/weights/{name}.md"))
     for room, modules in rooms().items():
         (folder / f"api_{room}.md").write_text(api(room, modules))

@@ -23,7 +23,7 @@ import csv
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,9 +76,14 @@ def main() -> None:
 
 
 def assemble(data: Path, out: Path) -> None:
-    """Writes both splits, and says how many slices each set has in them."""
+    """Writes both splits of the weights that mark infection."""
+    write_splits(out, lambda split: slices(data, split))
+
+
+def write_splits(out: Path, slices: Callable[[str], Iterable[Slice]]) -> None:
+    """Writes the slices of both splits, and says how many each set has in them."""
     for split in (TRAINING, VALIDATION):
-        rows = [write(piece, out / split) for piece in slices(data, split)]
+        rows = [write(piece, out / split) for piece in slices(split)]
         index = out / f"{split}_index.csv"
         with index.open("w", newline="") as file:
             csv.writer(file).writerows([COLUMNS, *rows])

@@ -56,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="remove marks outside of the lungs, where they are at most 10 mL and a tenth of all",
     )
     parser.add_argument(
+        "--unlimited",
+        action="store_true",
+        help="keep marks in slices more than 10 mm above or below all lung, which are removed "
+        "without it",
+    )
+    parser.add_argument(
         "--hu-offset",
         type=float,
         metavar="HU",
@@ -116,6 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
         series=arguments.series,
         hu_offset=arguments.hu_offset,
         within_lungs=arguments.within_lungs,
+        unlimited=arguments.unlimited,
         format=arguments.format,
     )
     rows = cohort.process(sources, arguments.out, network, settings)

@@ -18,7 +18,7 @@ from cosup_jax.data import own_volumes, results_folder
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.evaluation.side_by_side import markdown
 from cosup_jax.metrics.volumes import lesion_volume
-from cosup_jax.prediction import findings, records
+from cosup_jax.prediction import findings, lung_network, records
 from cosup_jax.scans import masks, results
 
 # What is told of a date: field of the findings, in words, digits.
@@ -129,6 +129,7 @@ def _anew(place: Path) -> tuple[dict[str, float | None], tuple[str, ...]]:
         spacing=scan.spacing,
         unknown=scan.unknown,
         shear=scan.shear,
+        find=lung_network.find,
     )
     whys = [f"no {field}: {why}" for field, why in found.reasons.items() if field in MEASURES]
     notes = (*filter(None, [done]), *found.notes, *whys)

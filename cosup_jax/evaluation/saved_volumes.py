@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from cosup_jax import metrics
 from cosup_jax.data import schema, slice_files
 from cosup_jax.data.volume_lists import stem_of
 from cosup_jax.evaluation import whole_volumes
@@ -145,7 +146,7 @@ def on_one_grid(pred: Drawing, truth: Drawing) -> tuple[np.ndarray, np.ndarray, 
         notes.append("two Segmentations: slices beyond their planes are not among those scored")
     outside = pred.outside(grid)
     if outside:
-        volume = outside * float(np.prod(pred.grid.spacing)) / 1000
+        volume = outside * metrics.voxel_ml(pred.grid.spacing)
         notes.append(f"{outside} voxels ({volume:.3g} mL) predicted outside the truth's grid")
     found, done = pred.on(grid, nearest=True)
     actual, _ = truth.on(grid)

@@ -14,6 +14,7 @@ from cosup_jax.metrics.volumes import (
     measure_surfaces,
     surface_dice,
     volume_scores,
+    voxel_ml,
 )
 
 __all__ = [
@@ -43,4 +44,5 @@ __all__ = [
     "threshold_counts",
     "threshold_mean",
     "volume_scores",
+    "voxel_ml",
 ]

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from cosup_jax.metrics.volumes import voxel_ml
+
 SMALLEST_ML = 0.05
 OVERLAP = 0.1
 _NEIGHBOURS = np.ones((3, 3, 3), bool)
@@ -80,7 +82,7 @@ def lesion_scores(
     pairs, shared = np.unique(np.stack([true[both], found[both]]), axis=1, return_counts=True)
     iou = shared / (size_true[pairs[0]] + size_found[pairs[1]] - shared)
     alike = pairs[:, iou >= overlap - _ROUNDING]
-    needed = smallest_ml * 1000 / float(np.prod(spacing)) - _ROUNDING
+    needed = smallest_ml / voxel_ml(spacing) - _ROUNDING
     lesions = np.flatnonzero(size_true[1:] >= needed) + 1
     parts = np.flatnonzero(size_found[1:] >= needed) + 1
     return LesionScores(

@@ -14,6 +14,8 @@ both: it is not undefined, and a mean that left it out would reward missing a le
 Report the median, or how many there are, beside such a mean.
 """
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -102,9 +104,18 @@ def volume_scores(
     )
 
 
-def lesion_volume(mask: np.ndarray, spacing: Spacing) -> float:
+def lesion_volume(mask: np.ndarray, spacing: Sequence[float]) -> float:
     """Computes the volume of a (Z, Y, X) mask in mL, given the spacing (z, y, x) in mm."""
-    return float(np.count_nonzero(mask) * np.prod(spacing) / 1000)
+    return int(np.count_nonzero(mask)) * voxel_ml(spacing)
+
+
+def voxel_ml(spacing: Sequence[float]) -> float:
+    """Returns the volume of a voxel in mL, given its sides in mm.
+
+    >>> voxel_ml((5.0, 0.5, 0.5))
+    0.00125
+    """
+    return math.prod(map(float, spacing)) / 1000
 
 
 def measure_surfaces(pred: np.ndarray, truth: np.ndarray, spacing: Spacing) -> Surfaces:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 import numpy as np
 from scipy import ndimage
 
+from cosup_jax import metrics
 from cosup_jax.prediction import lungs
 from cosup_jax.prediction.lung_tissue import LungError, NoLungsError
 
@@ -33,6 +34,7 @@ _NO_LESION = "there is no lesion"
 _LESION_FIELDS = ("lesion_ml", "lesions", "largest_lesion_ml", "lesion_mean_hu", "infected_slices")
 _TELLING = 0.02  # of the lungs; more marks outside of them are noted
 _MOST_OUTSIDE, _FEW_ML = 0.1, 1.0  # of the marks; mL below which they are not worth a word
+_MUCH_DENSE = 0.05  # of the lungs; more of them without air is noted
 _NO_STACK = "slices of different sizes are no volume"
 _SAME_VOLUME = 0.01  # of a voxel's volume
 
@@ -100,19 +102,19 @@ def describe(
     if intensity != "hu" or spacing is None:
         _lungs_unknown(found, _NO_HU if intensity != "hu" else no_size)
         return found
-    voxel_ml = float(np.prod(spacing)) / 1000
     try:
-        lung = find(np.stack(slices), spacing)
+        lung = find(slices, spacing)
     except LungError as error:
         _lungs_unknown(found, str(error))
         if isinstance(error, NoLungsError):
             found.unknown(str(error), *_LESION_FIELDS)
-            found.values["outside_lung_ml"] = int(np.count_nonzero(mask)) * voxel_ml
+            found.values["outside_lung_ml"] = metrics.lesion_volume(mask, spacing)
             del found.reasons["outside_lung_ml"]
     else:
         inside = mask & lungs.reach(lung.labels, spacing, lungs.REACH)
-        _shares(found, mask, inside, lung, voxel_ml, unknown.get("sides"))
-        _note_outside(found, int(np.count_nonzero(mask & ~inside)) * voxel_ml)
+        _shares(found, mask, inside, lung, metrics.voxel_ml(spacing), unknown.get("sides"))
+        _note_dense(found, lung.dense_ml)
+        _note_outside(found, metrics.lesion_volume(mask & ~inside, spacing))
     _note_shear(found, shear)
     return found
 
@@ -143,7 +145,7 @@ def add_classes(
         if spacing is None:
             found.unknown(unknown.get("size", _NO_SPACING), volume)
         else:
-            found.values[volume] = int(count) * float(np.prod(spacing)) / 1000
+            found.values[volume] = int(count) * metrics.voxel_ml(spacing)
         if counts.sum():
             found.values[share] = 100 * int(count) / int(counts.sum())
         else:
@@ -163,7 +165,7 @@ def class_fields(name: str) -> tuple[str, str]:
 def drop_small(mask: np.ndarray, least_ml: float, spacing: Sequence[float]) -> np.ndarray:
     """Returns a (Z, H, W) bool mask without its lesions of less than `least_ml` mL."""
     parts, _ = ndimage.label(mask, _NEIGHBOURS)
-    kept = np.bincount(parts.ravel()) * float(np.prod(spacing)) / 1000 >= least_ml
+    kept = np.bincount(parts.ravel()) * metrics.voxel_ml(spacing) >= least_ml
     kept[0] = False
     return kept[parts]
 
@@ -178,7 +180,7 @@ def _volumes(
     if spacing is None:
         found.unknown(no_size, "lesion_ml", "largest_lesion_ml")
         return
-    voxel_ml = float(np.prod(spacing)) / 1000
+    voxel_ml = metrics.voxel_ml(spacing)
     sizes = np.bincount(parts[mask])
     found.values["lesion_ml"] = int(sizes.sum()) * voxel_ml
     found.values["largest_lesion_ml"] = int(sizes.max(initial=0)) * voxel_ml
@@ -216,6 +218,14 @@ def _note_outside(found: Findings, outside: float) -> None:
         found.notes.append(
             f"{outside:.1f} mL of the marks lie more than {lungs.REACH:g} mm outside of the lungs "
             "found: they are no lesions, or the lung is dense there; lung_ml leaves them out"
+        )
+
+
+def _note_dense(found: Findings, dense: float) -> None:
+    whole = found.values["lung_ml"] or 0.0
+    if dense > _MUCH_DENSE * whole:
+        found.notes.append(
+            f"{dense:.0f} of {whole:.0f} mL of lung have no air: they are lung by a network alone"
         )
 
 

@@ -5,6 +5,8 @@ import math
 import numpy as np
 from scipy import ndimage
 
+from cosup_jax import metrics
+
 _NARROWEST, _FEWEST = 100.0, 16  # mm and pixels; a picture of less holds no chest to be told
 _AIR = -955.0  # HU; the median around a voxel of lung, emphysema left out, is above
 _LUNG = -400.0  # HU; lung is below, even with ground-glass around it
@@ -59,7 +61,7 @@ def lung_tissue(
     unmeasured = (coarse < _BEYOND) | (coarse == lowest) | (coarse == _fill(coarse))
     around = _reaching_the_rim((calm <= _AIR) | unmeasured)
     cores, count = ndimage.label(_core((calm > _AIR) & low, sides))
-    sizes = np.bincount(cores.ravel(), minlength=count + 1) * float(math.prod(sides) / 1000)
+    sizes = np.bincount(cores.ravel(), minlength=count + 1) * metrics.voxel_ml(sides)
     least = _SMALLEST_ML * min(1.0, len(coarse) * sides[0] / _HEIGHT)
     seen = [part for part in range(1, count + 1) if sizes[part] >= least / 8]
     grown = regrow(low & (coarse > _AIR - 5) & ~around, cores, max(_CORE, *sides), sides)

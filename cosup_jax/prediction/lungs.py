@@ -1,31 +1,41 @@
-"""The lungs of a CT volume in HU, by what lung looks like and what surrounds it; no network.
+"""The lungs of a CT volume in HU, by what lung looks like and what surrounds it.
 
 Worked out on a coarse grid, since a share of the lung needs no fine border. Lung is neither pure
 air (around the body, under a blanket, in the bowel) nor tissue, varies in density by its vessels,
 and does not lie open to the air. What is found grows back to its border, right and left are parted
-by an erosion, and a closing takes in vessels and most consolidations. Airways inside the lungs and
+by an erosion, and a closing takes in vessels and small consolidations. Airways inside the lungs and
 effusions are not told apart.
 
-Whoever finds lungs otherwise, by a network say, writes a function like `find`.
+Lung without air looks like any tissue. A network that has seen experts' lungs adds it: what it
+finds beside the lungs with air, unless that is a mere rim, since their border is better told by the
+air. Where it misses much of what was found by the air, one of the two is wrong, and none is told.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
+from cosup_jax import metrics
 from cosup_jax.prediction.lung_tissue import TISSUE, LungError, lung_tissue, regrow
 
 LEFT, RIGHT = 1, 2
 EITHER = 1
 REACH = 5.0  # mm; marks further from the lungs are outside of them
 
+_CROSS = ndimage.generate_binary_structure(3, 1)
 _COARSE = 2.5  # mm, the sides of a coarse voxel where the volume's own are smaller
 _DEPTHS = (2.0, 4.0, 6.0, 8.0, 10.0, 13.0)  # mm of erosion tried until right and left come apart
 _CLOSING = 6.0  # mm
 _LARGEST_ML = 12_000.0
+_RIM = 6.0  # mm inside their slice; dense lung is thicker than twice that, borders differ by less
+_RIM_PIXELS = 1.5  # where these are more
+_EVEN = 0.5  # mm more outwards than inwards, so that straight borders come back
+_LEAST_ML = 2.0  # of a part of dense lung
+_LEAST_MM2 = 100.0  # of the network's lungs in a slice that shows lung
+_MISSED = 0.2  # of the lungs found by air; where the network leaves out more, nothing is told
 _SMALLER_LUNG = 0.35  # of the larger one at least, or it is dense, missing, or something else
 _ONE_SIDE = 0.9  # of what was found, on one side of the body's middle, is one lung only
 
@@ -37,29 +47,41 @@ class Lungs(NamedTuple):
       labels: (Z, H, W) uint8: 0 outside, `LEFT` or `RIGHT` (of the patient); where they could not
         be told apart, `EITHER`.
       apart: whether right and left are told apart.
+      dense_ml: how much of them a network has added.
+      extent: the first slice and the last in which air or network show lung; None: as labelled.
     """
 
     labels: np.ndarray
     apart: bool
+    dense_ml: float = 0.0
+    extent: tuple[int, int] | None = None
 
 
-# From (Z, H, W) HU in the axial view and spacing (z, y, x) in mm to lungs, or a `LungError`.
-Finder = Callable[[np.ndarray, tuple[float, float, float]], Lungs]
+# From slices (H, W) in HU, axial, and spacing (z, y, x) in mm to lungs, or a `LungError`.
+Finder = Callable[[Sequence[np.ndarray], tuple[float, float, float]], Lungs]
+# From coarse (Z, H, W) HU and the sides of a voxel in mm to (Z, H, W) bool.
+Network = Callable[[np.ndarray, Sequence[float]], np.ndarray]
 
 
-def find(volume: np.ndarray, spacing: tuple[float, float, float]) -> Lungs:
+def find(
+    slices: Sequence[np.ndarray] | np.ndarray,
+    spacing: tuple[float, float, float],
+    network: Network | None = None,
+) -> Lungs:
     """Finds the lungs.
 
     Args:
-      volume: (Z, H, W) in HU, in the axial view: columns run from the patient's right to the left.
+      slices: (H, W) each, of one size, in HU, in the axial view: columns run from the patient's
+        right to the left.
       spacing: voxel spacing (z, y, x) in mm.
+      network: finds them whatever is dense in them; None: lungs are what has air.
 
     Raises:
       NoLungsError: nothing in the picture looks like lung.
       LungError: the picture is too small or of an odd contrast; there is air in one lung only; no
-        plausible volume.
+        plausible volume; the network finds other lungs.
     """
-    steps = _steps(spacing)
+    volume, steps = np.asarray(slices), _steps(spacing)
     coarse = _shrink(volume, steps)
     sides = [n * side for n, side in zip(steps, spacing, strict=True)]
     lowest = float(volume.min())
@@ -69,18 +91,27 @@ def find(volume: np.ndarray, spacing: tuple[float, float, float]) -> Lungs:
     for label in (LEFT, RIGHT) if apart else (EITHER,):
         closed = _close(labels == label, sides)
         labels[closed & (labels == 0) & ~beyond] = label
-    _check(labels, apart, coarse, math.prod(sides) / 1000)
-    return Lungs(_enlarge(labels, steps, volume.shape), apart)
+    _check(labels, apart, coarse, metrics.voxel_ml(sides))
+    if network is None:
+        return Lungs(_enlarge(labels, steps, volume.shape), apart)
+    found = network(coarse, sides) & ~beyond
+    dense = _dense(labels > 0, found, sides)
+    labels = np.where(dense, regrow(dense, labels, math.inf, sides), labels)
+    areas = np.count_nonzero(found, axis=(1, 2)) * sides[1] * sides[2]
+    shown = np.flatnonzero((areas >= _LEAST_MM2) | labels.any((1, 2)))
+    extent = int(shown[0]) * steps[0], min(int(shown[-1] + 1) * steps[0], len(volume)) - 1
+    dense_ml = int(np.count_nonzero(dense)) * metrics.voxel_ml(sides)
+    return Lungs(_enlarge(labels, steps, volume.shape), apart, dense_ml, extent)
 
 
 def remembered(find: Finder) -> Finder:
     """Returns a finder for one scan, which looks once and answers as often as it is asked."""
     known: list[Lungs | LungError] = []
 
-    def again(volume: np.ndarray, spacing: tuple[float, float, float]) -> Lungs:
+    def again(slices: Sequence[np.ndarray], spacing: tuple[float, float, float]) -> Lungs:
         if not known:
             try:
-                known.append(find(volume, spacing))
+                known.append(find(slices, spacing))
             except LungError as error:
                 known.append(error)
         if isinstance(known[0], LungError):
@@ -156,6 +187,33 @@ def _close(lung: np.ndarray, sides: list[float]) -> np.ndarray:
     closed = ndimage.distance_transform_edt(near, sampling=sides) > _CLOSING
     closed = closed[tuple(slice(m, -m) for m in margin)]
     return np.stack([ndimage.binary_fill_holes(part) for part in closed | lung])
+
+
+def _dense(lung: np.ndarray, found: np.ndarray, sides: list[float]) -> np.ndarray:
+    """Returns what a network finds beside the lungs with air, rims and specks left out."""
+    missed = np.count_nonzero(_thick(lung & ~found, sides))
+    if missed > _MISSED * np.count_nonzero(lung):
+        raise LungError(
+            f"no lungs told: a network takes {100 * missed / np.count_nonzero(lung):.0f} % of what "
+            "looks like lung for something else"
+        )
+    parts, _ = ndimage.label(_thick(found & ~lung, sides), _CROSS)
+    kept = np.bincount(parts.ravel()) * metrics.voxel_ml(sides) >= _LEAST_ML
+    touching = np.unique(parts[ndimage.binary_dilation(lung, _CROSS)])
+    kept &= np.isin(np.arange(len(kept)), touching)
+    kept[0] = False
+    return kept[parts]
+
+
+def _thick(part: np.ndarray, sides: list[float]) -> np.ndarray:
+    """Returns a part without what is nowhere deeper than a rim within its slice."""
+    kept, rim = np.zeros_like(part), max(_RIM, _RIM_PIXELS * max(sides[1:]))
+    for z in np.flatnonzero(part.any((1, 2))):
+        inner = ndimage.distance_transform_edt(part[z], sampling=sides[1:]) > rim
+        if inner.any():
+            near = ndimage.distance_transform_edt(~inner, sampling=sides[1:]) <= rim + _EVEN
+            kept[z] = part[z] & near
+    return kept
 
 
 def _check(labels: np.ndarray, apart: bool, coarse: np.ndarray, voxel_ml: float) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cosup_jax import __version__, models, report, weights
-from cosup_jax.prediction import findings, limits, lungs, unlike
+from cosup_jax.prediction import findings, limits, lung_network, lungs, unlike
 from cosup_jax.prediction.segment import Segmenter
 from cosup_jax.prediction.settings import DICOM_SEG, NIFTI, Settings
 from cosup_jax.scans import kinds
@@ -65,14 +65,15 @@ class Maker:
                 labels.append(likeliest * masks[-1])
             if self.settings.probability or self.settings.report:
                 kept.append(np.rint(probability * 255).astype(np.uint8))
-        true, find = scan.true_slices(), lungs.remembered(lungs.find)
+        true, find = scan.true_slices(), lungs.remembered(lung_network.find)
         known: dict[str, Any] = {"intensity": scan.intensity, "spacing": scan.spacing, "find": find}
         done = unlike.doubt(near, sum(int(np.count_nonzero(mask)) for mask in masks))
         done += unlike.flags(true, **known)
-        if self.settings.within_lungs and len({mask.shape for mask in masks}) == 1:
-            masks, note = limits.within_lungs(true, masks, **known)
+        if len({mask.shape for mask in masks}) == 1:
+            for limit in self._limits():
+                masks, note = limit(true, masks, **known)
+                done += [note] * bool(note)
             labels = [a * b for a, b in zip(labels, masks, strict=False)]
-            done.append(note)
         result = findings.describe(*(true, masks), unknown=scan.unknown, shear=scan.shear, **known)
         if names:
             findings.add_classes(result, labels, names, scan.spacing, scan.unknown)
@@ -89,6 +90,10 @@ class Maker:
             whys.setdefault(reason, []).append(field)
         notes += [f"no {', '.join(fields)}: {reason}" for reason, fields in whys.items()]
         return {**_rounded(result.values), "notes": "; ".join(dict.fromkeys(notes))}
+
+    def _limits(self) -> list[limits.Limit]:
+        wanted = [] if self.settings.unlimited else [limits.along_z]
+        return wanted + [limits.within_lungs] * self.settings.within_lungs
 
     def _save(
         self,
@@ -139,6 +144,8 @@ class Maker:
     ) -> None:
         settings = self.settings
         options = [f"--threshold={settings.threshold}"] + ["--tta"] * settings.tta
+        options += ["--within-lungs"] * settings.within_lungs
+        options += ["--unlimited"] * settings.unlimited
         provenance = {
             "input": f"sha256 {content}",
             "weights": f"{self.network.name}, sha256 {self.network.digest}",

@@ -28,6 +28,7 @@ class Settings:
       series: which DICOM series were asked for; None: all.
       hu_offset: what is to be added to the values to make them HU; None: the scan tells.
       within_lungs: marks outside of the lungs are removed, where they are few.
+      unlimited: marks in slices above or below all lung are kept too.
       format: how results of DICOM scans are written, one of `FORMATS`.
     """
 
@@ -39,6 +40,7 @@ class Settings:
     series: str | None = None
     hu_offset: float | None = None
     within_lungs: bool = False
+    unlimited: bool = False
     format: str = DICOM_SEG
 
     def __post_init__(self) -> None:

@@ -16,8 +16,8 @@ from scipy.special import entr
 from scipy.stats import rankdata
 from tqdm import tqdm
 
-from cosup_jax import __version__, files, weights
-from cosup_jax.prediction import cohort, lungs
+from cosup_jax import __version__, files, metrics, weights
+from cosup_jax.prediction import cohort, lung_network, lungs
 from cosup_jax.prediction.folder import Folder
 from cosup_jax.prediction.lung_tissue import LungError
 from cosup_jax.prediction.records import DONE
@@ -53,7 +53,7 @@ class Doubt(NamedTuple):
 
 
 def measure(
-    scan: Scan, segmenter: Segmenter, threshold: float, find: lungs.Finder = lungs.find
+    scan: Scan, segmenter: Segmenter, threshold: float, find: lungs.Finder = lung_network.find
 ) -> Doubt:
     """Measures how unsure a network is of a scan.
 
@@ -66,7 +66,7 @@ def measure(
     if scan.intensity != "hu" or scan.spacing is None:
         return _unknown("they are found in HU of a known spacing only")
     try:
-        lung = find(np.stack(scan.true_slices()), scan.spacing).labels > 0
+        lung = find(scan.true_slices(), scan.spacing).labels > 0
     except LungError as error:
         return _unknown(str(error))
     count, voxels = len(scan.slices), int(np.count_nonzero(lung))
@@ -83,8 +83,7 @@ def measure(
         mean = (one.astype(np.float64) + other) / 2
         entropy += float((entr(mean) + entr(1 - mean)).sum()) / np.log(2)
         apart += int(np.count_nonzero((one > threshold) != (other > threshold)))
-    voxel_ml = float(np.prod(scan.spacing)) / 1000
-    return Doubt(entropy / voxels, 100 * apart / voxels, apart * voxel_ml)
+    return Doubt(entropy / voxels, 100 * apart / voxels, apart * metrics.voxel_ml(scan.spacing))
 
 
 def _unknown(why: str) -> Doubt:

@@ -39,16 +39,15 @@ def flags(
     """
     if intensity != "hu" or spacing is None:
         return []
-    volume = np.stack(slices)
     try:
-        lung: lungs.Lungs | None = find(volume, spacing)
+        lung: lungs.Lungs | None = find(slices, spacing)
     except LungError:
         lung = None
-    return [f"unlike the scans trained on: {text}" for text in _flags(volume, spacing, lung)]
+    return [f"unlike the scans trained on: {text}" for text in _flags(slices, spacing, lung)]
 
 
 def _flags(
-    slices: np.ndarray, spacing: tuple[float, float, float], lung: lungs.Lungs | None
+    slices: Sequence[np.ndarray], spacing: tuple[float, float, float], lung: lungs.Lungs | None
 ) -> list[str]:
     found = []
     if spacing[0] > THICKEST:
@@ -66,7 +65,7 @@ def _flags(
     return found
 
 
-def noise(slices: np.ndarray) -> float:
+def noise(slices: Sequence[np.ndarray]) -> float:
     """Returns the deviation of soft tissue from a pixel to the next, in HU; 0 where there is none.
 
     That is 1.4826 times the median absolute difference over √2, which borders change little.
@@ -80,19 +79,19 @@ def noise(slices: np.ndarray) -> float:
     return 0.0 if apart.size < _FEWEST else float(1.4826 * np.median(apart) / np.sqrt(2))
 
 
-def between(slices: np.ndarray, labels: np.ndarray) -> float:
+def between(slices: Sequence[np.ndarray], labels: np.ndarray) -> float:
     """Returns the median HU of heart and vessels: in front of the spine, between the lungs.
 
     Args:
-      slices: (Z, H, W) in HU.
+      slices: (H, W) each, in HU.
       labels: (Z, H, W) of lungs that are told apart.
     """
     _, rows, columns = (np.flatnonzero((labels > 0).any(axes)) for axes in ((1, 2), (0, 2), (0, 1)))
     middle, width = columns.mean(), np.ptp(columns)
     front = slice(rows[0], rows[0] + len(rows) // 2)
     across = slice(int(middle - width / 8), int(middle + width / 8) + 1)
-    lung = (labels > 0).any((1, 2))
-    part = slices[lung, front, across]
+    shown = np.flatnonzero(labels.any((1, 2)))
+    part = np.stack([slices[z][front, across] for z in shown])
     blood = part[(part > _BLOOD[0]) & (part < _BLOOD[1])]
     return 0.0 if blood.size < _FEWEST else float(np.median(blood))
 

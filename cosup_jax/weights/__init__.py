@@ -5,10 +5,12 @@ The weights that come with the package lie beside this file, each with its model
 
 from cosup_jax.weights.files import (
     DEFAULT,
+    LUNGS,
     Pretrained,
     WeightsError,
     file_of,
     load,
+    load_lungs,
     load_pretrained,
     names,
     save,
@@ -16,10 +18,12 @@ from cosup_jax.weights.files import (
 
 __all__ = [
     "DEFAULT",
+    "LUNGS",
     "Pretrained",
     "WeightsError",
     "file_of",
     "load",
+    "load_lungs",
     "load_pretrained",
     "names",
     "save",

@@ -3,8 +3,8 @@
 A file is safetensors. Kernels are kept in half precision, everything of one axis (biases, and what
 batch normalisation knows) in single; tensors are named by their path (`params/encoder/stage1/…`).
 Its metadata has one entry, `cosup_jax`, a JSON object with `format`, `network` (the settings that
-build it), `preprocessing`, `threshold` (½ in files without one), and `card`, a mapping of texts and
-figures on how it came about.
+build it), `preprocessing`, `threshold` (½ in files without one), `target` (what is marked:
+infection, or lungs), and `card`, a mapping of texts and figures on how it came about.
 """
 
 import dataclasses
@@ -29,6 +29,8 @@ from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.metrics import THRESHOLD
 
 DEFAULT = "c2f-base"
+LUNGS = "lungs-small"
+TARGETS = ("infection", "lungs")
 SUFFIX = ".safetensors"
 _KEY, _FORMAT = "cosup_jax", 1
 _HERE = Path(__file__).parent
@@ -56,6 +58,7 @@ class Pretrained:
         weights come from a file that says so, and otherwise ½.
       crop: whether it was trained on slices cut to the box of the lungs
         (`cosup_jax.data.chest.find_box`), and so must be given such.
+      target: what it marks, one of `TARGETS`.
     """
 
     name: str
@@ -66,11 +69,17 @@ class Pretrained:
     card: Mapping[str, Any]
     threshold: float = THRESHOLD
     crop: bool = False
+    target: str = TARGETS[0]
 
 
 def names() -> tuple[str, ...]:
-    """Returns the names of the weights that come with the package."""
-    return tuple(sorted(path.stem for path in _HERE.glob(f"*{SUFFIX}")))
+    """Returns the names of the weights that come with the package and mark infection."""
+    return tuple(sorted(path.stem for path in _HERE.glob(f"*{SUFFIX}") if path.stem != LUNGS))
+
+
+def load_lungs() -> Pretrained:
+    """Loads the network that comes with the package and marks lungs, whatever is dense in them."""
+    return load(_HERE / f"{LUNGS}{SUFFIX}")
 
 
 def file_of(which: str) -> str:
@@ -90,7 +99,7 @@ def load_pretrained(which: str | Path = DEFAULT) -> Pretrained:
         finished run.
 
     Raises:
-      WeightsError: there is no such thing, or the file is none of `save`.
+      WeightsError: there is no such thing, the file is none of `save`, or it marks lungs.
       CheckpointError: the run holds no complete checkpoint.
     """
     path = Path(file_of(str(which))).expanduser()
@@ -101,8 +110,16 @@ def load_pretrained(which: str | Path = DEFAULT) -> Pretrained:
             digest.update(name.encode() + tensor.tobytes())
         name = f"{path.name}, epoch {run.epoch}"
         return Pretrained(name, run.model, run.variables, run.preprocessing, digest.hexdigest(), {})
+    if which == LUNGS:
+        path = _HERE / f"{LUNGS}{SUFFIX}"
     if path.is_file():
-        return load(path)
+        found = load(path)
+        if found.target != TARGETS[0]:
+            raise WeightsError(
+                f"the weights {str(which)!r} mark {found.target}, no {TARGETS[0]}; give one of: "
+                f"{', '.join(names())}"
+            )
+        return found
     raise WeightsError(
         f"there are no weights {str(which)!r}; give the folder of a finished run, a file of "
         f"`python -m cosup_jax export_weights`, or one of: {', '.join(names()) or '(none here)'}"
@@ -116,6 +133,7 @@ def save(
     *,
     threshold: float = THRESHOLD,
     crop: bool = False,
+    target: str = TARGETS[0],
 ) -> None:
     """Writes the weights of a run's best epoch.
 
@@ -125,6 +143,7 @@ def save(
       card: texts and figures on how the weights came about, JSON values; the epoch is added.
       threshold: probability above which a pixel is infection.
       crop: whether the slices trained on were cut to the box of the lungs.
+      target: what is marked, one of `TARGETS`.
 
     Raises:
       WeightsError: another suffix, or a value too large for half precision.
@@ -139,6 +158,7 @@ def save(
         "preprocessing": dataclasses.asdict(run.preprocessing),
         "threshold": threshold,
         "crop": crop,
+        "target": target,
         "card": {**card, "epoch": run.epoch},
     }
     files.write_bytes(path, serialise(tensors, {_KEY: json.dumps(about)}))
@@ -170,6 +190,8 @@ def load(path: Path) -> Pretrained:
             threshold, crop = _threshold(about), about.get("crop", False)
             if not isinstance(crop, bool):
                 raise WeightsError(f"crop {crop!r}; expected true or false")
+            if (target := about.get("target", TARGETS[0])) not in TARGETS:
+                raise WeightsError(f"target {target!r}; expected one of {', '.join(TARGETS)}")
     except (WeightsError, configuration.ConfigError, files.FileError) as error:
         raise WeightsError(f"{path}: {error}") from error
     except (SafetensorError, OSError, *_MISREAD) as error:
@@ -177,7 +199,9 @@ def load(path: Path) -> Pretrained:
     variables = {name: {} for name in _COLLECTIONS} | traverse_util.unflatten_dict(tensors, sep="/")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     card = about.get("card", {})
-    return Pretrained(path.stem, model, variables, preprocessing, digest, card, threshold, crop)
+    return Pretrained(
+        path.stem, model, variables, preprocessing, digest, card, threshold, crop, target
+    )
 
 
 def _build(about: Mapping[str, Any], count: int) -> tuple[nn.Module, Preprocessing]:

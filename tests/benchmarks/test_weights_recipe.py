@@ -14,7 +14,7 @@ from cosup_jax import weights
 from cosup_jax.metrics import Counts
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks" / "weights"
-NAMES = ("sets", "score", "data", "make")
+NAMES = ("sets", "score", "data", "make", "lungs")
 SEMISEG = "TrainingSet/LungInfection-Train"
 
 
@@ -129,6 +129,25 @@ def test_labelled_slices_of_covid_semiseg_stand_upright(splits):
     assert [name for name in splits for p in splits[name] if p in found].count("val") == 1
     for piece in found:
         np.testing.assert_array_equal(piece.mask, texture(0)[2])
+
+
+def test_lungs_are_learnt_with_what_is_dense_in_them_and_without_those_left_out(
+    scripts, sources, monkeypatch
+):
+    recipe = scripts["lungs"]
+    monkeypatch.setattr(recipe, "PHANTOMS", {"train": range(3, 4), "val": range(4, 5)})
+    found = {split: list(recipe.slices(sources, split)) for split in ("train", "val")}
+    _, lung, lesion = texture(0)
+    for piece in found["train"]:
+        if piece.case == "equalised.coronacases_001":
+            np.testing.assert_array_equal(piece.mask, lung | lesion)
+    people = [{piece.patient for piece in pieces} for pieces in found.values()]
+    assert people == [
+        {"coronacases_001", "train", "phantom3"},
+        {"coronacases_003", "val", "phantom4"},
+    ]
+    left = list(recipe.slices(sources, "train", ["coronacases_001"]))
+    assert {piece.patient for piece in left} == {"train", "phantom3"}
 
 
 def test_the_same_slices_are_the_same_files(scripts, splits, tmp_path):

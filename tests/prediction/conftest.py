@@ -7,7 +7,7 @@ from flax import linen as nn
 from cosup_jax import weights
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.models import SegOutput
-from cosup_jax.prediction import cohort
+from cosup_jax.prediction import cohort, lung_network
 from tests.prediction.scan_files import Brightest
 
 
@@ -25,6 +25,12 @@ def bright():
     return weights.Pretrained(
         "bright", Bright(), {"params": {}}, Preprocessing((32, 32)), "0" * 64, {}
     )
+
+
+@pytest.fixture(autouse=True)
+def by_air(monkeypatch):
+    """Lungs are found by their air alone, which needs no network compiled."""
+    monkeypatch.setattr(lung_network, "shipped", lambda: None)
 
 
 @pytest.fixture

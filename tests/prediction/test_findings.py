@@ -217,6 +217,50 @@ def test_marks_outside_are_removed_only_where_they_are_few():
         np.testing.assert_array_equal(np.stack(kept), mask)
 
 
+def test_marks_above_and_below_all_lung_are_removed():
+    labels, mask = np.zeros((12, 40, 40), np.uint8), np.zeros((12, 40, 40), bool)
+    labels[4:6, 5:35, 5:15] = lungs.EITHER
+    mask[:, 30, 30:35] = True
+    image = list(np.zeros(mask.shape))
+    given = {"intensity": "hu", "spacing": (4.0, 1.0, 1.0)}
+    find = finder(labels)
+    masks, note = limits.along_z(image, list(mask), **given, find=find)
+    assert [m.any() for m in masks] == [False] * 2 + [True] * 6 + [False] * 4
+    assert note.startswith("0.120 mL of marks in slices more than 10 mm above or below all lung")
+    np.testing.assert_array_equal(np.stack(masks)[2:8], mask[2:8])
+
+    def seen_further(volume, spacing):
+        return find(volume, spacing)._replace(extent=(2, 9))
+
+    masks, note = limits.along_z(image, list(mask), **given, find=seen_further)
+    assert all(m.any() for m in masks)
+    assert note == ""
+
+
+@pytest.mark.parametrize("change", [{"intensity": "grey8"}, {"spacing": None}, {}])
+def test_where_lungs_are_not_known_no_mark_is_removed(change):
+    def unclear(volume, spacing):
+        raise LungError("unclear")
+
+    mask = np.ones((9, 8, 8), bool)
+    given = {"intensity": "hu", "spacing": (9.0, 1.0, 1.0), "find": unclear} | change
+    masks, note = limits.along_z(list(mask * 1.0), list(mask), **given)
+    assert np.stack(masks).all()
+    assert note == ""
+
+
+def test_much_lung_without_air_is_noted(two_lesions):
+    image, mask = two_lesions
+    lung = np.ones(mask.shape, np.uint8)
+
+    whole = lung.size * np.prod(SPACING) / 1000
+    for share, notes in ((0.06, 1), (0.04, 0)):
+        told = lungs.Lungs(lung, apart=False, dense_ml=share * whole)
+        given = {"intensity": "hu", "spacing": SPACING, "find": lambda *_, told=told: told}
+        found = findings.describe(list(image), list(mask), **given)
+        assert len([note for note in found.notes if "have no air" in note]) == notes
+
+
 def test_lungs_are_looked_for_once():
     asked = []
 

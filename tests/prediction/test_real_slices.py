@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cosup_jax import weights
-from cosup_jax.prediction import segment
+from cosup_jax.prediction import lung_network, segment
 from cosup_jax.scans import find, images
 
 REAL = Path(os.environ.get("COSUP_REAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -57,3 +57,15 @@ def test_the_weights_of_the_package_find_real_infection():
         mask = probability > network.threshold
         scores.append(2 * np.count_nonzero(mask & truth) / max(1, mask.sum() + truth.sum()))
     assert np.mean(scores) > 0.5
+
+
+def test_the_network_of_the_package_finds_experts_lungs():
+    """The bound is low: it tells weights that fit the code from those that do not."""
+    source = folder("medseg_volumes", "val")
+    paths = sorted((source / "image").glob("medseg8_*.png"))[5:45:5]
+    network = lung_network.LungNetwork(weights.load_lungs())
+    grey = np.stack([images.read_grey(path) for path in paths]).astype(np.float32)
+    truth = np.stack([images.read_codes(source / "lung" / path.name) > 0 for path in paths])
+    for slices, intensity in ((grey, "grey8"), (grey * 257, "grey16"), (grey * 6 - 1350, "hu")):
+        found = network.probabilities(slices, intensity) > network.threshold
+        assert 2 * np.count_nonzero(found & truth) / (found.sum() + truth.sum()) > 0.93

@@ -82,6 +82,19 @@ def test_unknown_names_are_told_what_there_is():
         weights.load_pretrained("c3f")
 
 
+def test_weights_that_find_lungs_are_not_taken_for_those_of_infection(capsys, tmp_path):
+    lungs = weights.load_lungs()
+    assert lungs.target == "lungs"
+    assert weights.LUNGS not in weights.names()
+    file = Path(weights.__file__).with_name(f"{weights.LUNGS}.safetensors")
+    assert file.stat().st_size <= 2**19
+    assert "licence" in lungs.card
+    assert file.with_suffix(".md").is_file(), "a model card"
+    for which in (weights.LUNGS, file):
+        with pytest.raises(weights.WeightsError, match="mark lungs, no infection; give one"):
+            weights.load_pretrained(which)
+
+
 def rewrite(source, target, change):
     """Copies a file of weights with its tensors and description changed."""
     tensors = load_file(source)

@@ -1,0 +1,66 @@
+"""Lungs by a network as well as by their air, so that what is dense in them belongs to them."""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from cosup_jax import weights
+from cosup_jax.data.preprocess import prepare_image, resize_image
+from cosup_jax.prediction import lungs
+from cosup_jax.prediction.predictor import Predictor
+
+_BETWEEN = 5.0  # mm from one slice that the network is shown to the next, where there are more
+_BATCH = 8  # always, so that there is one compiled program
+
+
+class LungNetwork:
+    """A network as `lungs.find` takes one; compiled when it is first asked.
+
+    Args:
+      network: weights that mark lungs.
+    """
+
+    def __init__(self, network: weights.Pretrained) -> None:
+        self._predictor = Predictor(network.model, network.variables)
+        self._settings, self.threshold = network.preprocessing, network.threshold
+
+    def __call__(self, volume: np.ndarray, sides: Sequence[float]) -> np.ndarray:
+        """Returns where lung is, (Z, H, W) bool; slices not shown are as the one before them.
+
+        Args:
+          volume: (Z, H, W) in HU, in the axial view.
+          sides: of a voxel (z, y, x) in mm.
+        """
+        every = max(1, round(_BETWEEN / sides[0]))
+        probabilities = self.probabilities(volume[::every], "hu")
+        return np.repeat(probabilities > self.threshold, every, axis=0)[: len(volume)]
+
+    def probabilities(
+        self, slices: Sequence[np.ndarray] | np.ndarray, intensity: str
+    ) -> np.ndarray:
+        """Returns the probability of lung in slices of one size, (Z, H, W) float32.
+
+        Args:
+          slices: (H, W) float32 each.
+          intensity: one of `kinds.INTENSITIES`.
+        """
+        found = []
+        for start in range(0, len(slices), _BATCH):
+            part = slices[start : start + _BATCH]
+            images = [prepare_image(values, intensity, self._settings) for values in part]
+            images += images[:1] * (_BATCH - len(images))
+            shown = self._predictor(np.stack(images))[: len(part)]
+            found += [resize_image(p, part[0].shape) for p in shown]
+        return np.stack(found)
+
+
+@functools.cache
+def shipped() -> LungNetwork:
+    """Returns the network that comes with the package."""
+    return LungNetwork(weights.load_lungs())
+
+
+def find(slices: Sequence[np.ndarray], spacing: tuple[float, float, float]) -> lungs.Lungs:
+    """Finds the lungs as `lungs.find`, with the network that comes with the package."""
+    return lungs.find(slices, spacing, shipped())
