@@ -3,8 +3,9 @@
 An input is a NIfTI file, a DICOM folder or zip (extra `dicom`), a folder of PNG, TIFF or JPEG
 slices, or a folder of any of these. Each scan gets a folder in --out with its mask on the scan's
 own grid (NIfTI, DICOM Segmentation, PNG), and a row in cohort.csv. The same command again goes on
-where it was interrupted, and tries failed scans once more. This is research software, not a medical
-device.
+where it was interrupted, and tries failed scans once more. Many scans are shared by the tasks of a
+job array (--shard), or spread over workers by Apache Beam (--runner). This is research software,
+not a medical device.
 
 The exit status is 0 if all scans are done, 1 if something failed, 2 if the command line is wrong.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 from absl import logging
 
 # What help and a mistyped path need is imported here, what takes seconds in `run`.
+from cosup_jax import options
 from cosup_jax.scans import find
 
 
@@ -80,7 +82,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="name the N scans that are worth correcting first, and why (uncertain.csv has all)",
     )
+    parser.add_argument(
+        "--shard",
+        type=_share,
+        metavar="I/N",
+        help="do only every Nth scan from the Ith on, I from 1 to N: one of N tasks of a job array",
+    )
+    parser.add_argument(
+        "--runner",
+        metavar="RUNNER",
+        help="spread the scans by Apache Beam (extra `beam`): FnApiRunner for processes on this "
+        "machine, or another runner that Beam has",
+    )
+    parser.add_argument(
+        "--workers", type=_count, metavar="N", help="of FnApiRunner (default: one a processor)"
+    )
+    parser.add_argument(
+        "--beam-pipeline-options",
+        default="",
+        metavar="KEY=VALUE,…",
+        help="of --runner, as Beam has them",
+    )
     parser.set_defaults(overrides=None)
+
+
+def _share(text: str) -> tuple[int, int]:
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text}: expected I/N with I from 1 to N, such as 1/8")
+    return int(number), int(count)
 
 
 def _count(text: str) -> int:
@@ -96,10 +126,22 @@ def _probability(text: str) -> float:
     return value
 
 
+def _check_together(arguments: argparse.Namespace) -> None:
+    """Refuses options that mean nothing beside one another."""
+    if arguments.shard and arguments.runner:
+        raise ValueError("--shard and --runner both share the scans; give one of them")
+    if arguments.shard and arguments.uncertain:
+        raise ValueError("--uncertain compares all scans; give it to a last call, without --shard")
+    for name in ("workers", "beam_pipeline_options"):
+        if getattr(arguments, name) and not arguments.runner:
+            raise ValueError(f"--{options.spelled(name)} is for --runner")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Processes all scans; 1 where one of them failed."""
     if arguments.debug:
         logging.set_verbosity(logging.DEBUG)
+    _check_together(arguments)
     sources, others = find.find_scans(
         *(arguments.inputs, arguments.out), identify=arguments.identify, series=arguments.series
     )
@@ -125,7 +167,21 @@ def run(arguments: argparse.Namespace) -> int:
         unlimited=arguments.unlimited,
         format=arguments.format,
     )
-    rows = cohort.process(sources, arguments.out, network, settings)
+    if arguments.runner:
+        from cosup_jax.prediction import beam
+
+        rows = beam.process(
+            sources,
+            arguments.out,
+            arguments.weights or weights.DEFAULT,
+            settings,
+            runner=arguments.runner,
+            workers=arguments.workers,
+            options=arguments.beam_pipeline_options,
+        )
+    else:
+        share = arguments.shard or (1, 1)
+        rows = cohort.process(sources, arguments.out, network, settings, share=share)
     failed = sum(row["status"] == FAILED for row in rows)
     told = [f"{len(rows) - failed} of {len(rows)} scans done"]
     told += [f"{failed} failed"] * bool(failed)

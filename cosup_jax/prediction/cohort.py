@@ -7,7 +7,7 @@ processes may work on one folder of results; each scan is done by one of them.
 import os
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,12 @@ _LONGEST_REASON = 400
 
 
 def process(
-    sources: Sequence[Source], out: Path, network: weights.Pretrained, settings: Settings
+    sources: Sequence[Source],
+    out: Path,
+    network: weights.Pretrained,
+    settings: Settings,
+    *,
+    share: tuple[int, int] = (1, 1),
 ) -> list[dict[str, Any]]:
     """Processes scans, going on where an earlier call was interrupted.
 
@@ -41,35 +46,87 @@ def process(
       out: the folder for results; made where it is missing.
       network: from `load_pretrained`.
       settings: see `Settings`.
+      share: (I, N) for every Nth of the scans from the Ith on, which other calls do the rest of.
 
     Returns:
-      one row for each scan, as `cohort.csv` has it; `status` is `done` or `failed`.
+      one row for each scan of the share, as `cohort.csv` has it; `status` is `done` or `failed`.
 
     Raises:
       CohortError: the folder for results cannot be made or written.
+    """
+    folder, places = open_folder(out, network, settings), by_place(sources)
+    segmenter = Segmenter(network, tta=settings.tta)
+    rows: dict[str, dict[str, Any]] = {}
+    number, count = share
+    names = names_of(places) if count > 1 else {}
+    own = dict([*places.items()][number - 1 :: count])
+    with tqdm(total=len(own), unit="scan", disable=len(own) < 2) as bar:
+        scans = Scans(folder, network, segmenter, settings, bar)
+        for wait in (False, True):  # what others work on is waited for at the end
+            for place, source in own.items():
+                if place in rows:
+                    continue
+                if row := scans.process(source, wait=wait, name=names.get(place, "")):
+                    rows[place] = row
+                    bar.update()
+    forget_others(folder, places, settings)
+    return [rows[place] for place in own]
+
+
+def open_folder(
+    out: Path, network: weights.Pretrained, settings: Settings, *, table_at_end: bool = False
+) -> Folder:
+    """Returns the folder for results, made where it is missing and tidied up; see `Folder`.
+
+    Raises:
+      CohortError: it cannot be made or written.
     """
     with _writing(out):
         out.mkdir(parents=True, exist_ok=True)
         if (out / TABLE).is_dir():
             raise CohortError(f"{out / TABLE}: is a folder, where the table should be; rename it")
-        folder = Folder(out, Call(network.digest, settings.kept(), __version__))
+        call = Call(network.digest, settings.kept(), __version__)
+        folder = Folder(out, call, table_at_end=table_at_end)
         folder.tidy()
-    segmenter = Segmenter(network, tta=settings.tta)
-    rows: dict[str, dict[str, Any]] = {}
+    return folder
+
+
+def by_place(sources: Sequence[Source]) -> dict[str, Source]:
+    """Returns each scan once, by its place."""
     places: dict[str, Source] = {}
     for source in sources:
         places.setdefault(place_of(source), source)
-    with tqdm(total=len(places), unit="scan", disable=len(places) < 2) as bar:
-        scans = _Scans(folder, network, segmenter, settings, bar)
-        for wait in (False, True):  # what others work on is waited for at the end
-            for place, source in places.items():
-                if place not in rows and (row := scans.process(source, wait=wait)):
-                    rows[place] = row
-                    bar.update()
-    with _writing(out):
+    return places
+
+
+def names_of(places: Mapping[str, Source]) -> dict[str, str]:
+    """Returns what the results of scans are called in whatever order they are done.
+
+    They are the names that they get in the given order: a second scan of a name has its place
+    behind it. Those without a name are left out, which are called by their content.
+    """
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for place, source in places.items():
+        if source.name:
+            folded = records.fold(records.fit(source.name))
+            second = f"{records.fit(source.name)}-{place[:6]}"
+            names[place] = second if folded in taken else source.name
+            taken.add(folded)
+    return names
+
+
+def forget_others(folder: Folder, places: Mapping[str, Source], settings: Settings) -> None:
+    """Removes failures of scans that are no longer there, and writes the table.
+
+    Args:
+      folder: of results.
+      places: of all scans of the call.
+      settings: of the call.
+    """
+    with _writing(folder.path):
         paths = set() if settings.series is not None else {*map(path_of, places.values())}
         folder.forget(paths, set(places))
-    return [rows[place] for place in places]
 
 
 def path_of(source: Source) -> str:
@@ -84,15 +141,23 @@ def place_of(source: Source) -> str:
 
 
 @dataclass
-class _Scans:
+class Scans:
+    """What scans are processed with, one after another."""
+
     folder: Folder
     network: weights.Pretrained
     segmenter: Segmenter
     settings: Settings
     bar: tqdm
 
-    def process(self, source: Source, *, wait: bool) -> dict[str, Any] | None:
-        """Returns the row of a scan; None where another process works on it."""
+    def process(self, source: Source, *, wait: bool, name: str = "") -> dict[str, Any] | None:
+        """Returns the row of a scan; None where another process works on it.
+
+        Args:
+          source: the scan.
+          wait: for the other process, rather.
+          name: what its results are called, see `names_of`.
+        """
         content: str | None = None
         fault: Exception | None = None
         try:
@@ -100,7 +165,7 @@ class _Scans:
         except Exception as error:  # of a file in any condition
             fault = error
         place = place_of(source)
-        name = source.name or f"scan_{(content or place)[:8]}"
+        name = name or source.name or f"scan_{(content or place)[:8]}"
         scan = Identity(path_of(source), place, name)
         with _writing(self.folder.path):
             if not (record := self._finished(scan, source, content)):

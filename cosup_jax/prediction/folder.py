@@ -34,10 +34,11 @@ class Folder:
     Args:
       path: the folder, which is there.
       call: what results the present call makes.
+      table_at_end: the table is not written after each scan, but by `forget` alone.
     """
 
-    def __init__(self, path: Path, call: Call) -> None:
-        self.path, self.call = path, call
+    def __init__(self, path: Path, call: Call, *, table_at_end: bool = False) -> None:
+        self.path, self.call, self._table_at_end = path, call, table_at_end
         self._known: dict[str, tuple[tuple[int, ...], Record | None]] = {}
 
     def records(self) -> list[Record]:
@@ -135,7 +136,7 @@ class Folder:
                 for path in sorted(work.iterdir()):
                     path.rename(new / path.name)
                 record.write(new)
-            table.write(self.path / TABLE, self.records(), self.call)
+            self._keep_table()
         return record
 
     def restore(self, scan: Identity, record: Record, row: Mapping[str, Any]) -> Record:
@@ -161,7 +162,7 @@ class Folder:
             if folder != record.folder:
                 record.folder.rename(folder)
                 files.sync_folder(self.path)
-            table.write(self.path / TABLE, self.records(), self.call)
+            self._keep_table()
         return replace(changed, folder=folder)
 
     def forget(self, paths: set[str], places: set[str]) -> None:
@@ -170,6 +171,10 @@ class Folder:
             for record in self.records():
                 if not record.done and record.path in paths and record.place not in places:
                     self._remove(record.folder)
+            table.write(self.path / TABLE, self.records(), self.call)
+
+    def _keep_table(self) -> None:
+        if not self._table_at_end:
             table.write(self.path / TABLE, self.records(), self.call)
 
     def tidy(self) -> None:

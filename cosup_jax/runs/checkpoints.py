@@ -207,7 +207,8 @@ def restore_last(
     """
     with hosts.in_turn():
         found = _restore_last(Path(manager.directory), {"train": state, "plateau": plateau})
-    manager.reload()  # what was put aside is no checkpoint any more
+    if [*manager.all_steps()] != stored.listed(Path(manager.directory)):
+        manager.reload()  # without what was put aside
     return found
 
 

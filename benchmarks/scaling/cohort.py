@@ -1,0 +1,67 @@
+"""Scans an hour and memory a worker of a cohort on Beam's local runner, by 1 and 2 workers.
+
+    python benchmarks/scaling/cohort.py SCANS     # on a machine that does nothing else
+
+Needs the extra `beam`. SCANS is what `predict` takes; each call starts with an empty folder.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+WORKER = b"sdk_worker_main"
+
+
+def memory_of_workers() -> int:
+    """Returns the resident bytes of the largest of Beam's workers; 0 where there is none now."""
+    largest = 0
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            if WORKER in (status.parent / "cmdline").read_bytes():
+                fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+                largest = max(largest, 1024 * int(fields.get("VmHWM", "0").split()[0]))
+        except OSError:  # it has ended meanwhile
+            continue
+    return largest
+
+
+def predict(scans: Path, out: Path, workers: int) -> tuple[float, int]:
+    """Returns the seconds of a call, and the peak memory of a worker in bytes."""
+    command = [sys.executable, "-m", "cosup_jax", "predict", str(scans), "--out", str(out)]
+    command += ["--runner=FnApiRunner", f"--workers={workers}"]
+    over, peak = threading.Event(), [0]
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            peak[0] = max(peak[0], memory_of_workers())
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    started = time.perf_counter()
+    subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    seconds = time.perf_counter() - started
+    over.set()
+    watching.join()
+    return seconds, peak[0]
+
+
+def main() -> None:
+    """Prints a row for each number of workers."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("scans", type=Path)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    arguments = parser.parse_args()
+    print("| workers | scans an hour | memory a worker |\n| --- | --- | --- |")
+    for workers in arguments.workers:
+        with tempfile.TemporaryDirectory() as name:
+            seconds, peak = predict(arguments.scans, Path(name), workers)
+            done = len(list(Path(name).glob("*/findings.json")))
+        print(f"| {workers} | {3600 * done / seconds:.0f} | {peak / 2**30:.1f} GiB |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
