@@ -3,8 +3,7 @@
 A checkpoint holds everything the next step depends on: the train state, the plateau schedule, the
 position of the data iterator, the early-stopping counters, the figures of all epochs so far. It is
 written whole or not at all (Orbax), with a checksum of every array. One that is damaged is named,
-put aside, and the one before it is taken. Of several processes all save and restore; what Orbax
-does not do itself is done by the first.
+put aside, and the one before it is taken. Several processes all save and restore.
 """
 
 import dataclasses
