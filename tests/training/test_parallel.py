@@ -38,7 +38,7 @@ def cosup(axis_name):
 
 def make_state(axis_name=devices.AXIS, net=TinyNet):
     # SGD: Adam would hide a gradient that is wrong by a factor.
-    return create_state(net(axis_name), optax.sgd(0.05), size=(32, 32), seed=0)
+    return create_state(net(axis_name=axis_name), optax.sgd(0.05), size=(32, 32), seed=0)
 
 
 def train(n_devices, loss=LOSS, start=None):
