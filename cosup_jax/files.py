@@ -22,7 +22,8 @@ PART, REPLACED = ".part", ".replaced"
 MAX_JSON = 2**26  # bytes of one JSON file of ours; the largest so far has some 100 kB
 # What some file systems answer to a call that they do not know.
 UNKNOWN_CALL = {errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-_FORMULA = tuple("=+-@\t\r\n")
+# Some programs pass over blanks before these, and take the wide forms for them.
+_FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@＝＋－＠]")
 _NUMBER = re.compile(r"-?\d+(\.\d*)?([eE][-+]?\d+)?")
 
 
@@ -194,14 +195,14 @@ def as_cell(value: Any) -> Any:
     >>> as_cell("=1+1"), as_cell("-0.5"), as_cell(-0.5)
     ("'=1+1", '-0.5', -0.5)
     """
-    if isinstance(value, str) and value.startswith(_FORMULA) and not _NUMBER.fullmatch(value):
+    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
         return f"'{value}"
     return value
 
 
 def from_cell(text: str) -> str:
     """Returns the text that `as_cell` made a cell of."""
-    return text[1:] if text[:1] == "'" and text[1:].startswith(_FORMULA) else text
+    return text[1:] if text[:1] == "'" and _FORMULA.match(text[1:]) else text
 
 
 @contextlib.contextmanager
