@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # what is compiled runs for a second
 _HEAD = "| what is read | files | refused | accepted | other exceptions |\n|---|---|---|---|---|"
 SECONDS = 10  # that one file may take
 PART = 200  # files of what is slow that one process reads

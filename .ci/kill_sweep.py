@@ -4,9 +4,10 @@
 
 A job is a command on a tiny dataset and network. Its file operations are counted first, by
 `kill_at.c`, which needs a C compiler; then it is killed (SIGKILL) before, after or amid each of
-them, or each N-th, and the same command is started once more. What it then leaves must be what a
-command that was never killed leaves: the same bytes, but for times and for what names a folder; of
-checkpoints the same arrays. After the kill every JSON file under its final name must be whole.
+them, or each N-th (no multiple of 3), and the same command is started once more. What it then
+leaves must be what a command that was never killed leaves: the same bytes, but for times and for
+what names a folder; of checkpoints the same arrays. After the kill every JSON file under its final
+name must be whole.
 """
 
 import argparse
@@ -234,6 +235,7 @@ def sweep(name: str, job: Job, place: Path, every: int) -> bool:
     if status or count < job.least:
         print(f"{name}: status {status}, {count} operations; see {logs / name}.log")
         return False
+    print(f"{name}: {count} operations, one in {every} is killed at", flush=True)
     expected, wrong, killed = digests(whole), [], 0
     for at in range(1, count + 1, every):
         shutil.rmtree(out, ignore_errors=True)
@@ -250,7 +252,7 @@ def sweep(name: str, job: Job, place: Path, every: int) -> bool:
         else:
             log.unlink()
     same = killed - len(wrong)
-    print(f"{name}: {count} operations, {killed} kills, {same} with the same result", flush=True)
+    print(f"{name}: {killed} kills, {same} with the same result", flush=True)
     print("".join(f"  {text}\n" for text in wrong), end="", flush=True)
     # Where files are written beside one another their number may differ by a few.
     return not wrong and killed >= 0.9 * len(range(1, count + 1, every))
@@ -260,7 +262,7 @@ def main() -> int:
     """Runs the sweeps asked for; 1 where one of them failed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("jobs", nargs="*", metavar="JOB", help="by default all")
-    parser.add_argument("--every", type=int, default=1, help="kill at each N-th operation only")
+    parser.add_argument("--every", type=int, default=1, help="kill at each N-th only")
     parser.add_argument("--keep", type=Path, help="work in this folder and leave it")
     arguments = parser.parse_args()
     if "kill_at.so" not in os.environ.get("LD_PRELOAD", ""):
