@@ -6,8 +6,7 @@ A job is a command on a tiny dataset and network. Its file operations are counte
 `kill_at.c`, which needs a C compiler; then it is killed (SIGKILL) before, after or amid each of
 them, or each N-th (no multiple of 3), and the same command is started once more. What it then
 leaves must be what a command that was never killed leaves: the same bytes, but for times and for
-what names a folder; of checkpoints the same arrays. After the kill every JSON file under its final
-name must be whole.
+what names a folder; of checkpoints the same arrays. Every JSON file under its final name is whole.
 """
 
 import argparse
@@ -31,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Compared array by array, or of no account: TensorBoard's files, locks, TFDS's own notes.
 _OTHERS = re.compile(r"checkpoints/|tensorboard/|\.lock$|(^|/)\.config/")
 _TIMES = re.compile(rb'"(\w*seconds|slices_per_s|alive)": [0-9.e+-]+')
+_MINUTES = re.compile(rb",(\d+),\d+\.\d,,")  # of a row of `experiment`, behind its parameters
 
 
 def build_library(folder: Path) -> Path:
@@ -193,7 +193,7 @@ def digests(folder: Path) -> dict[str, str]:
         name = path.relative_to(folder).as_posix()
         if path.is_file() and not _OTHERS.search(name):
             content = path.read_bytes().replace(str(folder).encode(), b"FOLDER")
-            found[name] = _sha(_TIMES.sub(rb'"\1": 0', content))
+            found[name] = _sha(_MINUTES.sub(rb",\1,0,,", _TIMES.sub(rb'"\1": 0', content)))
         elif path.is_dir() and path.name == "checkpoints":
             for number in stored.listed(path):
                 arrays = stored.look(path, number).arrays
