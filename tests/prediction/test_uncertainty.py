@@ -41,7 +41,7 @@ def scan_of(slices, intensity="hu", spacing=SPACING):
 
 
 def everywhere(volume, spacing):
-    return lungs.Lungs(np.ones(volume.shape, np.uint8), False)
+    return lungs.Lungs(np.ones(np.shape(volume), np.uint8), False)
 
 
 def nowhere(volume, spacing):
@@ -73,7 +73,7 @@ def test_the_mirror_image_is_cut_where_the_slices_are():
 
 def test_what_lies_outside_of_the_lungs_does_not_count():
     def left(volume, spacing):
-        inside = np.zeros(volume.shape, np.uint8)
+        inside = np.zeros(np.shape(volume), np.uint8)
         inside[:, 0, 0] = 1
         return lungs.Lungs(inside, False)
 
