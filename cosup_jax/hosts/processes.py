@@ -3,6 +3,8 @@
 `start` joins this process to the others through JAX's coordination service.
 Without it there is one process, the first, and everything here returns at once. Values that are
 told are JSON. Waiting has no limit: `liveness` ends a process whose others are gone.
+
+Command lines import this module, so JAX is imported where it is called.
 """
 
 import atexit
@@ -17,9 +19,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-import jax
-from jax.experimental import multihost_utils
 
 from cosup_jax import errors, signals
 from cosup_jax.hosts import coordinator, liveness
@@ -91,6 +90,8 @@ def start(where: Place) -> None:
     Raises:
       HostsError: no launcher is found, or not all processes came.
     """
+    import jax
+
     # A lost process shall be an exception here, not the end of this one in C++.
     jax.config.update("jax_enable_recoverability", True)
     try:
@@ -209,8 +210,11 @@ def stop_asked() -> bool:
 
     Of several processes, a SIGTERM to any is a word to all. All must call it equally often.
     """
-    if count() > 1 and multihost_utils.reached_preemption_sync_point(next(_state.asked)):
-        signals.note_terminated()
+    if count() > 1:
+        from jax.experimental import multihost_utils
+
+        if multihost_utils.reached_preemption_sync_point(next(_state.asked)):
+            signals.note_terminated()
     return signals.asked() is not None
 
 
@@ -241,6 +245,8 @@ def together(where: Place | None) -> Iterator[None]:
 
 def part() -> None:
     """Leaves the others when this process's work is done; process 0 waits until all have."""
+    import jax
+
     if _state.watch is not None:
         if is_first():  # the coordinator goes last
             for process in range(1, count()):
@@ -266,7 +272,8 @@ def _leave() -> None:
 
 
 def _is_of_others(error: BaseException) -> bool:
-    of_jax = isinstance(error, jax.errors.JaxRuntimeError | ValueError | RuntimeError)
+    # JAX's own error is a RuntimeError.
+    of_jax = isinstance(error, ValueError | RuntimeError)
     return of_jax and any(word in str(error).lower() for word in _OTHERS_FAULT)
 
 
@@ -285,7 +292,7 @@ def _get(key: str) -> Any:
     while True:
         try:
             return json.loads(_client().blocking_key_value_get(key, _ASK_S * 1000))
-        except jax.errors.JaxRuntimeError as error:
+        except RuntimeError as error:  # JAX's own is one
             if "DEADLINE_EXCEEDED" not in str(error):
                 raise
 
