@@ -3,7 +3,6 @@
 `start` joins this process to the others through JAX's coordination service.
 Without it there is one process, the first, and everything here returns at once. Values that are
 told are JSON. Waiting has no limit: `liveness` ends a process whose others are gone.
-
 Command lines import this module, so JAX is imported where it is called.
 """
 
