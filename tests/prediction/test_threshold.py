@@ -49,7 +49,7 @@ def test_a_volume_is_cut_at_the_threshold_of_the_weights_unless_another_is_given
 def test_predict_takes_that_of_the_weights_unless_another_is_given(file, tmp_path, monkeypatch):
     taken = []
 
-    def process(sources, out, network, settings):
+    def process(sources, out, network, settings, share):
         taken.append(settings.threshold)
         return []
 
