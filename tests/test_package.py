@@ -1,4 +1,4 @@
-"""The wheel: what is in it, and what an import brings in; .ci/run uses it in an empty environment."""
+"""What is in the wheel, and what an import brings in. A stage of .ci/run installs and uses it."""
 
 import email
 import os
