@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--unlimited",
         action="store_true",
         help="keep marks in slices more than 10 mm above or below all lung, which are removed "
-        "without it",
+        "without it where they are at most 10 mL and a tenth of all",
     )
     parser.add_argument(
         "--hu-offset",

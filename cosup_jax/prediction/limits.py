@@ -43,10 +43,9 @@ def within_lungs(
         return list(masks), f"{kept}: {error}"
     mask = np.stack(masks)
     inside = mask & lungs.reach(lung.labels, spacing, lungs.REACH)
-    whole = metrics.lesion_volume(mask, spacing)
     outside = metrics.lesion_volume(mask & ~inside, spacing)
-    if outside > min(_MOST_REMOVED_ML, _MOST_REMOVED * whole):
-        return list(masks), f"{kept}: {outside:.1f} of {whole:.1f} mL are too many to be errors"
+    if too_many := _too_many(outside, metrics.lesion_volume(mask, spacing)):
+        return list(masks), f"{kept}: {too_many}"
     return list(inside), f"{outside:.3f} mL of marks outside of the lungs were removed"
 
 
@@ -60,9 +59,8 @@ def along_z(
 ) -> tuple[list[np.ndarray], str]:
     """Returns the masks without what lies in slices above or below all lung, and a note on it.
 
-    Beside dense lung there is lung with air somewhere in the slice or in the ten millimetres next
-    to it, so that no share of the marks is too much to remove here. Nothing is removed where lungs
-    cannot be found.
+    Nothing is removed where lungs cannot be found, or where that would be more than 10 mL or a
+    tenth of the marks: the bases of both lungs may be dense over some centimetres.
 
     Args:
       slices: as for `findings.describe`.
@@ -79,15 +77,20 @@ def along_z(
         return list(masks), ""
     first, last = reaching(lung, spacing)
     kept = [m if first <= z <= last else np.zeros_like(m) for z, m in enumerate(masks)]
-    removed = sum(int(np.count_nonzero(m)) for m in masks)
-    removed -= sum(int(np.count_nonzero(m)) for m in kept)
-    if not removed:
+    whole, left = (metrics.lesion_volume(np.stack(m), spacing) for m in (masks, kept))
+    if whole == left:
         return kept, ""
-    volume = removed * metrics.voxel_ml(spacing)
-    return kept, (
-        f"{volume:.3f} mL of marks in slices more than {BEYOND:g} mm above or below all lung were "
-        "removed (--unlimited keeps them)"
-    )
+    where = f"in slices more than {BEYOND:g} mm above or below all lung"
+    if too_many := _too_many(whole - left, whole):
+        return list(masks), f"marks {where} were kept: {too_many}"
+    return kept, f"{whole - left:.3f} mL of marks {where} were removed (--unlimited keeps them)"
+
+
+def _too_many(removed: float, whole: float) -> str:
+    """Says that so much must not be removed, in mL, or nothing."""
+    if removed <= min(_MOST_REMOVED_ML, _MOST_REMOVED * whole):
+        return ""
+    return f"{removed:.1f} of {whole:.1f} mL are too many to be errors"
 
 
 def reaching(lung: lungs.Lungs, spacing: tuple[float, float, float]) -> tuple[int, int]:

@@ -221,6 +221,7 @@ def test_marks_above_and_below_all_lung_are_removed():
     labels, mask = np.zeros((12, 40, 40), np.uint8), np.zeros((12, 40, 40), bool)
     labels[4:6, 5:35, 5:15] = lungs.EITHER
     mask[:, 30, 30:35] = True
+    mask[4:6, 10:30, 5:15] = True
     image = list(np.zeros(mask.shape))
     given = {"intensity": "hu", "spacing": (4.0, 1.0, 1.0)}
     find = finder(labels)
@@ -228,6 +229,16 @@ def test_marks_above_and_below_all_lung_are_removed():
     assert [m.any() for m in masks] == [False] * 2 + [True] * 6 + [False] * 4
     assert note.startswith("0.120 mL of marks in slices more than 10 mm above or below all lung")
     np.testing.assert_array_equal(np.stack(masks)[2:8], mask[2:8])
+
+    # Both bases may be dense: much is kept, and said.
+    more = mask.copy()
+    more[11, 5:35, 5:35] = True
+    masks, note = limits.along_z(image, list(more), **given, find=find)
+    np.testing.assert_array_equal(np.stack(masks), more)
+    assert note == (
+        "marks in slices more than 10 mm above or below all lung were kept: "
+        "3.7 of 5.4 mL are too many to be errors"
+    )
 
     def seen_further(volume, spacing):
         return find(volume, spacing)._replace(extent=(2, 9))
