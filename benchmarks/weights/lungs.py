@@ -26,15 +26,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))  # configurations import each other
 
 import data
-import jax
 import make
 import numpy as np
 import sets
 
-from cosup_jax import compilation, phantom, runs, signals, weights
 from cosup_jax import config as configuration
+from cosup_jax import phantom, runs, weights
 from cosup_jax.data import preprocess
-from cosup_jax.runs import logs
+from cosup_jax.runs import checkpoints
 from cosup_jax.scans import images
 from cosup_jax.training import loop
 
@@ -57,9 +56,6 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="train to this one; default: configs/lungs.py")
     parser.add_argument("--export", action="store_true", help="do not train, export the best")
     arguments = parser.parse_args()
-    if cache := compilation.use_cache():
-        jax.config.update("jax_compilation_cache_dir", str(cache))
-    signals.raising()
     workdir = arguments.workdir.expanduser().resolve()
     if not arguments.export:
         train(arguments.data, workdir, arguments.without, arguments.epochs)
@@ -117,7 +113,7 @@ def phantoms(seeds: range) -> Iterator[data.Slice]:
 def export(workdir: Path) -> None:
     """Writes the best epoch so far."""
     folder, path = workdir / "run", workdir / f"{weights.LUNGS}{weights.files.SUFFIX}"
-    run, rows = runs.open_run(folder), logs.read_metrics(folder)
+    run, rows = runs.open_run(folder), checkpoints.read_history(folder)
     people = json.loads((folder / runs.DATA).read_text())["trained_on"]["patients"]
     score = rows[run.epoch - 1]["validation/dice"]
     card = {
@@ -133,9 +129,4 @@ def export(workdir: Path) -> None:
 
 
 if __name__ == "__main__":
-    signals.catch()
-    try:
-        main()
-    except KeyboardInterrupt as error:
-        print(f"{error or 'interrupted'}; the same command goes on", file=sys.stderr)
-        sys.exit(signals.status(error))
+    make.start(main)

@@ -20,7 +20,7 @@ another process trains.
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # configurations import each other
@@ -53,9 +53,6 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="train to this one; default: configs/weights.py")
     parser.add_argument("--export", action="store_true", help="do not train, export the best")
     arguments = parser.parse_args()
-    if cache := compilation.use_cache():
-        jax.config.update("jax_compilation_cache_dir", str(cache))
-    signals.raising()
     workdir = arguments.workdir.expanduser().resolve()
     run = workdir / arguments.model
     if not arguments.export:
@@ -128,10 +125,18 @@ def curve(rows: Sequence[Mapping[str, float]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-if __name__ == "__main__":
+def start(main: Callable[[], None]) -> None:
+    """Runs a script that can go on where it was; a signal ends it with a word."""
     signals.catch()
+    if cache := compilation.use_cache():
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    signals.raising()
     try:
         main()
     except KeyboardInterrupt as error:
         print(f"{error or 'interrupted'}; the same command goes on", file=sys.stderr)
         sys.exit(signals.status(error))
+
+
+if __name__ == "__main__":
+    start(main)

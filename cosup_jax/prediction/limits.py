@@ -43,10 +43,7 @@ def within_lungs(
         return list(masks), f"{kept}: {error}"
     mask = np.stack(masks)
     inside = mask & lungs.reach(lung.labels, spacing, lungs.REACH)
-    outside = metrics.lesion_volume(mask & ~inside, spacing)
-    if too_many := _too_many(outside, metrics.lesion_volume(mask, spacing)):
-        return list(masks), f"{kept}: {too_many}"
-    return list(inside), f"{outside:.3f} mL of marks outside of the lungs were removed"
+    return _without(masks, list(inside), spacing, "outside of the lungs")
 
 
 def along_z(
@@ -62,12 +59,7 @@ def along_z(
     Nothing is removed where lungs cannot be found, or where that would be more than 10 mL or a
     tenth of the marks: the bases of both lungs may be dense over some centimetres.
 
-    Args:
-      slices: as for `findings.describe`.
-      masks: as for `findings.describe`.
-      intensity: as for `findings.describe`.
-      spacing: as for `findings.describe`.
-      find: finds the lungs.
+    Takes what `within_lungs` takes.
     """
     if intensity != "hu" or spacing is None:
         return list(masks), ""
@@ -77,20 +69,27 @@ def along_z(
         return list(masks), ""
     first, last = reaching(lung, spacing)
     kept = [m if first <= z <= last else np.zeros_like(m) for z, m in enumerate(masks)]
-    whole, left = (metrics.lesion_volume(np.stack(m), spacing) for m in (masks, kept))
-    if whole == left:
-        return kept, ""
     where = f"in slices more than {BEYOND:g} mm above or below all lung"
-    if too_many := _too_many(whole - left, whole):
-        return list(masks), f"marks {where} were kept: {too_many}"
-    return kept, f"{whole - left:.3f} mL of marks {where} were removed (--unlimited keeps them)"
+    limited, note = _without(masks, kept, spacing, where)
+    if np.array_equal(masks, kept):
+        return limited, ""
+    return limited, note + " (--unlimited keeps them)" * (limited is kept)
 
 
-def _too_many(removed: float, whole: float) -> str:
-    """Says that so much must not be removed, in mL, or nothing."""
-    if removed <= min(_MOST_REMOVED_ML, _MOST_REMOVED * whole):
-        return ""
-    return f"{removed:.1f} of {whole:.1f} mL are too many to be errors"
+def _without(
+    masks: Sequence[np.ndarray],
+    kept: list[np.ndarray],
+    spacing: tuple[float, float, float],
+    where: str,
+) -> tuple[list[np.ndarray], str]:
+    """Returns `kept` where it lacks little of the masks, else the masks, and a note on it."""
+    mask = np.stack(masks)
+    whole = metrics.lesion_volume(mask, spacing)
+    removed = metrics.lesion_volume(mask & ~np.stack(kept), spacing)
+    if removed > min(_MOST_REMOVED_ML, _MOST_REMOVED * whole):
+        why = f"{removed:.1f} of {whole:.1f} mL are too many to be errors"
+        return list(masks), f"marks {where} were kept: {why}"
+    return kept, f"{removed:.3f} mL of marks {where} were removed"
 
 
 def reaching(lung: lungs.Lungs, spacing: tuple[float, float, float]) -> tuple[int, int]:
