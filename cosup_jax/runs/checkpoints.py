@@ -7,30 +7,27 @@ put aside, and the one before it is taken. Several processes all save and restor
 """
 
 import dataclasses
-import functools
-import logging
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging as absl_logging
 from flax import traverse_util
 
 from cosup_jax import hosts
 from cosup_jax.runs import integrity, stored
 from cosup_jax.runs.integrity import DamagedError
+from cosup_jax.runs.keeper import REMOVED, Keeper
 from cosup_jax.runs.progress import Progress, progress_of
 from cosup_jax.runs.state import TrainState
 from cosup_jax.runs.stored import Stored
 
 FOLDER = "checkpoints"
-KEPT = 2  # of the last, besides the best
-REMOVED, _ASIDE = ".removed", "damaged-"
+_ASIDE = "damaged-"
 
 
 class CheckpointError(ValueError):
@@ -39,16 +36,6 @@ class CheckpointError(ValueError):
 
 class NotFiniteError(ValueError):
     """A state holds NaN or infinite numbers; the message is the name of the first such array."""
-
-
-class _Keep:
-    """Orbax's preservation policy: the last ones, and the first of the best."""
-
-    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        merits = [(info.metrics or {}).get(stored.MERIT, -np.inf) for info in checkpoints]
-        best = int(np.argmax(merits)) if merits else 0
-        first = len(checkpoints) - KEPT
-        return [i >= first or i == best for i in range(len(checkpoints))]
 
 
 def exist(workdir: Path) -> bool:
@@ -67,30 +54,9 @@ def open_checkpoints(workdir: Path, name: str = FOLDER) -> ocp.CheckpointManager
       CheckpointError: there are checkpoints, and all are damaged.
     """
     folder = (workdir / name).resolve()
-    _silence_errors_told_again()
     with hosts.in_turn():
         _tidy(folder)
-    options = ocp.CheckpointManagerOptions(
-        preservation_policy=_Keep(),
-        best_fn=lambda metrics: metrics[stored.MERIT],
-        create=True,
-        cleanup_tmp_directories=True,
-        todelete_subdir=REMOVED,  # a rename, which no kill cuts in half
-        # At once: of folders that cannot be made, threads would wait for minutes, and the process
-        # for them.
-        async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
-    )
-    return ocp.CheckpointManager(folder, options=options)
-
-
-@functools.cache
-def _silence_errors_told_again() -> None:
-    """Drops the tracebacks that Orbax's threads log of errors which they hand on, too."""
-
-    def is_news(record: logging.LogRecord) -> bool:
-        return not (record.exc_info and "orbax" in record.pathname)
-
-    absl_logging.get_absl_logger().addFilter(is_news)
+    return Keeper(folder)
 
 
 def _tidy(folder: Path) -> None:

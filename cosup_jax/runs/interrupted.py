@@ -14,7 +14,8 @@ import numpy as np
 
 from cosup_jax import hosts
 from cosup_jax.runs import checkpoints, stored
-from cosup_jax.runs.checkpoints import REMOVED, CheckpointError, Progress
+from cosup_jax.runs.checkpoints import CheckpointError, Progress
+from cosup_jax.runs.keeper import REMOVED
 from cosup_jax.runs.state import TrainState
 
 FOLDER = "interrupted"

@@ -14,7 +14,7 @@ import pytest
 from flax.training.early_stopping import EarlyStopping
 
 from cosup_jax import devices
-from cosup_jax.runs import checkpoints, interrupted, stored
+from cosup_jax.runs import checkpoints, interrupted, keeper, stored
 from cosup_jax.runs.state import create_state, make_optimizer
 from tests.training.tiny import TinyNet
 
@@ -193,7 +193,7 @@ def test_what_interrupted_saves_and_removals_leave_is_cleaned_up(run, first):
     (folder / "7").mkdir()  # nothing in it
     shutil.copytree(folder / "4", folder / "3")
     shutil.rmtree(folder / "3" / "metrics")  # half removed by an earlier version
-    shutil.copytree(folder / "4", folder / checkpoints.REMOVED / "9")
+    shutil.copytree(folder / "4", folder / keeper.REMOVED / "9")
     assert checkpoints.read_best(run)[1] == 2
     assert restore(run, first)[2].epoch == 5
     assert sorted(p.name for p in folder.iterdir()) == ["2", "4", "5"]
