@@ -9,6 +9,7 @@ mistakes are answered at once. Arguments of the form `--config.name=value` are c
 
 import argparse
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 
@@ -54,6 +55,9 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m cosup_jax"
     parser.add_argument("--version", action="version", version=f"cosup-jax {__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", type=options.spelled)
     name = parser.parse_args(given[:1]).command
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need be no text
     compilation.use_cache()
     command = importlib.import_module(f"cosup_jax.commands.{name.replace('-', '_')}")
     parser = argparse.ArgumentParser(

@@ -122,8 +122,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a UTF-8 file whole, see `write_bytes`."""
-    write_bytes(path, text.encode())
+    """Writes a UTF-8 file whole, see `write_bytes`; names that are no text are spelled in it."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -27,6 +27,8 @@ from cosup_jax.scans.find import Source
 from cosup_jax.scans.results import TABLE
 
 _LONGEST_REASON = 400
+# Names of folders and files that identify nobody, and stand in many a reason.
+_COMMON = {"dicom", "series", "file", "files", "image", "images", "scan", "scans"}
 
 
 def process(
@@ -278,6 +280,7 @@ def reason(error: Exception, hidden: Source | None = None) -> str:
     if hidden:
         names = {hidden.path, *hidden.path.parents, *hidden.files}
         words = {word for path in names for word in (path.name, path.stem) if len(word) > 3}
+        words = {word for word in words if word.casefold().rstrip("0123456789") not in _COMMON}
         for word in sorted(words, key=len, reverse=True):
             told = told.replace(word, "…")
     return told if len(told) <= _LONGEST_REASON else f"{told[: _LONGEST_REASON - 1]}…"

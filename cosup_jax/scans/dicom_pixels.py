@@ -9,6 +9,7 @@ from pydicom import uid
 from pydicom.pixels import get_decoder, pixel_array
 
 from cosup_jax.scans import codestreams, dicom_headers, rescale
+from cosup_jax.scans.histogram import AIR
 from cosup_jax.scans.intensity import IntensityError
 from cosup_jax.scans.nifti import VolumeError
 from cosup_jax.scans.rescale import Rescale
@@ -81,6 +82,7 @@ def check(image: pydicom.Dataset, rows: int, columns: int, frame: int | None) ->
     Raises:
       VolumeError: saying what is wrong.
     """
+    _complete(image)
     frames = int(image.get("NumberOfFrames") or 1)
     kind, samples = image.get("PhotometricInterpretation"), image.get("SamplesPerPixel")
     if frames != 1 and frame is None:
@@ -106,6 +108,12 @@ def check(image: pydicom.Dataset, rows: int, columns: int, frame: int | None) ->
                 f"truncated: {len(image.PixelData):,} bytes of pixels; its header claims "
                 f"{bytes_claimed * frames:,}"
             )
+        # A byte makes the length even, and zeros may fill a block.
+        if any(image.PixelData[bytes_claimed * frames + 1 :]):
+            raise VolumeError(
+                f"{len(image.PixelData):,} bytes of pixels, but its header claims "
+                f"{bytes_claimed * frames:,}: rows, columns or bits are others"
+            )
         return
     if syntax not in (*_LOSSLESS, *_LOSSY):
         known = uid.UID(syntax).name
@@ -119,6 +127,18 @@ def check(image: pydicom.Dataset, rows: int, columns: int, frame: int | None) ->
     family = _FAMILIES.get(syntax, codestreams.JPEG)
     stream = pydicom.encaps.get_frame(image.PixelData, frame or 0, number_of_frames=frames)
     codestreams.check(stream, family, (rows, columns), bytes_claimed)
+
+
+def _complete(image: pydicom.Dataset) -> None:
+    """Fills in what a header lacks where one value alone can be meant, and refuses the rest."""
+    for name in ("BitsAllocated", "PixelRepresentation"):
+        if image.get(name) is None:
+            raise VolumeError(f"without {name}, which alone says what its pixels are")
+    bits = image.get("BitsStored") or image.BitsAllocated
+    meant = {"PhotometricInterpretation": "MONOCHROME2", "SamplesPerPixel": 1, "BitsStored": bits}
+    for name, value in (meant | {"HighBit": bits - 1}).items():
+        if image.get(name) in (None, ""):
+            setattr(image, name, value)
 
 
 def hounsfield(
@@ -191,6 +211,14 @@ def _placed(
     ):
         return (raw >> low).astype(pixels.dtype), True
     above = (bits >> stored) & ~_overlays(file, stored)
+    if scale.signed and not above.any() and scale.intercept <= AIR:
+        wrapped = np.unique(pixels[pixels < 0])
+        if wrapped.size > 1:  # one may be padding
+            raise VolumeError(
+                f"signed by its PixelRepresentation, but the numbers from {1 << (stored - 1):,} on "
+                f"look unsigned: as negative ones they would lie down to "
+                f"{wrapped[0] * scale.slope + scale.intercept:g} HU"
+            )
     # Of a negative number all bits above may be set, or none.
     odd = (above != 0) & (above != (1 << (allocated - stored)) - 1 & ~_overlays(file, stored))
     if scale.padding is not None:

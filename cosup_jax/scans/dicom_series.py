@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from operator import attrgetter
 from os.path import commonpath
 
-from cosup_jax.scans import dicom_stacks
+from cosup_jax.scans import dicom_stacks, dicom_unnamed
 from cosup_jax.scans.dicom_headers import Aside, Image
-from cosup_jax.scans.dicom_stacks import is_stack
-from cosup_jax.scans.nifti import MAX_SIDE
+from cosup_jax.scans.dicom_stacks import group_by, is_stack
+from cosup_jax.scans.dicom_unnamed import KEPT_APART
 
 _FEW = 2  # so many images beside a scan are none of their own
 _MANY = 4  # and from here on they may be
 _FEW_WITHOUT_PLACE = 8
-_KEPT_APART = ("patient", "study", "reference")
 
 
 @dataclass(frozen=True)
@@ -58,12 +57,9 @@ def arrange(
       the scans, and the images that belong to none.
     """
     shared, loose = _by_series(list(images))
-    groups: list[tuple[list[Image], tuple[str, ...]]] = [
-        (group, ()) for group in _join_containers(shared)
-    ]
     stacks: list[Stack] = []
     aside: list[Aside] = []
-    for group, notes in [*groups, *_join_folders(_by_place(loose))]:
+    for group, notes in dicom_unnamed.groups(_join_containers(shared), loose):
         kept, scouts = dicom_stacks.drop_scouts(group)
         aside += [_aside(image, "localizer") for image in scouts]
         for found in dicom_stacks.split(kept, content):
@@ -94,20 +90,13 @@ def _by_series(images: Sequence[Image]) -> tuple[list[list[Image]], list[Image]]
 def _apart(group: list[Image]) -> list[list[Image]]:
     """Parts a series whose images name several patients, studies or frames of reference."""
     parts = [group]
-    for name in _KEPT_APART:
+    for name in KEPT_APART:
         found: list[list[Image]] = []
         for part in parts:
             filled = {getattr(image, name) for image in part} - {""}
-            found += _group(part, attrgetter(name)) if len(filled) > 1 else [part]
+            found += group_by(part, attrgetter(name)) if len(filled) > 1 else [part]
         parts = found
     return parts
-
-
-def _group(images: Iterable[Image], key: Callable[[Image], Hashable]) -> list[list[Image]]:
-    groups: dict[Hashable, list[Image]] = defaultdict(list)
-    for image in images:
-        groups[key(image)].append(image)
-    return list(groups.values())
 
 
 def _join_containers(groups: list[list[Image]]) -> list[list[Image]]:
@@ -115,7 +104,7 @@ def _join_containers(groups: list[list[Image]]) -> list[list[Image]]:
 
     def named(group: list[Image]) -> tuple[str, ...]:
         first = group[0]
-        return (first.series, *(getattr(first, name) for name in _KEPT_APART))
+        return (first.series, *(getattr(first, name) for name in KEPT_APART))
 
     result: list[list[Image]] = []
     by_name: dict[tuple[str, ...], list[list[Image]]] = defaultdict(list)
@@ -127,60 +116,10 @@ def _join_containers(groups: list[list[Image]]) -> list[list[Image]]:
     return result
 
 
-def _by_place(loose: Sequence[Image]) -> list[list[Image]]:
-    """Groups images without a shared series by folder, by all that is filled, and by geometry."""
-
-    def key(image: Image) -> Hashable:
-        kept = tuple(getattr(image, name) for name in _KEPT_APART)
-        return image.part.folder, kept, dicom_stacks.shape_of(image)
-
-    groups = []
-    for group in _group(loose, key):
-        numbered = _group(group, lambda image: image.number)
-        # A program that numbers each image as a series of its own says nothing by it.
-        groups += [group] if len(numbered) == len(group) else numbered
-    return groups
-
-
-def _join_folders(
-    groups: list[list[Image]],
-) -> list[tuple[list[Image], tuple[str, ...]]]:
-    """Joins what several folders hold of one stack, where the images' numbers go on as well.
-
-    The folders nearest to each other are tried first, so that two patients in a folder each are
-    not taken for one where the halves of a third lie beside them.
-    """
-
-    def key(group: list[Image]) -> Hashable:
-        first = group[0]
-        kept = tuple(getattr(first, name) for name in _KEPT_APART)
-        return kept, first.number, dicom_stacks.shape_of(first)
-
-    by_key: dict[Hashable, list[list[Image]]] = defaultdict(list)
-    for group in groups:
-        by_key[key(group)].append(group)
-    result: list[tuple[list[Image], tuple[str, ...]]] = []
-    for same in by_key.values():
-        parents = {g[0].part.folder[:n] for g in same for n in range(len(g[0].part.folder) + 1)}
-        joined = [(group, 1) for group in same]
-        for parent in sorted(parents, key=len, reverse=True):
-            below = [item for item in joined if item[0][0].part.folder[: len(parent)] == parent]
-            union = [image for group, _ in below for image in group]
-            if not 1 < len(below) < len(union) <= MAX_SIDE:
-                continue
-            if is_stack(union) and dicom_stacks.is_numbered(union):
-                joined = [item for item in joined if item not in below]
-                joined.append((union, sum(count for _, count in below)))
-        for group, count in joined:
-            note = f"no series is named: the images of {count} folders make one stack"
-            result.append((group, (note,) if count > 1 else ()))
-    return result
-
-
 def _refuse_scattered(stacks: list[Stack]) -> list[Stack]:
     """Finds images that each name a study or the like of their own, and yet make one stack."""
     single = [stack for stack in stacks if len(stack.images) == 1 and not stack.fault]
-    groups = _group(
+    groups = group_by(
         (stack.images[0] for stack in single),
         lambda image: (image.part.folder, dicom_stacks.shape_of(image)),
     )

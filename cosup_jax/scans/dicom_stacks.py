@@ -2,7 +2,7 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -170,20 +170,21 @@ def _ways(
     if not faulty:
         yield "StackID", _parted(images, ("StackID",))
         return
-    yield "geometry", _group(images, shape_of)
+    yield "geometry", group_by(images, shape_of)
     ways = [(name,) for name in names if doubled or name in _SURE]
     for way in [*ways, *itertools.combinations([w[0] for w in ways], 2)]:
         yield " ".join(way), _parted(images, way)
     if doubled:
-        yield "folder", _group(images, lambda image: image.part.folder)
+        yield "folder", group_by(images, lambda image: image.part.folder)
         yield from _by_number(images)
 
 
 def _parted(images: list[Image], names: tuple[str, ...]) -> list[list[Image]]:
-    return _group(images, lambda image: tuple(image.choice.get(name, "") for name in names))
+    return group_by(images, lambda image: tuple(image.choice.get(name, "") for name in names))
 
 
-def _group(images: list[Image], key: Callable[[Image], Hashable]) -> list[list[Image]]:
+def group_by(images: Iterable[Image], key: Callable[[Image], Hashable]) -> list[list[Image]]:
+    """Returns images with the same key together, in the order in which keys appear."""
     groups: dict[Hashable, list[Image]] = defaultdict(list)
     for image in images:
         groups[key(image)].append(image)

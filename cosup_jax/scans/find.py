@@ -97,9 +97,10 @@ def _check_not_empty(one: Given, scans: Sequence[Source], seen: set[Path]) -> No
     unreadable = one.aside.counts[walk.UNREADABLE]
     if unreadable and one.aside.first:
         raise ScanError(f"{one.aside.first}: cannot be read, and there is no scan beside it")
-    if one.aside.counts[walk.ARCHIVE]:
-        first = one.path if one.path.is_file() else one.aside.first
-        raise ScanError(f"{first}: an {walk.ARCHIVE}, and there is no scan beside it")
+    first = one.path if one.path.is_file() else one.aside.first
+    for kind, article in ((walk.ARCHIVE, "an "), (walk.HALF, "")):
+        if one.aside.counts[kind]:
+            raise ScanError(f"{first}: {article}{kind}, and there is no scan beside it")
     raise ScanError(
         f"{one.path}: no scan in it; expected NIfTI files, DICOM files (or a zip of them), or "
         f"slices named {', '.join(images.IMAGE_SUFFIXES)}"
@@ -134,18 +135,18 @@ def _in_folder(one: Given, dicom: Sequence[Source], aside: Aside) -> list[Source
         near = {*one.discs, *holders}
         if folder in beside_volumes or any(_below(folder, other) for other in near):
             aside.counts["picture beside scans"] += len(groups.pop(folder))
-    drawn = [folder for folder, paths in groups.items() if labels.are_label_pictures(folder, paths)]
+    drawn = {folder: labels.label_pictures(folder, paths) for folder, paths in groups.items()}
+    greys = {folder: [p for p in groups[folder] if p not in drawn[folder]] for folder in groups}
     odd = [
-        folder
-        for folder, paths in groups.items()
-        if folder not in drawn and not any(map(labels.is_grey, paths))
+        folder for folder, paths in greys.items() if paths and not any(map(labels.is_grey, paths))
     ]
-    others = len(volumes) + len(inside) + len(groups) - len(drawn) - len(odd)
+    others = len(volumes) + len(inside) + sum(bool(p) for p in greys.values()) - len(odd)
     if others:
         if maps:
             aside.counts["label map"] += len(maps)
-        for folder in drawn:
-            aside.counts["picture of labels"] += len(groups.pop(folder))
+        if count := sum(map(len, drawn.values())):
+            aside.counts["picture of labels"] += count
+        groups = {folder: paths for folder, paths in greys.items() if paths}
         for folder in odd:
             aside.counts["picture that is no grey slice"] += len(groups.pop(folder))
     else:

@@ -54,6 +54,16 @@ class Histogram(NamedTuple):
         counts = np.bincount(values - start, self.counts[places], size).astype(np.int64)
         return Histogram(start, counts, self.slices[:0])
 
+    def unwrapped(self, period: int) -> "Histogram":
+        """Returns that of values whose upper half is negative numbers plus `period`."""
+        places = np.flatnonzero(self.counts)
+        values = places + self.lowest
+        values = np.where(values >= period // 2, values - period, values)
+        start = int(values.min()) // BIN * BIN
+        size = (int(values.max()) - start) // BIN * BIN + BIN
+        counts = np.bincount(values - start, self.counts[places], size).astype(np.int64)
+        return Histogram(start, counts, self.slices[:0])
+
     def cut_off(self) -> float:
         """Returns the share of voxels at the lowest value, where they are heaped; 0 elsewhere."""
         first = int(np.flatnonzero(self.counts)[0])

@@ -31,6 +31,7 @@ _EXACT = 10  # HU that air and soft tissue may be off a known offset
 _SOFT = (20, 70)  # HU of the peak of soft tissue
 _SMALL_INT = (-128, 127)  # 8-bit grey may be stored so
 _MOST_TIMES = 64  # HU are shifted by at most 6 bits
+_PERIODS = (1 << 16, 1 << 12)  # by which negative numbers are moved that are stored without sign
 _FACTORS = (0.25, 0.5, 2.0, 4.0)  # of a wrong rescale slope
 _A_LITTLE_BETTER = 0.3  # is enough for another scale where air or soft tissue are missing
 _LUNG_AND_AIR, _TISSUE = (-1100, -800), (-150, 250)  # HU
@@ -123,6 +124,7 @@ def judge(
         return _take_off(found, apart)
     if not claimed and lowest >= 0:
         _refuse_multiples(found)
+        _refuse_wrapped(found, highest)
         return _grey(grey, highest)
     if claimed:
         _refuse_scaled(found, as_hu)
@@ -207,6 +209,7 @@ def _take_off(found: Histogram, apart: float) -> Judgement:
         and _SOFT[0] - _EXACT <= soft - known <= _SOFT[1] + _EXACT
     ]
     if len(fitting) != 1:
+        _refuse_reversed(found)
         near = sorted((k for known in KNOWN_OFFSETS for k in (known, -known)), key=_far_from(apart))
         ways = [f"{OPTION} {-k} adds {-k}" for k in near if abs(k - apart) <= _NEAR]
         raise IntensityError(
@@ -221,6 +224,17 @@ def _take_off(found: Histogram, apart: float) -> Judgement:
         f"{soft}: {known} was taken off"
     )
     return Judgement("hu", -float(known), (note,), "the offset of the values was found, not given")
+
+
+def _refuse_reversed(found: Histogram) -> None:
+    """Refuses HU with the sign reversed, which an offset would make look like HU."""
+    other = found.scaled(-1)
+    offsets, fits = other.fits()
+    if abs(offsets[int(np.argmax(fits))]) <= _EXACT and fits.max() > found.fits()[1].max():
+        raise IntensityError(
+            "no Hounsfield units: they look like CT values with the sign reversed; give the scan "
+            "as the scanner made it"
+        )
 
 
 def _far_from(place: float) -> Callable[[float], float]:
@@ -252,6 +266,21 @@ def _refuse_multiples(found: Histogram) -> None:
             f"no Hounsfield units: CT values times {times}, as 12 bits are shifted in 16; divide "
             f"the values by {times}"
         )
+
+
+def _refuse_wrapped(found: Histogram, highest: float) -> None:
+    """Refuses HU whose negative numbers were stored without their sign."""
+    for period in _PERIODS:
+        if not period // 2 <= highest < period:
+            continue
+        other = found.unwrapped(period)
+        offsets, fits = other.fits()
+        best = int(np.argmax(fits))
+        if fits[best] >= _LIKE_CT and other.has_air_and_tissue(float(offsets[best])):
+            raise IntensityError(
+                f"no Hounsfield units: CT values whose negative numbers lost their sign; take "
+                f"{period:,} off what is above {period // 2 - 1:,}"
+            )
 
 
 def _check_slices(found: Histogram, taken: float) -> None:

@@ -7,7 +7,7 @@ piece by piece, and no further than it takes to know.
 import gzip
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from io import BufferedIOBase
 from pathlib import Path
 from typing import IO, cast
@@ -24,33 +24,36 @@ _PIECE = 1 << 20  # voxels
 _MAX_START = 1 << 24  # bytes before the voxels
 _FEW, _MANY = 32, 255  # values of a label map, and of one whose name says so
 _FEW_GREYS = 8
+_ONE = 1 + 1e-4  # as rounded where the file scales it
 _NAMED = re.compile(
     r"(^|[^a-z])(seg|segs|segmentation|segmentations|mask|masks|label|labels|gt|lesion|lesions|"
     r"infection|infections|lung|lungs|lung_?mask)([^a-z]|$)"
 )
+_NAMED_MAP = re.compile(r"(^|[^a-z])(probs?|probability|probabilities|heatmap|softmax)([^a-z]|$)")
 _DAMAGE = (OSError, EOFError, zlib.error, ValueError, OverflowError, HeaderDataError)
 
 
 def is_label_volume(file: IO[bytes], name: str) -> bool:
-    """Whether a NIfTI file holds labels; one that cannot be read does not.
+    """Whether a NIfTI file holds labels, or probabilities by its name; a damaged one does not.
 
     Args:
       file: its content, compressed or not.
       name: of the file.
     """
     most = _MANY if _NAMED.search(name.lower()) else _FEW
+    is_map = bool(_NAMED_MAP.search(name.lower()))
     try:
         start = file.read(2)
         file.seek(0)
         if start == b"\x1f\x8b":
             with gzip.open(file) as stream:
-                return _holds_labels(cast(BufferedIOBase, stream), most)
-        return _holds_labels(cast(BufferedIOBase, file), most)
+                return _holds_labels(cast(BufferedIOBase, stream), most, is_map)
+        return _holds_labels(cast(BufferedIOBase, file), most, is_map)
     except _DAMAGE:
         return False
 
 
-def _holds_labels(stream: BufferedIOBase, most: int) -> bool:
+def _holds_labels(stream: BufferedIOBase, most: int, is_map: bool) -> bool:
     first = stream.read(4)
     size = int.from_bytes(first, "little")
     size = size if size in _HEADERS else int.from_bytes(first, "big")
@@ -61,7 +64,9 @@ def _holds_labels(stream: BufferedIOBase, most: int) -> bool:
     offset, kind = int(header.get_data_offset()), header.get_data_dtype()
     left = int(np.prod(header.get_data_shape(), dtype=np.float64))
     scaled = slope not in (None, 1.0) or intercept not in (None, 0.0)
-    if scaled or kind.kind not in "iuf" or not size <= offset < _MAX_START:
+    if scaled:
+        most = min(most, _FEW)
+    if kind.kind not in "iuf" or not size <= offset < _MAX_START:
         return False
     if not 0 < left <= MAX_VOXELS:
         return False
@@ -70,7 +75,15 @@ def _holds_labels(stream: BufferedIOBase, most: int) -> bool:
     while left:
         piece = stream.read(min(left, _PIECE) * kind.itemsize)
         values = np.frombuffer(piece, kind, len(piece) // kind.itemsize)
-        if not values.size or not (values >= 0).all() or values.max() > _MANY:
+        if not values.size:
+            return False
+        if is_map:
+            shares = values * (slope or 1.0) + (intercept or 0.0)
+            if not ((shares >= 0) & (shares <= _ONE)).all():
+                return False
+            left -= values.size
+            continue
+        if not (values >= 0).all() or values.max() > _MANY:
             return False
         whole = values.astype(np.uint8)
         if kind.kind == "f" and (whole != values).any():
@@ -82,20 +95,34 @@ def _holds_labels(stream: BufferedIOBase, most: int) -> bool:
     return True
 
 
-def are_label_pictures(folder: Path, paths: Iterable[Path]) -> bool:
-    """Whether a folder's name says that it holds labels, and its pictures hold next to no greys."""
-    if not _NAMED.search(folder.resolve().name.lower()):
+def are_labels(slices: Sequence[np.ndarray], most: int = _FEW) -> bool:
+    """Whether slices hold labels: 0 and from 1 to `most` other whole numbers up to 255."""
+    if any(pixels.min() < 0 or pixels.max() > _MANY for pixels in slices):
         return False
-    for path in paths:
-        try:
-            with Image.open(path) as picture:
-                colours = picture.getcolors(_FEW_GREYS)
-        # Pillow raises whatever the bytes provoke.
-        except Exception:
-            return False
-        if colours is None:
-            return False
-    return True
+    counts = np.zeros(_MANY + 1, np.int64)
+    for pixels in slices:
+        counts += np.bincount(pixels.ravel(), minlength=counts.size)
+    return bool(counts[0]) and 1 < int(np.count_nonzero(counts)) <= most + 1
+
+
+def label_pictures(folder: Path, paths: Iterable[Path]) -> list[Path]:
+    """Returns the pictures that hold labels.
+
+    These have next to no greys, and the name of each, or that of the folder of all, says it.
+    """
+    paths = list(paths)
+    if _NAMED.search(folder.resolve().name.lower()) and all(map(_has_few_greys, paths)):
+        return paths
+    return [p for p in paths if _NAMED.search(p.stem.lower()) and _has_few_greys(p)]
+
+
+def _has_few_greys(path: Path) -> bool:
+    try:
+        with Image.open(path) as picture:
+            return picture.getcolors(_FEW_GREYS) is not None
+    # Pillow raises whatever the bytes provoke.
+    except Exception:
+        return False
 
 
 def is_grey(path: Path) -> bool:

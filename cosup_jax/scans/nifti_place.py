@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
-from cosup_jax.scans.geometry import TOLERANCE, Grid, GridError
+from cosup_jax.scans.geometry import SIDES, TOLERANCE, Grid, GridError
 
 # All of a header that says where the voxels lie; nothing else is copied to another file.
 FIELDS = (
@@ -18,7 +18,6 @@ _ROUNDED = 0.01  # a quaternion's norm may be so far above 1
 _SAME_SIDE = 0.01  # of a side
 _UNITS = {1: ("metre", 1000.0), 3: ("micron", 0.001)}  # the lower bits of xyzt_units; 2 is mm
 _OTHER_SIDES = (0.05, 20.0)  # mm; units other than mm are believed if all sides are between these
-_SIDES = (0.01, 100.0)  # mm, of any scan
 _QUATERNION = ("quatern_b", "quatern_c", "quatern_d")
 
 
@@ -150,7 +149,7 @@ def _listed(sides: np.ndarray) -> str:
 def _in_mm(grid: Grid, unit: int) -> tuple[Grid, str]:
     """Returns the grid in mm, and why its size is unknown."""
     name, factor = _UNITS.get(unit, ("mm", 1.0))
-    low, high = _SIDES if name == "mm" else _OTHER_SIDES
+    low, high = SIDES if name == "mm" else _OTHER_SIDES
     sides = nib.affines.voxel_sizes(grid.affine) * factor
     if not low <= sides.min() <= sides.max() <= high:
         return grid, (

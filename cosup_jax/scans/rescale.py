@@ -15,6 +15,7 @@ _INT16 = np.iinfo(np.int16)
 _HU_UNITS, _MODIFIED = ("", "HU", "US"), "HU_MOD"
 _LIKE_AIR = -900.0  # HU
 _NEAR = 3  # values on each side of the padding
+_SCALE = {"RescaleSlope": "slope", "RescaleIntercept": "intercept"}
 _STANDS_OUT = 4  # times as common as any of these, it is padding
 _OTHER_UNITS = {
     "MGML": "mg/mL of a material",
@@ -38,6 +39,7 @@ class Rescale:
         none.
       bits: allocated and stored.
       signed: whether stored numbers may be negative.
+      missing: which of slope and intercept the header lacks; they are then as above.
     """
 
     slope: float = 1.0
@@ -46,6 +48,7 @@ class Rescale:
     padding: tuple[int, int] | None = None
     bits: tuple[int, int] = (16, 16)
     signed: bool = False
+    missing: tuple[str, ...] = ()
 
     @property
     def ends(self) -> tuple[int, int]:
@@ -86,6 +89,7 @@ def read(header: Any) -> Rescale:
         padding=None if padding is None else (padding, padding if limit is None else limit),
         bits=(int(header.get("BitsAllocated", 16)), int(header.get("BitsStored", 16))),
         signed=bool(header.get("PixelRepresentation", 0)),
+        missing=tuple(name for name in _SCALE if header.get(name) in (None, "")),
     )
 
 
@@ -147,12 +151,19 @@ def differences(images: Sequence[Rescale]) -> list[str]:
     """Returns a note for each part of the headers in which images of one series differ.
 
     Raises:
-      IntensityError: they differ in their unit.
+      IntensityError: they differ in their unit; some lack what the others have.
     """
     if len(units := {image.unit for image in images} - {""}) > 1:
         raise IntensityError(
             f"images of {len(units)} different units (RescaleType) in one series; expected one"
         )
+    for name, field in _SCALE.items():
+        missing = sum(name in image.missing for image in images)
+        if missing and len({getattr(image, field) for image in images}) > 1:
+            raise IntensityError(
+                f"{missing} of {len(images)} images have no {name}, and the others have one that "
+                "is not the same as none; nothing says what theirs is"
+            )
     parts: dict[str, Callable[[Rescale], Any]] = {
         "rescale slope": lambda image: f"{image.slope:g}",
         "rescale intercept": lambda image: f"{image.intercept:g}",

@@ -116,7 +116,10 @@ def _directions(planes: Sequence[Plane]) -> tuple[np.ndarray, np.ndarray]:
     gram = [across @ across, down @ down, across @ down]
     if np.abs(np.subtract(gram, [1, 1, 0])).max() > 10 * _SAME_DIRECTION:
         raise VolumeError("ImageOrientationPatient holds no two perpendicular directions")
-    return across, down
+    # As rounded, they would stretch the voxels.
+    across = across / np.linalg.norm(across)
+    down = down - (across @ down) * across
+    return across, down / np.linalg.norm(down)
 
 
 def _pixel_spacing(planes: Sequence[Plane]) -> tuple[float, float]:

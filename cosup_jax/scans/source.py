@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from cosup_jax.scans import dicom_files, images, intensity, nifti, nifti_write, zips
+from cosup_jax.scans import dicom_files, images, intensity, labels, nifti, nifti_write, zips
 from cosup_jax.scans.dicom_files import Part
+from cosup_jax.scans.geometry import SIDES
 from cosup_jax.scans.scan import Scan
 
 if TYPE_CHECKING:
@@ -103,6 +104,11 @@ class Source:
 
 def _read_nifti(path: Path, hu_offset: float | None, member: Part | None = None) -> Scan:
     volume = nifti.read_volume(path, hu_offset=hu_offset)
+    slices = list(volume.slices())
+    if (volume.slope, volume.intercept) == (1.0, 0.0) and labels.are_labels(slices):
+        raise ScanError(
+            f"{path}: holds few whole numbers from 0 on, as label maps do; expected a CT volume"
+        )
 
     def save(folder: Path, result: str, slices: Sequence[np.ndarray]) -> None:
         step = 1 / 255 if result == "probability" else 1.0
@@ -112,7 +118,7 @@ def _read_nifti(path: Path, hu_offset: float | None, member: Part | None = None)
     place = volume.place
     unknown = {"sides": place.no_sides, "size": place.no_size}
     return Scan(
-        slices=list(volume.slices()),
+        slices=slices,
         intensity=volume.intensity,
         save=save,
         slope=volume.slope,
@@ -136,6 +142,8 @@ def _read_slices(files: Sequence[Path], hu_offset: float | None) -> Scan:
         if stems.count(path.stem) > 1:
             raise ScanError(f"{path}: another slice is called {path.stem} too; rename one of them")
     pixels = [images.read_grey(path) for path in files]
+    if labels.are_labels(pixels, most=1):
+        raise ScanError(f"{files[0]}: the slices hold two values, as masks do; expected a CT")
     depths = {array.dtype.itemsize for array in pixels}
     if len(depths) > 1:
         odd = next(p for p, a in zip(files, pixels, strict=True) if a.dtype != pixels[0].dtype)
@@ -182,6 +190,11 @@ def _read_dicom(source: Source, hu_offset: float | None) -> Scan:
     if judged.kind == "grey8":
         judged = replace(judged, notes=("8-bit grey values in a CT's headers",))
 
+    no_size = ""
+    if not SIDES[0] <= min(found.spacing) <= max(found.spacing) <= SIDES[1]:
+        sides = " × ".join(f"{side:.3g}" for side in reversed(found.spacing))
+        no_size = f"the headers give voxel sides of {sides} mm; no scan has such"
+
     def save(folder: Path, result: str, slices: Sequence[np.ndarray]) -> None:
         frames = found.grid.from_axial(np.stack(slices)).transpose(2, 1, 0)
         dicom_seg.write(folder / f"{result}.dcm", np.ascontiguousarray(frames), found, result)
@@ -191,9 +204,10 @@ def _read_dicom(source: Source, hu_offset: float | None) -> Scan:
         intensity=judged.kind,
         save=save,
         intercept=judged.offset - added,
-        spacing=found.spacing,
+        spacing=None if no_size else found.spacing,
         notes=found.notes + judged.notes,
-        unknown=_no_density(judged.no_density or found.no_density),
+        unknown=({"size": no_size} if no_size else {})
+        | _no_density(judged.no_density or found.no_density),
         save_nifti=partial(nifti_write.save_on_grid, found.grid),
         grid=found.grid,
     )

@@ -10,6 +10,8 @@ from cosup_jax.scans import dicom_files, images, nifti, results
 
 ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 ARCHIVE = "archive of a kind that is not read; unpack it"
+HALVES = (".hdr", ".img")
+HALF = "half of a volume in two files (.hdr and .img), not read; convert it to .nii"
 UNREADABLE = "file or folder that cannot be read"
 
 
@@ -98,6 +100,8 @@ def collect(path: Path, ignore: Path, seen: set[Path]) -> Given:
             if (folder / name).is_symlink():
                 given.aside.add("link to a folder", folder / name)
         paths = [folder / name for name in sorted(files) if name[0] != "."]
+        for special in (found for found in paths if not found.is_file()):
+            given.aside.add(UNREADABLE, special)
         _sort(given, folder, [found for found in paths if found.is_file()], seen)
     return given
 
@@ -123,6 +127,8 @@ def _sort(given: Given, folder: Path, files: Iterable[Path], seen: set[Path]) ->
             given.aside.add("table of results")
         elif suffix in ARCHIVES:
             given.aside.add(ARCHIVE, path)
+        elif suffix in HALVES:
+            given.aside.add(HALF, path)
         else:
             try:
                 if dicom_files.looks_like(path):

@@ -211,3 +211,20 @@ def test_a_threshold_that_marks_all_or_nothing_is_refused(threshold):
 def test_an_unknown_form_is_refused():
     with pytest.raises(CohortError, match="expected one of nifti, dicom-seg, both"):
         Settings(format="nrrd")
+
+
+def test_a_name_that_is_no_text_is_spelled(tmp_path, capsys):
+    path = scan_file(tmp_path / "in" / "ct.nii")
+    os.rename(path, os.fsencode(path.parent) + b"/c\xfft.nii")
+    scan_file(tmp_path / "in" / "other.nii", seed=1)
+    rows = process([tmp_path / "in"], tmp_path / "out", report=True)
+    assert [row["status"] for row in rows] == ["done", "done"]
+    assert by_scan(tmp_path / "out")["c_t"]["input"].endswith("/in/c\\udcfft.nii")
+    assert folders(tmp_path / "out") == ["c_t", "other"]
+
+
+@pytest.mark.parametrize("name", ["DICOM", "images", "Scan12"])
+def test_a_reason_keeps_words_that_name_nobody(tmp_path, name):
+    dicom_folder(tmp_path / name, PixelSpacing=None)
+    (row,) = process([tmp_path / name], tmp_path / "out")
+    assert row["reason"] == "4 of 4 images without a usable PixelSpacing"

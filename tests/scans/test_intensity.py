@@ -163,3 +163,20 @@ def test_a_picture_of_no_air_is_hu_only_if_it_looks_like_tissue(hu):
 def test_of_a_few_voxels_the_range_tells(lowest, highest, kind):
     assert by_range(lowest, highest) == kind
     assert judge([np.array([[lowest, highest]])]).kind == kind
+
+
+@pytest.mark.parametrize("period", [1 << 16, 1 << 12])
+def test_negative_numbers_that_lost_their_sign_are_seen(hu, period):
+    with pytest.raises(IntensityError, match="lost their sign"):
+        judge(list(hu % period))
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_a_reversed_sign_is_no_offset(hu, shift):
+    with pytest.raises(IntensityError, match="sign reversed"):
+        judge(list(shift - hu))
+
+
+def test_grey_of_16_bits_has_no_sign_to_lose(hu):
+    grey = np.interp(hu, (-1350, 150), (0, 65535)).astype(np.uint16)
+    assert judge(list(grey), grey="grey16").kind == "grey16"

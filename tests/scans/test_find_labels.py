@@ -1,0 +1,114 @@
+"""Masks, maps and other files that are no scan, beside scans and alone."""
+
+import os
+import zipfile
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from cosup_jax.scans import find
+from cosup_jax.scans.nifti import VolumeError
+from cosup_jax.scans.source import ScanError
+from tests.scans.nifti_files import ct, forge
+
+LABELS = np.random.default_rng(0).integers(0, 3, ct().shape)
+
+
+def scans_of(*inputs):
+    return find.find_scans(inputs, find.Path("/nowhere"))
+
+
+ALONE = {
+    "of 8 bits": LABELS.astype(np.uint8),
+    "of fractions": LABELS.astype(np.float32),
+    "0 and 255": (LABELS > 0) * np.uint8(255),
+    "many labels": np.random.default_rng(0).integers(0, 30, ct().shape).astype(np.int16),
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_label_map_is_no_ct_though_it_is_called_so(tmp_path, name, zipped):
+    path = forge(tmp_path / "ct.nii", ALONE[name])
+    if zipped:
+        with zipfile.ZipFile(tmp_path / "ct.zip", "w") as archive:
+            archive.write(path, path.name)
+        path = tmp_path / "ct.zip"
+    (source,), _ = scans_of(path)
+    with pytest.raises((ScanError, VolumeError), match="as label maps do; expected a CT volume"):
+        source.read()
+
+
+def test_a_ct_in_a_window_is_no_label_map(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, ct().shape).astype(np.uint8)
+    (source,), _ = scans_of(forge(tmp_path / "mask.nii", grey))
+    assert source.read().intensity == "grey8"
+
+
+def test_two_values_in_all_slices_are_a_mask(tmp_path):
+    for i in range(3):
+        Image.fromarray(np.eye(8, dtype=np.uint8) * np.uint8(255)).save(tmp_path / f"s{i}.png")
+    (source,), _ = scans_of(tmp_path)
+    with pytest.raises(ScanError, match="two values, as masks do"):
+        source.read()
+
+
+SHARES = np.linspace(0, 1, LABELS.size, dtype=np.float32).reshape(LABELS.shape)
+BESIDE = {
+    "a mask that is scaled": ("ct_seg.nii", LABELS.astype(np.uint8), {"scl_slope": 1 / 255}),
+    "probabilities": ("ct_probability.nii.gz", SHARES, {}),
+    "probabilities of 8 bits": (
+        "probs.nii",
+        np.rint(255 * SHARES).astype(np.uint8),
+        {"scl_slope": 1 / 255},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_maps_of_a_ct_beside_it_are_set_aside(tmp_path, name):
+    file, voxels, fields = BESIDE[name]
+    forge(tmp_path / "ct.nii", ct())
+    forge(tmp_path / file, voxels, **fields)
+    (source,), others = scans_of(tmp_path)
+    assert source.name == "ct"
+    assert str(others) == "set aside: 1 label map"
+
+
+def test_a_ct_whose_name_speaks_of_probabilities_is_kept(tmp_path):
+    forge(tmp_path / "ct.nii", ct())
+    forge(tmp_path / "prob_patient.nii", ct())
+    assert len(scans_of(tmp_path)[0]) == 2
+
+
+def test_masks_among_the_slices_are_set_aside_by_name_and_content(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, (8, 8)).astype(np.uint8)
+    for i in range(3):
+        Image.fromarray(grey).save(tmp_path / f"s{i}.png")
+        Image.fromarray(grey).save(tmp_path / f"s{i}_lung.png")
+        Image.fromarray((grey > 99) * np.uint8(255)).save(tmp_path / f"s{i}_mask.png")
+    (source,), others = scans_of(tmp_path)
+    # Of a name that speaks of lungs, but with the greys of a CT, nothing is taken away.
+    assert len(source.files) == 6
+    assert str(others) == "set aside: 3 picture of labels"
+
+
+def test_a_link_to_nothing_and_a_pipe_are_counted(tmp_path):
+    forge(tmp_path / "ct.nii", ct())
+    (tmp_path / "gone.nii").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.nii")
+    (source,), others = scans_of(tmp_path)
+    assert source.name == "ct"
+    assert "2 file or folder that cannot be read" in str(others)
+
+
+def test_halves_of_a_volume_are_named(tmp_path):
+    nib.save(nib.Nifti1Pair(ct(), np.eye(4)), tmp_path / "ct.hdr")
+    with pytest.raises(ScanError, match=r"ct\.hdr: half of a volume in two files"):
+        scans_of(tmp_path)
+    forge(tmp_path / "other.nii", ct())
+    (source,), others = scans_of(tmp_path)
+    assert source.name == "other"
+    assert "2 half of a volume" in str(others)

@@ -1,0 +1,67 @@
+"""Images that lack the identifier of a series belong to it where they complete its stack."""
+
+import numpy as np
+import pytest
+
+from cosup_jax.scans import find
+from tests.scans.dicom_series import make_images, save
+
+HU = np.random.default_rng(5).integers(-1000, 400, (10, 16, 12))
+
+
+def scans_of(folder):
+    return find.find_scans([folder], folder / "out")
+
+
+def series(lacking, **fields):
+    """A series of which some images lack its identifier, and have other fields."""
+    images = make_images(HU)
+    for i in lacking:
+        images[i].SeriesInstanceUID = ""
+        for name, value in fields.items():
+            setattr(images[i], name, value)
+    return images
+
+
+PLACES = {
+    "one inside": (4,),
+    "the last": (9,),
+    "the first three": (0, 1, 2),
+    "every second": range(0, 10, 2),
+    "all but two": range(2, 10),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("study", ["kept", "lost too"])
+def test_the_scan_is_whole(tmp_path, name, study):
+    more = {} if study == "kept" else {"StudyInstanceUID": "", "FrameOfReferenceUID": ""}
+    save(tmp_path, series(PLACES[name], **more))
+    (source,), others = scans_of(tmp_path)
+    scan = source.read()
+    np.testing.assert_array_equal(np.stack(scan.slices), HU)
+    assert f"{len(PLACES[name])} of 10 images have no SeriesInstanceUID" in scan.notes[0]
+    assert not others
+
+
+OTHERS = {
+    "another patient": {"PatientID": "another"},
+    "another study": {"StudyInstanceUID": "1.2.3"},
+    "another series by its number": {"SeriesNumber": 9},
+    "numbers that do not go on": {"InstanceNumber": 1},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_may_be_of_another_scan_is_not_joined(tmp_path, name):
+    save(tmp_path, series(range(5, 10), **OTHERS[name]))
+    scans, _ = scans_of(tmp_path)
+    assert [len(source.read().slices) for source in scans] == [5, 5]
+
+
+def test_what_lies_in_another_folder_is_not_joined(tmp_path):
+    images = series(range(5, 10))
+    save(tmp_path / "a", images[:5])
+    save(tmp_path / "b", images[5:])
+    scans, _ = scans_of(tmp_path)
+    assert [len(source.read().slices) for source in scans] == [5, 5]
