@@ -68,7 +68,7 @@ class Maker:
         true, find = scan.true_slices(), lungs.remembered(lung_network.find)
         known: dict[str, Any] = {"intensity": scan.intensity, "spacing": scan.spacing, "find": find}
         done = unlike.doubt(near, sum(int(np.count_nonzero(mask)) for mask in masks))
-        done += unlike.flags(true, **known)
+        done += [*unlike.flags(true, **known), *unlike.lost(true)]
         if len({mask.shape for mask in masks}) == 1:
             for limit in self._limits():
                 masks, note = limit(true, masks, **known)

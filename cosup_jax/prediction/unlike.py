@@ -6,6 +6,7 @@ lie well inside of them.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -94,6 +95,32 @@ def between(slices: Sequence[np.ndarray], labels: np.ndarray) -> float:
     part = np.stack([slices[z][front, across] for z in shown])
     blood = part[(part > _BLOOD[0]) & (part < _BLOOD[1])]
     return 0.0 if blood.size < _FEWEST else float(np.median(blood))
+
+
+def lost(slices: Sequence[np.ndarray]) -> list[str]:
+    """Returns notes on slices of which nothing is there, or that are the same as the one before.
+
+    Args:
+      slices: (H, W) each.
+    """
+    empty = [i for i, pixels in enumerate(slices, 1) if pixels.min() == pixels.max()]
+    same = [
+        i
+        for i, (pixels, after) in enumerate(pairwise(slices), 1)
+        if i not in empty and np.array_equal(pixels, after)
+    ]
+    found = []
+    if empty:
+        found.append(
+            f"{len(empty)} of {len(slices)} slices hold one value alone (the first is number "
+            f"{empty[0]} from the feet): what was there is not counted"
+        )
+    if same:
+        found.append(
+            f"{len(same)} of {len(slices)} slices hold the same values as the next (the first is "
+            f"number {same[0]} from the feet): others may be lost"
+        )
+    return found
 
 
 def doubt(near: int, marked: int) -> list[str]:

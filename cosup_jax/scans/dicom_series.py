@@ -62,6 +62,8 @@ def arrange(
     for group, notes in dicom_unnamed.groups(_join_containers(shared), loose):
         kept, scouts = dicom_stacks.drop_scouts(group)
         aside += [_aside(image, "localizer") for image in scouts]
+        kept, strangers = dicom_stacks.drop_strangers(kept)
+        aside += [_aside(image, "image unlike the others of its series") for image in strangers]
         for found in dicom_stacks.split(kept, content):
             more = (*notes, *found.notes)
             stacks.append(Stack(tuple(found.images), more, found.fault, found.part))

@@ -79,6 +79,33 @@ def drop_scouts(images: list[Image]) -> tuple[list[Image], list[Image]]:
     return [image for image in images if image not in scouts], scouts
 
 
+def drop_strangers(images: list[Image]) -> tuple[list[Image], list[Image]]:
+    """Returns the images that make a stack without a few of other kinds, and those few.
+
+    They have another matrix, direction or pixel spacing, or no place: overviews and pages that bear
+    the series' identifier too. What lies where the stack would go on is a slice of it, whatever its
+    header says, and is not left out.
+    """
+    kinds = group_by(images, lambda image: (shape_of(image), image.plane.position is None))
+    most = max(kinds, key=len)
+    few = len(images) - len(most)
+    if not 0 < few < _FEWEST <= len(most) or few >= len(most) or not is_stack(most):
+        return images, []
+    others = [image for image in images if image not in most]
+    return (images, []) if any(_goes_on(most, image) for image in others) else (most, others)
+
+
+def _goes_on(stack: list[Image], image: Image) -> bool:
+    """Whether an image lies next to an end of a stack, outside of it."""
+    if image.plane.position is None:
+        return False
+    axis = _normal(stack[0])
+    heights = np.sort([float(np.array(one.plane.position) @ axis) for one in stack])
+    height = float(np.array(image.plane.position) @ axis)
+    beyond = max(heights[0] - height, height - heights[-1])
+    return bool(_SAME_PLACE < beyond < 1.5 * (heights[-1] - heights[0]) / (len(stack) - 1))
+
+
 def _normal(image: Image) -> np.ndarray:
     directions = np.array(image.plane.orientation, np.float64)
     return np.cross(directions[:3], directions[3:])

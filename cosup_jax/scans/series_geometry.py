@@ -13,6 +13,7 @@ _SAME_DIRECTION = 1e-3
 _SAME_SPACING = 1e-3  # mm
 _SAME_PLACE = 1e-2  # mm; images nearer than this are doubles
 _UNEVEN = 0.1  # of the usual distance
+_GAP = 1.5  # thicknesses between planes, above which something lies between the slices
 _TILT = 0.5  # degrees; less is rounding
 _STRAIGHT = 1.0  # pixels that an image may lie beside the line of all
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
@@ -85,6 +86,7 @@ def sort(planes: Sequence[Plane]) -> Arrangement:
         distance = _check_steps(heights)
         step = (places[-1] - places[0]) / (len(places) - 1)
         notes += _check_line(places, step, normal, min(row_distance, column_distance))
+        notes += _note_gaps(planes, distance)
     affine = np.eye(4)
     affine[:3, 0] = _LPS_TO_RAS @ across * column_distance
     affine[:3, 1] = _LPS_TO_RAS @ down * row_distance
@@ -160,6 +162,17 @@ def _check_steps(heights: np.ndarray) -> float:
             f"({uneven.size} such gaps)"
         )
     return float((heights[-1] - heights[0]) / (len(heights) - 1))
+
+
+def _note_gaps(planes: Sequence[Plane], distance: float) -> list[str]:
+    """Notes planes further apart than they are thick: nobody sees whether there were others."""
+    thickness = np.median([plane.thickness or distance for plane in planes])
+    if distance <= _GAP * thickness:
+        return []
+    return [
+        f"slices of {thickness:g} mm lie {distance:.3g} mm apart: volumes take what is between "
+        "them to be as they are"
+    ]
 
 
 def _check_line(

@@ -67,3 +67,16 @@ def test_voxels_near_the_threshold_are_counted_and_said_if_many():
     assert unlike.doubt(60, 100) == [
         "0.6 voxels within 0.1 of the threshold for each that is marked"
     ]
+
+
+def test_slices_of_which_nothing_is_there_are_noted(chest):
+    image = chest[0].copy()
+    assert unlike.lost(image) == []
+    image[3], image[9] = -1024, image[8]
+    empty, same = unlike.lost(image)
+    assert "1 of 18 slices hold one value alone (the first is number 4" in empty
+    assert "1 of 18 slices hold the same values as the next (the first is number 9" in same
+
+
+def test_slices_of_different_sizes_are_compared_too():
+    assert unlike.lost([np.eye(3), np.eye(4), np.eye(4)[:3]]) == []

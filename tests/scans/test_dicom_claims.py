@@ -123,3 +123,12 @@ def test_voxels_that_no_scan_has_are_of_unknown_size(tmp_path, spacing, known):
     scan = read(tmp_path, make_images(HU, spacing))
     assert (scan.spacing is not None) == known
     assert ("no scan has such" in scan.unknown.get("size", "")) != known
+
+
+@pytest.mark.parametrize(
+    ("thickness", "noted"), [(4.0, 0), (3.0, 0), (6.0, 0), (2.0, 1), (None, 0)]
+)
+def test_what_lies_between_thin_slices_is_noted(tmp_path, thickness, noted):
+    scan = read(tmp_path, make_images(HU, SPACING, SliceThickness=thickness))
+    assert sum("slices of 2 mm lie 4 mm apart" in note for note in scan.notes) == noted
+    assert scan.spacing == pytest.approx(SPACING)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cosup_jax.scans import find
+from cosup_jax.scans.nifti import VolumeError
 from tests.scans.dicom_series import make_images, save
 
 HU = np.random.default_rng(5).integers(-1000, 400, (10, 16, 12))
@@ -65,3 +66,45 @@ def test_what_lies_in_another_folder_is_not_joined(tmp_path):
     save(tmp_path / "b", images[5:])
     scans, _ = scans_of(tmp_path)
     assert [len(source.read().slices) for source in scans] == [5, 5]
+
+
+def stranger(images, **fields):
+    """One more image of the same series."""
+    (more,) = make_images(HU[:1], InstanceNumber=99, **fields)
+    for name in ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"):
+        setattr(more, name, getattr(images[0], name))
+    return [*images, more]
+
+
+STRANGERS = {
+    "without a place": {"ImagePositionPatient": None},
+    "without anything that places it": {
+        "ImagePositionPatient": None,
+        "ImageOrientationPatient": None,
+        "PixelSpacing": None,
+    },
+    "of another matrix": {"Rows": 12, "Columns": 16},
+    "of other pixels, elsewhere": {
+        "PixelSpacing": [2, 2],
+        "ImagePositionPatient": [-100, -120, 500],
+    },
+}
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_an_image_unlike_the_others_of_its_series_blocks_none(tmp_path, name):
+    save(tmp_path, stranger(make_images(HU), **STRANGERS[name]))
+    (source,), others = scans_of(tmp_path)
+    scan = source.read()
+    np.testing.assert_array_equal(np.stack(scan.slices), HU)
+    assert "set aside: 1 image unlike the others of its series" in scan.notes
+    assert len(others) == 1
+
+
+def test_a_slice_that_has_lost_its_place_is_missing(tmp_path):
+    images = make_images(HU)
+    del images[4].ImagePositionPatient
+    save(tmp_path, images)
+    (source,), _ = scans_of(tmp_path)
+    with pytest.raises(VolumeError, match="1 of 10 images without a usable ImagePositionPatient"):
+        source.read()
