@@ -1,12 +1,12 @@
 """Kills commands at every file operation, starts them again, and compares what they leave.
 
-    python .ci/kill_sweep.py [--every N] [JOB …]
+    python .ci/kill_sweep.py [--first M] [--every N] [JOB …]
 
 A job is a command on a tiny dataset and network. Its file operations are counted first, by
 `kill_at.c`, which needs a C compiler; then it is killed (SIGKILL) before, after or amid each of
-them, or each N-th (no multiple of 3), and the same command is started once more. What it then
-leaves must be what a command that was never killed leaves: the same bytes, but for times and for
-what names a folder; of checkpoints the same arrays. Every JSON file under its final name is whole.
+them, or each N-th from the M-th on (N no multiple of 3), and the same command is started once more.
+What it then leaves must be what a command that was never killed leaves: the same bytes, but for
+times and what names a folder; of checkpoints the same arrays. All JSON under final names is whole.
 """
 
 import argparse
@@ -224,7 +224,7 @@ def check_whole(folder: Path) -> list[str]:
     return wrong
 
 
-def sweep(name: str, job: Job, place: Path, every: int) -> bool:
+def sweep(name: str, job: Job, place: Path, chosen: slice) -> bool:
     """Kills a job at its operations and prints what came of it; returns whether all is well."""
     logs, whole, out = place / "logs", place / name / "whole", place / name / "killed"
     logs.mkdir(exist_ok=True)
@@ -235,9 +235,10 @@ def sweep(name: str, job: Job, place: Path, every: int) -> bool:
     if status or count < job.least:
         print(f"{name}: status {status}, {count} operations; see {logs / name}.log")
         return False
-    print(f"{name}: {count} operations, one in {every} is killed at", flush=True)
+    kills = range(count + 1)[chosen]
+    print(f"{name}: {count} operations, killed at {kills}", flush=True)
     expected, wrong, killed = digests(whole), [], 0
-    for at in range(1, count + 1, every):
+    for at in kills:
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         log = logs / f"{name}-{at}.log"
@@ -255,7 +256,7 @@ def sweep(name: str, job: Job, place: Path, every: int) -> bool:
     print(f"{name}: {killed} kills, {same} with the same result", flush=True)
     print("".join(f"  {text}\n" for text in wrong), end="", flush=True)
     # Where files are written beside one another their number may differ by a few.
-    return not wrong and killed >= 0.9 * len(range(1, count + 1, every))
+    return not wrong and killed >= 0.9 * len(kills)
 
 
 def main() -> int:
@@ -263,6 +264,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("jobs", nargs="*", metavar="JOB", help="by default all")
     parser.add_argument("--every", type=int, default=1, help="kill at each N-th only")
+    parser.add_argument("--first", type=int, default=1, help="and at none before this one")
     parser.add_argument("--keep", type=Path, help="work in this folder and leave it")
     arguments = parser.parse_args()
     if "kill_at.so" not in os.environ.get("LD_PRELOAD", ""):
@@ -289,10 +291,8 @@ def main() -> int:
             place.folder.mkdir(parents=True, exist_ok=True)
             place.prepare()
         jobs = place.jobs()
-        results = [
-            sweep(name, jobs[name], place.folder, arguments.every)
-            for name in arguments.jobs or jobs
-        ]
+        chosen = slice(arguments.first, None, arguments.every)
+        results = [sweep(n, jobs[n], place.folder, chosen) for n in arguments.jobs or jobs]
     return int(not all(results))
 
 

@@ -78,7 +78,10 @@ def either(first: Range, other: Range) -> Range:
 
 
 _FLAG = Range(lambda v: type(v) is bool, "True or False")
-_PATH = text("a path, or nothing", empty=True)
+_PATH = Range(
+    lambda v: isinstance(v, str) and "\0" not in v and (not v or bool(v.strip())),
+    "a path, or nothing",
+)
 _SHARE = number(0, 1, words="a share from 0 to 1")
 _POSITIVE = number(0, without="low")
 _NOT_NEGATIVE = number(0, words="a number that is not below 0")

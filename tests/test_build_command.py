@@ -72,7 +72,7 @@ def test_what_the_user_can_mend_is_said_without_a_traceback(tmp_path, capsys):
     assert "TrainingSet" in said
     phantoms = ["lung_phantom", f"--data_dir={tmp_path / 'out'}"]
     assert main(["build", *phantoms, "--config=huge"]) == 1
-    assert "there are ['default', 'tiny']" in capsys.readouterr().err
+    assert "there are default, tiny" in capsys.readouterr().err
     assert main(["show", *phantoms, "--config=tiny", "--split=tests"]) == 1
     assert "Unknown split 'tests'" in capsys.readouterr().err
 

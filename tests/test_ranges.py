@@ -1,5 +1,6 @@
 """Every field of a configuration has a range, and a value outside of it is named."""
 
+import functools
 import re
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 from cosup_jax import config as configuration
 from cosup_jax import models, ranges, runs
 from cosup_jax.config import ConfigError
+from cosup_jax.training import setup
+from tests.phantoms import tiny_config
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = sorted(p.stem for p in CONFIGS.glob("*.py") if p.stem not in ("__init__", "base"))
@@ -58,6 +61,82 @@ def test_a_value_that_means_nothing_is_refused_by_name(name, value):
     said = f"^{re.escape(name)} is .*, expected "
     with pytest.raises(ConfigError, match=said):
         ranges.check_field(name, value)
+
+
+ANY = (
+    *(-1, 0, 2, 7, 2**70, -0.5, 0.5, 1.5, NAN, float("inf"), -float("inf"), True, None, "", " "),
+    *("x", "a\0b", (), (1,), (1, 2), (1, 2, 3), (NAN, 1.0), ("x",), (-1, -1), [1], {}, b"x"),
+)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_whatever_is_outside_of_the_range_of_its_field_is_refused_by_name(name):
+    config = configuration.load(str(CONFIGS / f"{name}.py")).to_dict()
+    refused = 0
+    for field, right in ranges.flat(config):
+        *groups, last = field.split(".")
+        group = functools.reduce(dict.__getitem__, groups, config)
+        for wrong in ANY:
+            if not ranges.range_of(field).holds(wrong):
+                group[last], refused = wrong, refused + 1
+                said = f"{field} is {wrong!r}, expected {ranges.range_of(field).words}"
+                with pytest.raises(ConfigError, match=f"^{re.escape(said)}$"):
+                    ranges.check(config)
+        group[last] = right
+    assert refused > 1000
+
+
+# Within the range of the field, and yet nothing that the other fields or the dataset allow.
+UNFIT = {
+    "data.size": ((30, 30), (1, 1)),
+    "data.name": ("lung_phantm",),
+    "data.config": ("huge",),
+    "data.mask_values": ("0", "0:0,255:1,255:0"),
+    "data.source": ("here",),
+    "data.train": ("trian", "train[", "test[:0%]"),
+    "data.validation": ("-1",),
+    "data.test": ("tset",),
+    "sampling.groups": (("x",), (("", "some", 1.0),), (("", "all", -1.0),), (("", "all", NAN),)),
+    "model.name": ("resnet",),
+    "model.blocks": ((), (1, 1)),
+    "model.edge_levels": ((1, 1),),
+    "model.fusion": ("product",),
+    "loss.name": ("dice", "multiclass_joint"),
+    "batch_size": (3,),
+    "devices": (999,),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(n, v) for n, vs in UNFIT.items() for v in vs])
+def test_a_value_that_does_not_fit_the_others_is_refused_by_name(name, value, tiny_run):
+    config = tiny_config(tiny_run.parent / "tfds", devices=2)
+    config.update_from_flattened_dict({name: value})
+    with pytest.raises(ValueError, match=re.escape(name)) as told:
+        setup.make_setup(config, Path())
+    assert type(told.value).__module__.startswith(("cosup_jax", "builtins"))
+
+
+def test_weights_for_another_number_of_heads_are_refused_by_name(tiny_run):
+    config = tiny_config(tiny_run.parent / "tfds")
+    for name in ("zeta", "omega"):
+        config.loss = {"name": "joint", name: (1.0,) * 7}
+        with pytest.raises(ConfigError, match=rf"^loss\.{name} is \(1.0, .* such heads"):
+            setup.make_setup(config, Path())
+
+
+def test_the_parts_of_a_network_are_named_too():
+    for changes, said in (
+        ({"model.guide.backbone": "vgg"}, r"^model\.guide\.backbone is 'vgg', expected one of"),
+        ({"model.labeller.name": "vgg"}, r"^model\.labeller\.name is 'vgg', expected one of"),
+        (
+            {"model.guide_size": (32, 32), "data.size": (48, 40)},
+            r"^data\.size is \(48, 40\)",
+        ),
+    ):
+        config = configuration.load(f"{CONFIGS}/multiclass.py:net=fcn8s")
+        config.update_from_flattened_dict(changes)
+        with pytest.raises(ConfigError, match=said):
+            runs.build_model(config)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -85,7 +85,10 @@ def make_builder(
     known = [c.name for c in builder_class.BUILDER_CONFIGS]
     optional = bool(source) and hasattr(builder_class, "OPTIONS")
     if config and config not in known and not optional:
-        raise ValueError(f"dataset {name!r} has no configuration {config!r}; there are {known}")
+        raise ValueError(
+            f"the dataset {name!r} has no configuration {config!r} (data.config); there are "
+            f"{', '.join(known)}"
+        )
     values = parse_mask_values(mask_values)
     own = hasattr(builder_class, "config_from_source")
     if source and not builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS:

@@ -63,8 +63,15 @@ def evaluation_split(builder: tfds.core.DatasetBuilder, wanted: str, validation:
     """
     absent = wanted in (TEST, "") and TEST not in builder.info.splits
     chosen = validation if absent or not wanted else wanted
-    check_split(builder, chosen)
+    _check_field(builder, "data.test" if chosen == wanted else "data.validation", chosen)
     return chosen
+
+
+def _check_field(builder: tfds.core.DatasetBuilder, name: str, split: str) -> None:
+    try:
+        check_split(builder, split)
+    except SplitError as error:
+        raise SplitError(f"{name} is {split!r}: {error}") from error
 
 
 def people(
@@ -222,6 +229,8 @@ def check_uses(
       SplitError: there is no such split.
       PatientOverlapError: naming some of the patients.
     """
+    for use, split in uses.items():
+        _check_field(builder, f"data.{use}", split)
     found = {use: people(builder, split) for use, split in uses.items()}
     left_out = set(map(schema.normal_name, exclude))
     notes = []

@@ -5,7 +5,7 @@ Those of the first are to be had here; the others are in `infnet`, `supervised` 
 
 import difflib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cosup_jax.losses import infnet, multiclass, supervised
@@ -14,6 +14,7 @@ from cosup_jax.losses.joint import (
     REDUCTIONS,
     DiceOptions,
     Weights,
+    check_weights,
     dice_loss,
     edge_loss,
     fusion_loss,
@@ -28,6 +29,7 @@ __all__ = [
     "DiceOptions",
     "Weights",
     "build",
+    "check",
     "dice_loss",
     "edge_loss",
     "fusion_loss",
@@ -41,6 +43,7 @@ __all__ = [
     "weighted_sum",
 ]
 
+_OF_CLASSES = ("multiclass_joint", "cross_entropy", "one_hot")  # whose networks have a softmax
 _OF_JOINT = ("theta", "beta", "zeta", "omega", "reduction", "eps")
 # name → function of (output, mask, edge) and the options a configuration may give it
 _LOSSES: dict[str, tuple[Callable, tuple[str, ...]]] = {
@@ -77,16 +80,42 @@ def build(name: str, **options: Any) -> Callable:
     Example:
       >>> build("infnet", theta=0.8)
       Traceback (most recent call last):
-      ValueError: loss 'infnet' has no option 'theta'; it has weighted_bce, omega
+      ValueError: theta is no option of the loss 'infnet', which has weighted_bce, omega
     """
     if name not in _LOSSES:
-        raise ValueError(f"there is no loss {name!r}; the losses are {', '.join(_LOSSES)}")
+        raise ValueError(f"name is {name!r}, expected one of the losses {', '.join(_LOSSES)}")
     function, known = _LOSSES[name]
     for option in options:
         if option not in known:
             near = difflib.get_close_matches(option, known, 1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise ValueError(
-                f"loss {name!r} has no option {option!r}{hint}; it has {', '.join(known)}"
+                f"{option} is no option of the loss {name!r}{hint}, which has {', '.join(known)}"
             )
     return functools.partial(function, **options)
+
+
+def check(
+    settings: Mapping[str, Any], edges: Sequence[str], masks: Sequence[str], classes: int
+) -> None:
+    """Refuses a loss that does not fit a network, before anything is traced.
+
+    Args:
+      settings: the arguments of `build`.
+      edges: heads of the network that are supervised by edges.
+      masks: heads supervised by the mask.
+      classes: logits of a pixel.
+
+    Raises:
+      ValueError: weights for another number of heads, or a loss of several classes for a network
+        of one, or the other way round.
+    """
+    for letter, heads in (("zeta", edges), ("omega", masks)):
+        check_weights(letter, settings.get(letter, 1.0), len(heads))
+    name = settings["name"]
+    if (name in _OF_CLASSES) != (classes > 1):
+        fit = [loss for loss in _LOSSES if (loss in _OF_CLASSES) == (classes > 1)]
+        raise ValueError(
+            f"name is {name!r}, but the network has {classes} logits a pixel (classes); for it "
+            f"there are {', '.join(fit)}"
+        )

@@ -9,7 +9,7 @@ empty slice.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -151,6 +151,27 @@ def semantic_loss(
     return weighted_sum("omega", omega, each)
 
 
+def check_weights(letter: str, factors: Weights, heads: int) -> list[Any]:
+    """Returns the factor of each of some heads.
+
+    Args:
+      letter: what to call the factors in a message.
+      factors: one number for all heads or one for each.
+      heads: how many there are.
+
+    Raises:
+      ValueError: as many factors as heads are needed.
+    """
+    shared = np.ndim(factors) == 0
+    each = [factors] * heads if shared else list(factors)  # type: ignore[arg-type]
+    if len(each) != heads:
+        raise ValueError(
+            f"{letter} is {factors!r}, but the network has {heads} such heads; give one number for "
+            "all, or one for each head"
+        )
+    return each
+
+
 def weighted_sum(letter: str, factors: Weights, losses: list[jax.Array]) -> jax.Array:
     """Adds up the losses of some heads, each with its factor.
 
@@ -162,13 +183,7 @@ def weighted_sum(letter: str, factors: Weights, losses: list[jax.Array]) -> jax.
     Raises:
       ValueError: as many factors as heads are needed.
     """
-    shared = np.ndim(factors) == 0
-    each = [factors] * len(losses) if shared else list(factors)  # type: ignore[arg-type]
-    if len(each) != len(losses):
-        raise ValueError(
-            f"{letter} has {len(each)} weights, but the network has {len(losses)} such heads; give "
-            "one number for all, or one for each head"
-        )
+    each = check_weights(letter, factors, len(losses))
     total = jnp.zeros((), jnp.float32)
     for factor, loss in zip(each, losses, strict=True):
         total = total + jnp.asarray(factor, jnp.float32) * loss

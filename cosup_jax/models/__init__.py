@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
+from cosup_jax.models import layers
 from cosup_jax.models.cosup import CoSupNet, confidence_maps
 from cosup_jax.models.guided import GuidedNet
 from cosup_jax.models.infnet import InfNet
@@ -32,6 +35,7 @@ __all__ = [
     "SegOutput",
     "available",
     "build",
+    "check_size",
     "confidence_maps",
     "count_classes",
     "initialise",
@@ -83,7 +87,7 @@ def build(name: str, **settings: Any) -> nn.Module:
       ('S1', 'S2')
     """
     if name not in _NETWORKS:
-        raise ValueError(f"there is no network {name!r}; the networks are {', '.join(available())}")
+        raise ValueError(f"name is {name!r}, expected one of the networks {', '.join(available())}")
     network = _NETWORKS[name]
     fields = [
         field.name for field in dataclasses.fields(network) if field.name not in ("parent", "name")
@@ -93,12 +97,25 @@ def build(name: str, **settings: Any) -> nn.Module:
             near = difflib.get_close_matches(setting, fields, 1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise ValueError(
-                f"network {name!r} has no setting {setting!r}{hint}; it has {', '.join(fields)}"
+                f"{setting} is no setting of the network {name!r}{hint}, which has "
+                f"{', '.join(fields)}"
             )
     common = {name: settings[name] for name in ("dtype", "axis_name") if name in settings}
-    parts = {
-        name: build(**{**common, **value})
-        for name, value in settings.items()
-        if isinstance(value, Mapping)
-    }
+    parts = {}
+    for part, value in settings.items():
+        if isinstance(value, Mapping):
+            try:
+                parts[part] = build(**{**common, **value})
+            except ValueError as error:
+                raise ValueError(f"{part}.{error}") from error
     return network(**settings | parts)
+
+
+def check_size(model: nn.Module, size: tuple[int, int]) -> None:
+    """Refuses a (height, width) of slices that a network cannot take, without tracing it.
+
+    Raises:
+      ValueError: the message says what to pad to.
+    """
+    image = jax.ShapeDtypeStruct((1, *size, 1), jnp.float32)
+    layers.check_image(image, model.multiple, getattr(model, "smallest", 0))

@@ -3,7 +3,7 @@
 Every network of the paper's Tables 3 to 5 is a setting of it. ResUNet_C2F is the default.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -54,6 +54,8 @@ class CoSupNet(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
+    multiple: ClassVar[int] = DOWNSAMPLING  # of the image's sides
+
     def __post_init__(self) -> None:
         """Refuses settings that describe no network."""
         if self.width < 1:
@@ -93,7 +95,7 @@ class CoSupNet(nn.Module):
         Raises:
           ValueError: 16 does not divide H or W; the message says what to pad to.
         """
-        check_image(x, DOWNSAMPLING)
+        check_image(x, self.multiple)
         size = (x.shape[1], x.shape[2])
         policy = Policy(self.dtype, self.axis_name)
         s = Encoder(self.width, self.blocks, policy, name="encoder")(x.astype(self.dtype), train)

@@ -1,5 +1,6 @@
 """A network that labels classes with the help of another one, which finds all infection first."""
 
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -38,6 +39,12 @@ class GuidedNet(nn.Module):
     def classes(self) -> int:
         """Logits of a pixel."""
         return self.labeller.classes
+
+    @property
+    def multiple(self) -> int:
+        """Of the slice's sides, where the guide sees it at its own size `guide_size`."""
+        least = 1 if self.guide_size else self.guide.multiple
+        return math.lcm(least, self.labeller.multiple)
 
     @property
     def initial(self) -> str:

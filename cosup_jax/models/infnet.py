@@ -1,7 +1,7 @@
 """Inf-Net (Fan et al. 2020, Section III-A): partial decoder, reverse and edge attention."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -71,6 +71,8 @@ class InfNet(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
+    multiple: ClassVar[int] = DOWNSAMPLING  # of the image's sides
+
     def __post_init__(self) -> None:
         """Refuses settings that describe no network."""
         if self.backbone not in BACKBONES:
@@ -113,7 +115,7 @@ class InfNet(nn.Module):
         Raises:
           ValueError: 32 does not divide H or W; the message says what to pad to.
         """
-        check_image(x, DOWNSAMPLING)
+        check_image(x, self.multiple)
         size = (x.shape[1], x.shape[2])
         policy = Policy(self.dtype, self.axis_name)
         module, _ = BACKBONES[self.backbone]

@@ -271,19 +271,21 @@ def pointwise(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
     return y + bias[None, None, None]
 
 
-def check_image(x: jax.Array, multiple: int) -> None:
+def check_image(x: jax.Array | jax.ShapeDtypeStruct, multiple: int, smallest: int = 0) -> None:
     """Refuses a batch that a network with `multiple`-fold down-sampling cannot take.
 
     Raises:
-      ValueError: `x` is not (B, H, W, C), or H or W is not a multiple of `multiple`.
+      ValueError: `x` is not (B, H, W, C), or H or W is not a multiple of `multiple`, or is below
+        `smallest`.
     """
     if x.ndim != 4:
         raise ValueError(f"a batch of images is (B, H, W, C); this array has the shape {x.shape}")
     height, width = x.shape[1:3]
     wanted = tuple(-(-n // multiple) * multiple for n in (height, width))
-    if wanted != (height, width) or 0 in wanted:
-        wanted = tuple(max(n, multiple) for n in wanted)
+    wanted = tuple(max(n, multiple, smallest) for n in wanted)
+    if wanted != (height, width):
+        least = f" from {smallest} on" if smallest else ""
         raise ValueError(
-            f"the image is {height}×{width}, but height and width must be multiples of {multiple}: "
-            f"pad (or resize) it to {wanted[0]}×{wanted[1]}"
+            f"the image is {height}×{width}, but height and width must be multiples of {multiple}"
+            f"{least}: pad (or resize) it to {wanted[0]}×{wanted[1]}"
         )

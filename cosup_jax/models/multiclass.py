@@ -51,6 +51,7 @@ class FCN8s(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
+    multiple: ClassVar[int] = _FCN_DOWNSAMPLING  # of the image's sides
     edge_stages: ClassVar[tuple[str, ...]] = ()
     mask_stages: ClassVar[tuple[str, ...]] = ()
 
@@ -68,7 +69,7 @@ class FCN8s(nn.Module):
         Raises:
           ValueError: 32 does not divide H or W; the message says what to pad to.
         """
-        check_image(x, _FCN_DOWNSAMPLING)
+        check_image(x, self.multiple)
         x = x.astype(self.dtype)
         pools = []
         for i, number in enumerate(self.blocks):
@@ -139,6 +140,7 @@ class MultiClassUNet(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
+    multiple: ClassVar[int] = _UNET_DOWNSAMPLING  # of the image's sides
     edge_stages: ClassVar[tuple[str, ...]] = ()
     mask_stages: ClassVar[tuple[str, ...]] = ()
 
@@ -157,7 +159,7 @@ class MultiClassUNet(nn.Module):
         Raises:
           ValueError: 16 does not divide H or W; the message says what to pad to.
         """
-        check_image(x, _UNET_DOWNSAMPLING)
+        check_image(x, self.multiple)
         policy = Policy(self.dtype, self.axis_name)
         x = imagenet_channels(x).astype(self.dtype)
         maps: list[jax.Array] = []

@@ -134,17 +134,26 @@ def build_model(config: ConfigDict, axis_name: str | None = None) -> nn.Module:
     """Builds the network that a configuration's section `model` describes.
 
     Raises:
-      ConfigError: it describes none; the message names the setting.
+      ConfigError: it describes none, or one that cannot take slices of `data.size`; the message
+        names the field.
     """
     settings = config.model.to_dict() | {"dtype": jnp.dtype(config.model.dtype)}
     try:
-        return models.build(**settings, axis_name=axis_name)
+        model = models.build(**settings, axis_name=axis_name)
     except TypeError as error:
         raise configuration.ConfigError(
             f"the section model describes no network: {error}"
         ) from error
     except ValueError as error:
-        raise configuration.ConfigError(str(error)) from error
+        raise configuration.ConfigError(f"model.{error}") from error
+    size = tuple(config.data.size)
+    try:
+        models.check_size(model, size)
+    except ValueError as error:
+        raise configuration.ConfigError(
+            f"data.size is {size}, which the network {config.model.name!r} cannot take: {error}"
+        ) from error
+    return model
 
 
 def preprocessing(config: ConfigDict) -> Preprocessing:

@@ -94,6 +94,7 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
     )
     chosen = devices.choose_devices(config.devices, config.batch_size)
     model = runs.build_model(config, devices.AXIS)
+    loss = _make_loss(config, model)
     datasets.prepare(builder, data.source)
     notes = people.check_uses(
         builder,
@@ -101,7 +102,6 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
         provenance.trained_before(config.init),
         exclude=config.semi.exclude_patients if config.semi.per_round else (),
     )
-    loss = losses.build(**config.loss.to_dict())
     return Setup(
         config=config,
         workdir=workdir,
@@ -122,6 +122,16 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
             factor=config.plateau.factor, patience=config.plateau.patience
         ),
     )
+
+
+def _make_loss(config: ConfigDict, model: nn.Module) -> Callable:
+    settings = config.loss.to_dict()
+    try:
+        loss = losses.build(**settings)
+        losses.check(settings, model.edge_stages, model.mask_stages, models.count_classes(model))
+    except ValueError as error:
+        raise configuration.ConfigError(f"loss.{error}") from error
+    return loss
 
 
 def with_seed(setup: Setup, seed: int, workdir: Path) -> Setup:

@@ -218,9 +218,12 @@ def test_the_gradient_of_soft_dice_is_that_of_its_difference_quotient(strict_dty
         (lambda: losses.soft_dice(MASK, MASK, reduction="mean"), "'mean'.*batch, slice"),
         (lambda: losses.soft_dice(MASK, MASK[..., 0]), r"\(1, 1, 4, 1\).*\(1, 1, 4\)"),
         (lambda: losses.soft_dice(MASK, MASK, weights=np.ones(2)), "the batch has 1 slices"),
-        (lambda: losses.joint_loss(output(), MASK, EDGE, zeta=[1.0]), "zeta has 1.*2 such heads"),
-        (lambda: losses.joint_loss(output(), MASK, EDGE, omega=(1.0,) * 4), "omega has 4.*3 such"),
-        (lambda: losses.joint_loss(SegOutput(MASK), MASK, EDGE, zeta=[1.0]), "zeta has 1.*0 such"),
+        (
+            lambda: losses.joint_loss(output(), MASK, EDGE, zeta=[1.0]),
+            r"zeta is \[.*2 such heads",
+        ),
+        (lambda: losses.joint_loss(output(), MASK, EDGE, omega=(1.0,) * 4), "omega is .*3 such"),
+        (lambda: losses.joint_loss(SegOutput(MASK), MASK, EDGE, zeta=[1.0]), "zeta is .*0 such"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, message):
@@ -240,10 +243,10 @@ def test_losses_are_built_by_name_with_their_options():
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
-        ("dice", {}, "no loss 'dice'; the losses are joint, infnet"),
-        ("joint", {"thata": 1}, r"'joint' has no option 'thata' \(did you mean 'theta'\?\)"),
-        ("infnet", {"beta": 1}, "'infnet' has no option 'beta'; it has weighted_bce, omega"),
-        ("joint", {"axis_name": "x"}, "no option 'axis_name'"),
+        ("dice", {}, "name is 'dice', expected one of the losses joint, infnet"),
+        ("joint", {"thata": 1}, r"thata is no option .*'joint' \(did you mean 'theta'\?\)"),
+        ("infnet", {"beta": 1}, "beta is no option of .*'infnet', which has weighted_bce, omega"),
+        ("joint", {"axis_name": "x"}, "axis_name is no option"),
     ],
 )
 def test_unknown_losses_and_options_are_refused_by_name(name, options, says):

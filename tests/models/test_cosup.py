@@ -112,7 +112,7 @@ def test_lists_are_taken_as_tuples():
         ({"blocks": (3, 4, 6)}, "four numbers"),
         ({"blocks": (3, 0, 6, 3)}, "four numbers"),
         ({"width": 0}, "width is 0"),
-        ({"widht": 8}, "'widht'.*did you mean 'width'.*edge_levels"),
+        ({"widht": 8}, "widht is no.*did you mean 'width'.*edge_levels"),
     ],
 )
 def test_a_setting_that_describes_no_network_is_refused(settings, message):

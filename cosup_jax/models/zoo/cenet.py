@@ -15,7 +15,6 @@ from cosup_jax.models.resizing import resize
 from cosup_jax.models.zoo.comparator import Comparator, predict_3
 
 POOLS = (2, 3, 5, 6)
-SMALLEST = 32 * max(POOLS)
 
 
 def _conv(features: int, kernel: int, policy: Policy, name: str, dilation: int = 1) -> nn.Conv:
@@ -124,6 +123,7 @@ class CENet(Comparator):
     backbone: str = "resnet34"
 
     backbones: ClassVar[tuple[str, ...]] = ("resnet34",)
+    smallest: ClassVar[int] = 32 * max(POOLS)  # 6×6 pixels are pooled at 1/32
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> SegOutput:
@@ -138,11 +138,6 @@ class CENet(Comparator):
         """
         policy = self.policy
         _, *skips, y = self.features(x, train)
-        if min(x.shape[1:3]) < SMALLEST:
-            raise ValueError(
-                f"the image is {x.shape[1]}×{x.shape[2]}, but CE-Net pools 6×6 pixels at 1/32: pad "
-                f"(or resize) it to at least {SMALLEST}×{SMALLEST}"
-            )
         y = MultiPooling(policy, name="rmp")(DenseAtrous(policy, name="dac")(y))
         for i, skip in zip((4, 3, 2), reversed(skips), strict=True):
             y = UpBlock(skip.shape[-1], policy, name=f"decoder{i}")(y, train) + skip

@@ -41,6 +41,7 @@ class Comparator(nn.Module):
 
     backbones: ClassVar[tuple[str, ...]] = ("resnet50",)
     multiple: ClassVar[int] = 32  # of the image's sides
+    smallest: ClassVar[int] = 0  # that the image's sides may be
     edge_stages: ClassVar[tuple[str, ...]] = ()
     mask_stages: ClassVar[tuple[str, ...]] = ()
 
@@ -74,9 +75,10 @@ class Comparator(nn.Module):
           **settings: the attributes of `ResNet` that are not said by those here.
 
         Raises:
-          ValueError: `multiple` does not divide H or W; the message says what to pad to.
+          ValueError: `multiple` does not divide H or W, or one is below `smallest`; the message
+            says what to pad to.
         """
-        check_image(x, self.multiple)
+        check_image(x, self.multiple, self.smallest)
         block, _ = RESNETS[self.backbone]
         backbone = ResNet(self.width, self.blocks, self.policy, block, **settings, name="backbone")
         return backbone(imagenet_channels(x).astype(self.dtype), train)

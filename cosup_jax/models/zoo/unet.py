@@ -57,6 +57,7 @@ class UNet(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
+    multiple: ClassVar[int] = DOWNSAMPLING  # of the image's sides
     edge_stages: ClassVar[tuple[str, ...]] = ()
     mask_stages: ClassVar[tuple[str, ...]] = ()
     up_block: ClassVar[type[nn.Module]] = UpBlock  # from one resolution to the next, with the skip
@@ -72,7 +73,7 @@ class UNet(nn.Module):
         Raises:
           ValueError: 16 does not divide H or W; the message says what to pad to.
         """
-        check_image(x, DOWNSAMPLING)
+        check_image(x, self.multiple)
         size = (x.shape[1], x.shape[2])
         policy = Policy(self.dtype, self.axis_name)
         *skips, x = Encoder(self.width, policy, name="encoder")(x.astype(self.dtype), train)

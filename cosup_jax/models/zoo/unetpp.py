@@ -39,6 +39,7 @@ class UNetPP(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
+    multiple: ClassVar[int] = DOWNSAMPLING  # of the image's sides
     edge_stages: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -57,7 +58,7 @@ class UNetPP(nn.Module):
         Raises:
           ValueError: 16 does not divide H or W; the message says what to pad to.
         """
-        check_image(x, DOWNSAMPLING)
+        check_image(x, self.multiple)
         size = (x.shape[1], x.shape[2])
         policy = Policy(self.dtype, self.axis_name)
         stages = Encoder(self.width, policy, name="encoder")(x.astype(self.dtype), train)
