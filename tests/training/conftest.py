@@ -3,6 +3,8 @@
 import pytest
 
 from cosup_jax import models
+from cosup_jax.training import loop
+from tests.phantoms import tiny_config
 from tests.training import tiny
 
 
@@ -12,3 +14,16 @@ def tiny_network():
     tiny.register()
     yield
     del models._NETWORKS["tiny"]
+
+
+@pytest.fixture(scope="package")
+def quick_run(tiny_network, tmp_path_factory):
+    """The folder of a trained run of the tiny network, without evaluation; only to be read.
+
+    Its dataset lies in the folder `tfds` beside it.
+    """
+    folder = tmp_path_factory.mktemp("quick")
+    config = tiny_config(folder / "tfds")
+    config.model = tiny.TINY
+    loop.train_seeds(config, [config.seed], [folder / "run"])
+    return folder / "run"

@@ -117,7 +117,7 @@ def test_the_best_epoch_is_the_one_evaluated(run):
 
 def test_it_says_first_what_it_will_do(data_dir, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(progress, "LONG_ON_CPU_S", 0.0)
-    train_and_evaluate(tiny_config(data_dir, epochs=1), tmp_path)
+    train_and_evaluate(quick_config(data_dir, epochs=1), tmp_path)
     said = capsys.readouterr()
     head = said.out[: said.out.index("epoch 1")]
     for words in (
@@ -125,7 +125,7 @@ def test_it_says_first_what_it_will_do(data_dir, tmp_path, capsys, monkeypatch):
         "slices of",
         "patients",
         "parameters",
-        "S1, S2",
+        "S1",
         "s a step",
         "quickstart.py",
     ):
@@ -170,15 +170,14 @@ def test_a_run_that_failed_before_its_first_checkpoint_can_be_corrected(
     assert train_and_evaluate(quick_config(data_dir, epochs=1), tmp_path / "run")["epoch"] == 1
 
 
-def test_fine_tuning_starts_from_the_other_run(run, data_dir, tmp_path, only_training):
-    workdir, _, _ = run
-    state = setup.make_state(setup.make_setup(tiny_config(data_dir), tmp_path))
-    loaded = initial.load_weights(str(workdir), state)
+def test_fine_tuning_starts_from_the_other_run(quick_run, data_dir, tmp_path, only_training):
+    state = setup.make_state(setup.make_setup(quick_config(data_dir), tmp_path))
+    loaded = initial.load_weights(str(quick_run), state)
     changed = jax.tree.map(lambda a, b: bool(np.any(a != b)), loaded.params, state.params)
     assert all(jax.tree.leaves(changed))
     assert int(loaded.step) == 0
-    config = tiny_config(data_dir, epochs=1)
-    config.init = str(workdir)
+    config = quick_config(data_dir, epochs=1)
+    config.init = str(quick_run)
     assert train_and_evaluate(config, tmp_path)["epoch"] == 1
 
 
@@ -230,7 +229,7 @@ def test_early_stopping_and_plateau_act_after_their_patience(
 
 
 def test_training_on_what_is_scored_is_said(data_dir):
-    text = setup.dry_run(tiny_config(data_dir, data__train="train+validation"))
+    text = setup.dry_run(quick_config(data_dir, data__train="train+validation"))
     assert "note: validation is trained on too" in text
     assert "5 steps an epoch" in text
     with pytest.raises(SplitError, match="no split 'tset'"):
@@ -246,8 +245,8 @@ def test_a_network_without_heads_and_fusion_is_described(data_dir, tmp_path):
 
 
 def test_dry_run_prints_and_trains_nothing(data_dir, tmp_path):
-    text = setup.dry_run(tiny_config(data_dir, data__scales=(1.0, 2.0)))
-    for words in ('"theta": 0.8', "parameters:", "supervised S5: (4, 32, 32, 1)", "at 64×64:"):
+    text = setup.dry_run(quick_config(data_dir, data__scales=(1.0, 2.0)))
+    for words in ('"theta": 0.8', "parameters:", "supervised S3: (4, 32, 32, 1)", "at 64×64:"):
         assert words in text
 
 

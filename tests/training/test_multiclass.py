@@ -19,13 +19,13 @@ CLASSES = 4  # phantoms have effusion, too
 
 
 @pytest.fixture(scope="module")
-def tfds(tiny_run):
-    return tiny_run.parent / "tfds"
+def tfds(quick_run):
+    return quick_run.parent / "tfds"
 
 
-def guided_config(tiny_run, tfds, **changes):
+def guided_config(quick_run, tfds, **changes):
     config = tiny_config(tfds, epochs=1, **changes)
-    guide = json.loads((tiny_run / "config.json").read_text())["model"]
+    guide = json.loads((quick_run / "config.json").read_text())["model"]
     labeller = {"name": "fcn8s", "classes": CLASSES, "width": 4, "blocks": (1,) * 5}
     config.model = {
         "name": "guided",
@@ -58,23 +58,23 @@ def test_classes_are_told_apart_only_where_they_are_asked_for(tfds):
         preprocess.prepare_example(example, settings, classes=3)
 
 
-def test_a_guided_network_is_trained_beside_its_guide(tiny_run, tfds, tmp_path):
-    config = guided_config(tiny_run, tfds, init=str(tiny_run))
+def test_a_guided_network_is_trained_beside_its_guide(quick_run, tfds, tmp_path):
+    config = guided_config(quick_run, tfds, init=str(quick_run))
     summary = trials.train_and_evaluate(config, tmp_path)
     assert summary["dice"]["n"] == 8
     for name in ("ground-glass", "consolidation", "effusion"):
         found = json.loads((tmp_path / "evaluation" / name / "summary.json").read_text())
         assert (found["class"], found["dice"]["n"]) == (name, 8)
-    guide, _ = checkpoints.read_best(tiny_run)
+    guide, _ = checkpoints.read_best(quick_run)
     run = runs.open_run(tmp_path)
     for name in ("params", "batch_stats"):
         jax.tree.map(np.testing.assert_array_equal, run.variables[name]["guide"], guide[name])
     assert run.variables["params"]["labeller"]["block1_conv1"]["kernel"].shape == (3, 3, 2, 4)
 
 
-def test_a_guide_without_weights_is_refused(tiny_run, tfds, tmp_path):
+def test_a_guide_without_weights_is_refused(quick_run, tfds, tmp_path):
     with pytest.raises(checkpoints.CheckpointError, match="guide .* is not trained here.*init"):
-        trials.train_and_evaluate(guided_config(tiny_run, tfds), tmp_path)
+        trials.train_and_evaluate(guided_config(quick_run, tfds), tmp_path)
 
 
 def test_sgd_by_hand():

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,6 +20,7 @@ from cosup_jax.runs import logs
 from cosup_jax.training import pseudo, rounds, semi
 from cosup_jax.training.setup import keep_description, make_setup
 from tests.phantoms import tiny_config
+from tests.training.tiny import TINY
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Preprocessing((32, 32))
@@ -30,8 +30,10 @@ SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 from cosup_jax.training import rounds, semi
+from tests.training import tiny
 from tests.training.test_semi import semi_config
 
+tiny.register()
 tfds, workdir = sys.argv[1:]
 tune = rounds.tune
 def die(setup, state, examples, number, steps):
@@ -46,12 +48,16 @@ semi.label_all(semi_config(tfds), Path(workdir))
 def semi_config(data_dir, **changes):
     """Five labelled slices and seven without labels: rounds of 3, 3 and 1."""
     parts = {"data__train": "train[:5]", "semi__unlabelled": "train[5:]", "semi__per_round": 3}
-    return tiny_config(data_dir, **parts, semi__pretrain_batch_size=4, **changes)
+    parts |= {"semi__pretrain_batch_size": 4}
+    config = tiny_config(data_dir, **parts)
+    config.model = TINY
+    config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
+    return config
 
 
 @pytest.fixture(scope="module")
-def tfds(tiny_run):
-    return tiny_run.parent / "tfds"
+def tfds(quick_run):
+    return quick_run.parent / "tfds"
 
 
 @pytest.fixture(scope="module")
@@ -59,17 +65,17 @@ def builder(tfds):
     return datasets.make_builder("lung_phantom", config="tiny", data_dir=str(tfds))
 
 
-def started(folder, tiny_run):
+def started(folder, quick_run):
     """A working folder whose first step is done."""
     folder.mkdir(exist_ok=True)
-    (folder / semi.LABELLED).symlink_to(tiny_run)
+    (folder / semi.LABELLED).symlink_to(quick_run)
     return folder
 
 
 @pytest.fixture(scope="module")
-def whole(tiny_run, tfds, tmp_path_factory):
+def whole(quick_run, tfds, tmp_path_factory):
     """The folder of a labelling that nothing interrupted, and its steps, compiled."""
-    folder = started(tmp_path_factory.mktemp("whole"), tiny_run)
+    folder = started(tmp_path_factory.mktemp("whole"), quick_run)
     config = semi_config(tfds)
     setup = make_setup(semi.rounds_config(config), folder / semi.ROUNDS)
     with pytest.MonkeyPatch.context() as patch:
@@ -128,11 +134,10 @@ def test_the_folder_is_a_dataset_that_shows_the_network_the_same(whole, builder,
     assert pipeline.open_split(other, "train", SETTINGS)[0]["mask"].max() <= 1
 
 
-def test_a_kill_changes_neither_order_nor_labels(whole, tiny_run, tfds, tmp_path):
+def test_a_kill_changes_neither_order_nor_labels(whole, quick_run, tfds, tmp_path):
     expected, setup = whole
-    folder = started(tmp_path / "killed", tiny_run)
+    folder = started(tmp_path / "killed", quick_run)
     env = {**os.environ, "PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
-    env["JAX_COMPILATION_CACHE_DIR"] = str(jax.config.jax_compilation_cache_dir)
     command = [sys.executable, "-c", SCRIPT, str(tfds), str(folder)]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -276,7 +281,7 @@ def test_a_dry_run_tells_the_four_steps(tfds, builder, monkeypatch):
         ("semi__unlabelled", "test", "that split is used for test"),
         ("semi__unlabelled", "unlabelled", "no split 'unlabelled' .*has train, validation, test"),
         ("semi__exclude_patients", ("nobody",), "names nobody, not in the split"),
-        ("model__classes", 3, "pseudo labels do not tell classes apart"),
+        ("model", {"name": "unet", "classes": 3}, "pseudo labels do not tell classes apart"),
     ],
 )
 def test_wrong_settings_are_named(field, value, says, tfds, tmp_path):

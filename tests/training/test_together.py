@@ -74,14 +74,14 @@ def assert_same(found, expected, way=1e-5):
 def test_seeds_together_are_seeds_alone():
     """On the network of the paper: gradients (by SGD), losses and statistics of the first steps."""
     model = models.build("cosup", width=4, blocks=(1, 1, 1, 1), axis_name=devices.AXIS)
-    alone = train(model, SEEDS, together=False)
+    alone = train(model, SEEDS[:2], together=False)
     # The second gradient of seed 1 stands at a kink, of a ReLU or between two pixels of a maximum:
     # in float64 too it turns by 6e-4 when parameters change by 2e-7 of themselves, while those of
-    # the other seeds turn by 1e-6. In float32 it depends on the compiler on which side either way
+    # other seeds turn by 1e-6. In float32 it depends on the compiler on which side either way
     # falls. What a wrong program does, such as statistics of one share only, begins at 5e-3.
-    assert_same(train(model, SEEDS, together=True), alone, way=1e-3)
+    assert_same(train(model, SEEDS[:2], together=True), alone, way=1e-3)
     losses_seen = {rows[0]["loss"] for _, _, rows in alone}
-    assert len(losses_seen) == len(SEEDS)
+    assert len(losses_seen) == 2
 
 
 @pytest.mark.parametrize("count", [1, 2])
