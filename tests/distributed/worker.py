@@ -31,6 +31,7 @@ class SmallNet(nn.Module):
     """Two convolutions around a batch normalisation and dropout."""
 
     axis_name: str | None = None
+    multiple = 1
     edge_stages = ("E",)
     mask_stages = ("M",)
 

@@ -17,7 +17,8 @@ NAMES = ("ground-glass", "consolidation", "effusion")
 @pytest.fixture(scope="module")
 def scored(tiny_run, tmp_path_factory):
     """Summaries of an untrained network for four classes, and its run in the folder written."""
-    config = tiny_config(tiny_run.parent / "tfds", model__classes=4)
+    config = tiny_config(tiny_run.parent / "tfds")
+    config.model = {"name": "multiclass_unet", "width": 4, "classes": 4, "dtype": "float32"}
     model = runs.build_model(config)
     variables = models.initialise(model, (32, 32, 1), 0)
     folder = tmp_path_factory.mktemp("classes")

@@ -42,7 +42,7 @@ NETWORKS = {
     for name, settings in (SUBSETS | CO_SUPERVISION | FUSIONS).items()
     if name not in SAME
 }
-TRAINED = ("baseline", "esm*+assm*", "esm+assm+esm*+assm*+afm", "c1f", "c5f", "sum", "concat")
+TRAINED = ("esm+assm+esm*+assm*+afm", "c1f", "c5f", "sum", "concat")
 HEADS = {
     "edge_levels": ("esm", "stage"),
     "mask_levels": ("assm", "stage"),

@@ -57,7 +57,6 @@ def train(data_dir, workdir):
         data_dir,
         epochs=EPOCHS,
         devices=2,
-        data__scales=(1.0, 2.0),
         augment__rotation=20.0,
         augment__elastic=0.02,
         augment__noise=0.05,

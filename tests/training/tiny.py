@@ -22,6 +22,7 @@ class TinyNet(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
+    multiple: ClassVar[int] = 1
     edge_stages: ClassVar[tuple[str, ...]] = ("S1",)
     mask_stages: ClassVar[tuple[str, ...]] = ("S3",)
 
