@@ -36,6 +36,7 @@ class Keeper(ocp.CheckpointManager):
 
     def __init__(self, folder: Path) -> None:
         _silence_errors_told_again()
+        stored.silence_what_is_told_again()
         options = ocp.CheckpointManagerOptions(
             preservation_policy=_Keep(),
             best_fn=lambda metrics: metrics[stored.MERIT],

@@ -8,6 +8,7 @@ trained.
 import contextlib
 import dataclasses
 import functools
+import logging
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging
+from absl import logging as absl_logging
 
 from cosup_jax import files, hosts
 from cosup_jax.runs import integrity
@@ -170,9 +171,9 @@ def _wanted(arrays: dict[str, list[Any]], collections: Sequence[str]) -> dict[st
 @contextlib.contextmanager
 def _reading(one: Stored) -> Iterator[ocp.Checkpointer]:
     """Opens what reads arrays; whatever goes wrong there is damage to the checkpoint."""
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)  # Orbax warns of what it does not find
-    _silence_reads_in_flight()  # before one fails: they may end as soon as it has
+    before = absl_logging.get_verbosity()
+    absl_logging.set_verbosity(absl_logging.ERROR)  # Orbax warns of what it does not find
+    silence_what_is_told_again()  # before one fails: the others may end as soon as it has
     try:
         alone = ocp.options.MultiprocessingOptions(
             primary_host=hosts.index(), active_processes={hosts.index()}
@@ -186,12 +187,17 @@ def _reading(one: Stored) -> Iterator[ocp.Checkpointer]:
         told = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DamagedError(f"{one.path}: is damaged, its arrays cannot be read ({told})") from error
     finally:
-        logging.set_verbosity(before)
+        absl_logging.set_verbosity(before)
 
 
 @functools.cache
-def _silence_reads_in_flight() -> None:
-    """Drops what the reads beside a failed one print, each a traceback, when they end after it."""
+def silence_what_is_told_again() -> None:
+    """Drops what the reads and writes beside a failed one print, each a traceback."""
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return not (record.exc_info and "tensorstore_spec" in str(record.exc_info[1]))
+
+    logging.getLogger("asyncio").addFilter(is_news)
     before = sys.unraisablehook
 
     def quieter(told: Any) -> None:

@@ -108,9 +108,8 @@ def _selection() -> bytes:
 def _checkpoints(run: Path) -> dict[str, Target]:
     """What is accepted of a checkpoint must be what was written."""
     folder = run / checkpoints.FOLDER
-    number = stored.listed(folder)[-1]
-    whole = stored.look(folder, number)
-    written = integrity.names(checkpoints.find_best(run)[0])
+    best, number, _ = checkpoints.find_best(run)
+    whole, written = stored.look(folder, number), integrity.names(best)
 
     def beside(place: Path, record: bytes | None = None) -> None:
         there = place / checkpoints.FOLDER / str(number)
