@@ -213,7 +213,9 @@ def _placed(
     above = (bits >> stored) & ~_overlays(file, stored)
     if scale.signed and not above.any() and scale.intercept <= AIR:
         wrapped = np.unique(pixels[pixels < 0])
-        if wrapped.size > 1:  # one may be padding
+        # Bone comes next to the largest signed number, air next to 0; a single value is padding.
+        bone = np.count_nonzero(wrapped < -(1 << stored) // 4)
+        if wrapped.size > 1 and 2 * bone > wrapped.size:
             raise VolumeError(
                 f"signed by its PixelRepresentation, but the numbers from {1 << (stored - 1):,} on "
                 f"look unsigned: as negative ones they would lie down to "

@@ -89,10 +89,11 @@ def drop_strangers(images: list[Image]) -> tuple[list[Image], list[Image]]:
     kinds = group_by(images, lambda image: (shape_of(image), image.plane.position is None))
     most = max(kinds, key=len)
     few = len(images) - len(most)
-    if not 0 < few < _FEWEST <= len(most) or few >= len(most) or not is_stack(most):
+    one_a_place = list({image.plane: image for image in most}.values())
+    if not 0 < few < _FEWEST <= len(one_a_place) or not is_stack(one_a_place):
         return images, []
     others = [image for image in images if image not in most]
-    return (images, []) if any(_goes_on(most, image) for image in others) else (most, others)
+    return (images, []) if any(_goes_on(one_a_place, image) for image in others) else (most, others)
 
 
 def _goes_on(stack: list[Image], image: Image) -> bool:

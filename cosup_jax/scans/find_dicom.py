@@ -1,7 +1,7 @@
 """The DICOM series, and the volumes in zips, among the files that a user gave."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -177,7 +177,7 @@ def _sources(
         if path not in alone and path.is_file() and first.part.member is None:
             path = path.parent
         name = (path.stem if path.is_file() else path.resolve().name) if identify else ""
-        part = sha256(f"{stack.series}\0{stack.part}".encode()).hexdigest()[:12]
+        part = _short(f"{stack.series}\0{stack.part}")
         # What is needed to group images is not needed to read them.
         images = tuple(replace(image, choice={}) for image in stack.images)
         files = tuple(dict.fromkeys(image.part.path for image in images))
@@ -192,7 +192,40 @@ def _sources(
                 ),
             )
         )
-    return _numbered_names(found)
+    return _numbered_names(_told_apart(found))
+
+
+def _told_apart(sources: list[Source]) -> list[Source]:
+    """Returns scans of which no two in one place are taken for the same.
+
+    Series without identifiers, or with those of others, differ in patient, number or matrix, or at
+    least in where their images lie, or in their files.
+    """
+    from cosup_jax.scans.dicom_stacks import shape_of
+
+    def names(stack: "Stack") -> Hashable:
+        image = stack.images[0]
+        kept = image.patient, image.study, image.reference, image.number, image.description
+        return *kept, shape_of(image)
+
+    ways: tuple[Callable[[Stack], Hashable], ...] = (
+        names,
+        lambda stack: tuple(sorted(str(image.plane) for image in stack.images)),
+        lambda stack: tuple(sorted(f"{i.part.path} {i.part.member}" for i in stack.images)),
+    )
+    for way in ways:
+        counts = Counter((source.path, source.part) for source in sources)
+        sources = [
+            replace(source, part=_short(f"{source.part}\0{way(source.stack)}"))
+            if source.stack and counts[source.path, source.part] > 1
+            else source
+            for source in sources
+        ]
+    return sources
+
+
+def _short(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
 def _perhaps_missing(

@@ -110,6 +110,11 @@ def test_unsigned_numbers_that_are_called_signed_are_refused(tmp_path):
         read(tmp_path, images)
 
 
+def test_air_a_little_below_all_is_no_bone(tmp_path):
+    hu, images = twelve_bits(np.arange(-1040, -1024).reshape(4, 4))
+    np.testing.assert_array_equal(np.stack(read(tmp_path, images).slices), hu)
+
+
 def test_signed_numbers_without_sign_extension_are_read(tmp_path):
     hu, images = twelve_bits(np.arange(1500, 1516).reshape(4, 4), intercept=0.0)
     np.testing.assert_array_equal(np.stack(read(tmp_path, images).slices), hu)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cosup_jax.prediction import cohort
 from cosup_jax.scans import find
 from cosup_jax.scans.nifti import VolumeError
 from tests.scans.dicom_series import make_images, save
@@ -101,6 +102,15 @@ def test_an_image_unlike_the_others_of_its_series_blocks_none(tmp_path, name):
     assert len(others) == 1
 
 
+def test_it_blocks_none_beside_copies_either(tmp_path):
+    images = make_images(HU)
+    save(tmp_path, [*stranger(images, ImagePositionPatient=None), images[3], images[4]])
+    (source,), _ = scans_of(tmp_path)
+    scan = source.read()
+    np.testing.assert_array_equal(np.stack(scan.slices), HU)
+    assert "2 exact copies of its images count once" in scan.notes
+
+
 def test_a_slice_that_has_lost_its_place_is_missing(tmp_path):
     images = make_images(HU)
     del images[4].ImagePositionPatient
@@ -108,3 +118,27 @@ def test_a_slice_that_has_lost_its_place_is_missing(tmp_path):
     (source,), _ = scans_of(tmp_path)
     with pytest.raises(VolumeError, match="1 of 10 images without a usable ImagePositionPatient"):
         source.read()
+
+
+IDENTIFIERS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
+TWO = {
+    "numbers": {"SeriesNumber": 4},
+    "patients": {"PatientID": "two"},
+    "matrices": {"Rows": 12, "Columns": 16},
+}
+
+
+@pytest.mark.parametrize("uid", ["", "1.2.3"])
+@pytest.mark.parametrize("name", TWO)
+def test_two_series_in_one_folder_are_two_scans_in_two_places(tmp_path, uid, name):
+    images = [*make_images(HU), *make_images(HU[::-1], **TWO[name])]
+    for image in images:
+        for word in IDENTIFIERS:
+            setattr(image, word, uid)
+    save(tmp_path, images)
+    scans, others = scans_of(tmp_path)
+    assert [source.stack.fault for source in scans] == ["", ""]
+    assert not others
+    assert len({cohort.place_of(source) for source in scans}) == 2
+    again, _ = scans_of(tmp_path)
+    assert [source.part for source in again] == [source.part for source in scans]
