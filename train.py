@@ -55,8 +55,19 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
             raise configuration.ConfigError("which configuration? Give --config=configs/c2f.py")
         return rest
     except Exception as error:
-        errors.tell("train.py", error, debug=errors.DEBUG in argv)
+        errors.tell("train.py", _worded(error, spec, argv), debug=errors.DEBUG in argv)
         sys.exit(2)
+
+
+def _worded(error: Exception, spec: str | None, argv: Sequence[str]) -> Exception:
+    """Returns an error of absl on a field's value as one that says which values it takes."""
+    try:
+        if spec is not None and isinstance(error, flags.IllegalFlagValueError):
+            given = [a for a in argv if a.lstrip("-").startswith("config.") and "=" in a]
+            configuration.override(configuration.load(spec), given)
+    except configuration.ConfigError as better:
+        return better
+    return error
 
 
 def find_config(argv: Sequence[str]) -> str | None:

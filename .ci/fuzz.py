@@ -1,6 +1,6 @@
 """Reads mutated files of every kind, and prints what came of them.
 
-    python .ci/fuzz.py [--files 3000] [--slow 1000] [--seed 0] [NAME …]
+    python .ci/fuzz.py [--files 3000] [--slow 1000] [--seed 0] [--run FOLDER] [NAME …]
 
 Exits with 1 where a file made anything but the package itself complain. The table is that of
 docs/reliability.md. What is slow to read is tried with fewer files, and every so many in a process
@@ -35,13 +35,15 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=3000, help="mutated files of each (3000)")
     parser.add_argument("--slow", type=int, default=1000, help="of what is slow to read (1000)")
     parser.add_argument("--seed", type=int, default=0, help="decides the mutations (0)")
+    parser.add_argument("--run", type=Path, help="a finished run, its dataset in `tfds` beside it")
     chosen = parser.parse_args()
     from cosup_jax.experiments import trials  # noqa: F401  # imported once, and nothing started
     from tests.fuzzing import mutations, targets  # noqa: F401
 
     faults, alone = 0, multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory() as work, alone.Pool(1, maxtasksperchild=1) as processes:
-        found = processes.apply(_prepare, (Path(work),))
+        run = chosen.run or Path(work) / "run"
+        found = processes.apply(_prepare, (Path(work), run))
         print(_HEAD)
         for name, slow in found.items():
             if chosen.names and name not in chosen.names:
@@ -49,7 +51,7 @@ def main() -> int:
             files = min(chosen.files, chosen.slow) if slow else chosen.files
             step = PART if slow else files
             parts = [
-                (Path(work), name, chosen.seed, first, min(first + step, files))
+                (run, name, chosen.seed, first, min(first + step, files))
                 for first in range(0, files, step)
             ]
             counts: collections.Counter[str] = collections.Counter()
@@ -61,14 +63,15 @@ def main() -> int:
     return int(faults > 0)
 
 
-def _prepare(work: Path) -> dict[str, bool]:
-    """Trains the run whose files are mutated; returns the targets, and which are slow."""
+def _prepare(work: Path, run: Path) -> dict[str, bool]:
+    """Trains the run whose files are mutated, if there is none; returns which targets are slow."""
     from cosup_jax.experiments import trials
     from tests.fuzzing import targets
     from tests.phantoms import tiny_config
 
-    trials.train_and_evaluate(tiny_config(work / "tfds", epochs=1), work / "run")
-    found = targets.all_of(work / "run", work / "first")
+    if not run.exists():
+        trials.train_and_evaluate(tiny_config(run.parent / "tfds", epochs=1), run)
+    found = targets.all_of(run, work / "first")
     return {name: target.slow for name, (target, _) in found.items()}
 
 
@@ -76,12 +79,12 @@ def _try_out(part: tuple[Path, str, int, int, int]) -> collections.Counter[str]:
     """Reads some mutated files of a target; returns how often what came of them."""
     from tests.fuzzing import mutations, targets
 
-    work, name, seed, first, end = part
+    run, name, seed, first, end = part
     signal.signal(signal.SIGALRM, _too_long)
     warnings.simplefilter("ignore")
     counts: collections.Counter[str] = collections.Counter()
-    with tempfile.TemporaryDirectory(dir=work) as folder:
-        target, place = targets.all_of(work / "run", Path(folder))[name]
+    with tempfile.TemporaryDirectory() as folder:
+        target, place = targets.all_of(run, Path(folder))[name]
         _bound_memory()
         draw = random.Random(f"{seed} {name} {first}")
         for number in range(first, end):

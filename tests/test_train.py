@@ -21,7 +21,10 @@ def run(*arguments):
         (["--config", "configs/c2f.py", "--config.model.widht=3"], "--config.model.width"),
         (["--config=configs/c2f.py:data=lung_phantm"], "did you mean 'lung_phantom'?"),
         (["--config=configs/nowhere.py"], "no configuration file 'configs/nowhere.py'"),
-        (["--config=configs/c2f.py", "--config.model.width=abc"], "config.model.width=abc"),
+        (
+            ["--config=configs/c2f.py", "--config.model.width=abc"],
+            "expected a value like 64",
+        ),
         (["--config=configs/c2f.py", "--wrkdir=x"], "Unknown command line flag 'wrkdir'"),
         (["--config=configs/c2f.py", "--seeds=0"], "flag --seeds=0"),
         ([], "Give --config=configs/c2f.py"),
