@@ -124,13 +124,15 @@ def split(images: list[Image], content: Callable[[Image], Hashable]) -> list[Fou
     notes = (f"{copies} exact copies of its images count once",) if copies else ()
     fault = _fault(kept)
     doubled = bool(fault) and _is_doubled(kept)
-    for way, parts in _ways(kept, bool(fault), doubled):
-        if len(parts) > 1 and all(len(part) >= _FEWEST and is_stack(part) for part in parts):
-            sizes = [len(part) for part in parts]
-            if way not in _SURE and 2 * min(sizes) < max(sizes):
-                continue
-            more = f"one of {len(parts)} stacks of its series"
-            return [Found(part, (*notes, more), part=f"{way} {i}") for i, part in enumerate(parts)]
+    # A slice of one stack may equal that of another, and is no copy then.
+    for some, said in [(images, ())] * (doubled and copies > 0) + [(kept, notes)]:
+        for way, parts in _ways(some, bool(fault), doubled):
+            if len(parts) > 1 and all(len(part) >= _FEWEST and is_stack(part) for part in parts):
+                sizes = [len(part) for part in parts]
+                if way not in _SURE and 2 * min(sizes) < max(sizes):
+                    continue
+                more = (*said, f"one of {len(parts)} stacks of its series")
+                return [Found(part, more, part=f"{way} {i}") for i, part in enumerate(parts)]
     if doubled:
         # Whatever the names say, to count images of the same values once loses none.
         whole = _without_copies(kept, partial(_is_equal, content))
@@ -204,6 +206,10 @@ def _ways(
         yield " ".join(way), _parted(images, way)
     if doubled:
         yield "folder", group_by(images, lambda image: image.part.folder)
+        yield (
+            "file",
+            group_by(images, lambda image: image.part if image.frame is not None else None),
+        )
         yield from _by_number(images)
 
 

@@ -7,6 +7,7 @@ from cosup_jax.prediction import cohort
 from cosup_jax.scans import find
 from cosup_jax.scans.nifti import VolumeError
 from tests.scans.dicom_series import make_images, save
+from tests.scans.enhanced import make_enhanced
 
 HU = np.random.default_rng(5).integers(-1000, 400, (10, 16, 12))
 
@@ -118,6 +119,33 @@ def test_a_slice_that_has_lost_its_place_is_missing(tmp_path):
     (source,), _ = scans_of(tmp_path)
     with pytest.raises(VolumeError, match="1 of 10 images without a usable ImagePositionPatient"):
         source.read()
+
+
+def test_enhanced_files_of_which_each_is_whole_are_two_scans(tmp_path):
+    for i, hu in enumerate((HU, np.concatenate([HU[:1], HU[:0:-1]]))):
+        made = make_enhanced(make_images(hu))
+        for name in IDENTIFIERS:
+            setattr(made, name, "")
+        made.save_as(tmp_path / f"{i}", enforce_file_format=True)
+    scans, _ = scans_of(tmp_path)
+    read = [np.stack(source.read().slices) for source in scans]
+    assert sorted(int(voxels[1, 0, 0]) for voxels in read) == sorted([HU[1, 0, 0], HU[9, 0, 0]])
+    assert [voxels.shape for voxels in read] == [HU.shape] * 2
+
+
+@pytest.mark.parametrize("same", [0, 4, 9])
+def test_a_slice_that_two_stacks_share_is_in_both(tmp_path, same):
+    other = np.random.default_rng(6).integers(-1000, 400, HU.shape)
+    other[same] = HU[same]
+    first, second = make_images(HU), make_images(other)
+    for one, two in zip(first, second, strict=True):
+        for name in IDENTIFIERS:
+            setattr(two, name, getattr(one, name))
+    save(tmp_path / "a", first)
+    save(tmp_path / "b", second)
+    a, b = scans_of(tmp_path)[0]
+    np.testing.assert_array_equal(np.stack(a.read().slices), HU)
+    np.testing.assert_array_equal(np.stack(b.read().slices), other)
 
 
 IDENTIFIERS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
