@@ -34,13 +34,14 @@ def terms(split: str) -> set[str]:
 
 
 def check_split(builder: tfds.core.DatasetBuilder, split: str) -> None:
-    """Refuses a split that a built dataset does not have, or that is empty.
+    """Refuses a split that a built dataset does not have, that is empty or takes slices twice.
 
     Raises:
-      SplitError: it is no split, or holds no slice.
+      SplitError: it is no split, holds no slice, or one several times.
     """
     try:
-        count = builder.info.splits[split].num_examples
+        info = builder.info.splits[split]
+        count = info.num_examples
     except (KeyError, ValueError, AssertionError) as error:
         told = (str(error).strip("'\"\n ") or "no split").splitlines()[0].rstrip(".")
         raise SplitError(
@@ -50,6 +51,15 @@ def check_split(builder: tfds.core.DatasetBuilder, split: str) -> None:
         ) from error
     if count < 1:
         raise SplitError(f"{builder.info.full_name}: the split {split!r} is empty")
+    parts = sorted(
+        (one.filename, one.skip, one.skip + one.take if one.take >= 0 else one.examples_in_shard)
+        for one in info.file_instructions
+    )
+    for (file, _, end), (following, start, _) in itertools.pairwise(parts):
+        if file == following and start < end:
+            raise SplitError(
+                f"{builder.info.full_name}: the split {split!r} takes some slices more than once"
+            )
 
 
 def evaluation_split(builder: tfds.core.DatasetBuilder, wanted: str, validation: str) -> str:

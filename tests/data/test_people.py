@@ -53,6 +53,14 @@ def test_a_part_of_a_split_has_the_patients_of_its_slices(tiny, split, parts):
     assert people.people(tiny, split)["patients"] == sorted(wanted)
 
 
+@pytest.mark.parametrize(
+    "split", ["test+test", "train[:3]+train[2:]", "train+train[1:2]", "all+test"]
+)
+def test_a_split_that_takes_slices_twice_is_refused(tiny, split):
+    with pytest.raises(people.SplitError, match="takes some slices more than once"):
+        people.check_split(tiny, split)
+
+
 APART = (
     {"train": "train", "validation": "validation", "test": "test"},
     {"train": "train[:2]", "validation": "train[2:3]", "test": "train[3:]"},
