@@ -1,5 +1,6 @@
 """Maps and truths in folders of pictures, ours and others': written, read, and scored by name."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -140,15 +141,23 @@ def _meaning(paths: Iterable[Path], declared: str) -> Meaning:
             )
         return Meaning("probabilities 0..1", 1)
     values: set[int] = set()
-    depths, said = set(), set()
+    depths, said, like_labels = set(), set(), []
     for path in tqdm(paths, desc="values", unit="slice", delay=2.0, leave=False):
         codes, full = images.read_map(path)
         said.add(full)
-        values |= set(np.unique(codes).tolist())
+        here = set(np.unique(codes).tolist())
+        if 1 in here <= {0, 1}:
+            like_labels.append(path.name)
+        values |= here
         depths.add(8 * codes.dtype.itemsize)
     if declared == AUTO and len(said) == 1 and (full := said.pop()):
         declared = full
-    return decide(values, depths, declared)
+    meaning = decide(values, depths, declared)
+    if declared == AUTO and meaning.full > 1 and like_labels:
+        told = f"{len(like_labels)} of {len(paths)} maps hold only 0 and 1, as labels do"
+        words = f"{meaning.words}; {told}, {like_labels[0]} first"
+        return dataclasses.replace(meaning, words=words)
+    return meaning
 
 
 def read_map(path: Path, meaning: Meaning) -> np.ndarray:

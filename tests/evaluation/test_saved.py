@@ -130,6 +130,9 @@ def test_values_that_can_mean_several_things_are_asked_for(folders, kind):
 
 def test_all_files_decide_together(folders):
     hold(folders, [[0, 1], range(256)])  # the first alone would be labels
+    told = "; 1 of 2 maps hold only 0 and 1, as labels do, a_1.png first"
+    assert evaluate(folders)["map_values"] == f"probabilities 0..255{told}"
+    hold(folders, [[0, 0], range(256)])
     assert evaluate(folders)["map_values"] == "probabilities 0..255"
 
 

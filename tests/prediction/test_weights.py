@@ -130,7 +130,10 @@ REFUSED = {
     "surplus": (add, r"params/surplus has the shape \(1,\), .* \(no such tensor\)"),
     "NaN": (poison, "holds NaN or infinite values"),
     "another format": (lambda t, about: about.update(format=9), "reads format 1"),
-    "another network": (lambda t, about: about["network"].update(name="x"), "name is 'x', expected one of the networks"),
+    "another network": (
+        lambda t, about: about["network"].update(name="x"),
+        "name is 'x', expected one of the networks",
+    ),
     "no settings": (lambda t, about: about.pop("network"), "damaged, or no weights"),
     "a huge size": (
         lambda t, about: about["preprocessing"].update(size=[1 << 20] * 2),
