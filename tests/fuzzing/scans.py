@@ -44,7 +44,9 @@ def targets() -> dict[str, Target]:
     alone = Target("x.dcm", (several,), _read_folder, mutate_bytes)
     elements = functools.partial(_with, mutate=mutate_elements)
     labels = (_HU[0] > -500).astype(np.uint8)[..., None]
-    volume = nib.Nifti1Image(labels, np.diag([-1.0, -1.0, 2.0, 1.0])).to_bytes()
+    place = np.diag([-1.0, -1.0, 2.0, 1.0])
+    volume = nib.Nifti1Image(labels, place).to_bytes()
+    scan = nib.Nifti1Image(_HU.T.astype(np.int16), place).to_bytes()
     return {
         "DICOM": one,
         "DICOM elements": elements(one),
@@ -54,7 +56,7 @@ def targets() -> dict[str, Target]:
             "x.zip", tuple(_zip([first, *others], kind) for kind in _KINDS), _read_zip, mutate_bytes
         ),
         "zips of NIfTI": Target(
-            "x.zip", (_zip([volume], zipfile.ZIP_DEFLATED, ".nii"),), _read_zip, mutate_bytes
+            "x.zip", (_zip([scan], zipfile.ZIP_DEFLATED, ".nii"),), _read_zip, mutate_bytes
         ),
         "Segmentations": Target(
             "x.dcm", (segmentation,), lambda p: masks.read(p / "x.dcm"), mutate_bytes
