@@ -181,6 +181,14 @@ def test_another_size_is_the_same_slice_at_half_pixel_centres():
     np.testing.assert_array_equal(np.asarray(out["mask"])[0, :, 24, 0], np.arange(12) >= 6)
 
 
+def test_a_larger_slice_repeats_its_border_as_pillow_does():
+    image, mask = slices(1)
+    image = np.asarray(image - image.min() + 1)  # so that anything dark beside it would be seen
+    out = compiled(Augmentation(), "unit", (2 * SIDE, 2 * SIDE))(keys(1), image, mask)
+    wanted = preprocess.resize_image(image[0, ..., 0], (2 * SIDE, 2 * SIDE))
+    np.testing.assert_allclose(out["image"][0, ..., 0], wanted, atol=1e-5)
+
+
 def test_a_narrower_window_is_cut_off_at_both_ends_and_stretched():
     image = np.linspace(0, 1, SIDE * SIDE, dtype=np.float32).reshape(1, SIDE, SIDE, 1)
     many = np.repeat(image, 16, axis=0)

@@ -5,9 +5,13 @@ import functools
 import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from cosup_jax import models
+from cosup_jax.data.preprocess import resize_image
 from cosup_jax.models.imagenet import imagenet_channels
+from cosup_jax.models.output import SegOutput
+from cosup_jax.models.resizing import resize
 
 rng = np.random.default_rng(0)
 IMAGE = rng.random((2, 32, 32, 1), np.float32)
@@ -51,6 +55,30 @@ def test_the_infection_map_guides(name, settings, quickly):
     assert np.abs(out.logits - other.logits).max() > 1e-4
     assert out.infection.shape == (2, 32, 32, 1)
     assert model.edge_stages == model.mask_stages == ()
+
+
+class Seen(nn.Module):
+    """A guide whose logits are what it sees, or a labeller whose logits are its first channels."""
+
+    multiple = 1
+    classes = 1
+    edge_stages = mask_stages = ()
+
+    def __call__(self, x, train):
+        return SegOutput(x, (), ())
+
+
+def test_the_guide_sees_a_smaller_slice_as_it_is_resized_for_training():
+    """Averaged over the pixels that fall together, as Pillow does, not picked from them."""
+    fine = rng.random((64, 48), np.float32)
+    model = models.GuidedNet(guide=Seen(), labeller=Seen(), guide_size=(16, 24))
+    both = model.apply({}, fine[None, ..., None], train=False).logits[0]
+    np.testing.assert_array_equal(both[..., 0], fine)
+    small = resize_image(fine, (16, 24))
+    enlarged = resize(small[None, ..., None], (64, 48))[0, ..., 0]
+    np.testing.assert_allclose(both[..., 1], nn.sigmoid(enlarged), atol=1e-5)
+    picked = fine[2::4, 1::2]
+    assert np.abs(small - picked).max() > 0.1
 
 
 def test_the_six_channels_are_three_of_the_slice_and_three_of_the_map():
