@@ -81,12 +81,14 @@ def open_run(workdir: str | Path, overrides: Sequence[str] = ()) -> Run:
                 f"{text}: the network of a finished run is the one that was trained; of the "
                 "section model only dtype can be set"
             )
-    configuration.override(config, overrides)
-    ranges.check(config, ranges.USED)
     try:
         model = build_model(config)
     except configuration.ConfigError as error:
         raise configuration.ConfigError(f"{folder / CONFIG}: {error}") from error
+    if overrides:
+        configuration.override(config, overrides)
+        ranges.check(config, ranges.USED)
+        model = build_model(config)
     variables, epoch, note = checkpoints.find_best(folder)
     if note:
         print(note, file=sys.stderr)

@@ -58,6 +58,11 @@ def test_overrides_are_those_of_the_command_line(tiny_run):
         runs.open_run(tiny_run, ["--config.epochs=many"])
 
 
+def test_an_override_that_the_network_cannot_take_is_blamed_and_not_the_file(tiny_run):
+    with pytest.raises(configuration.ConfigError, match=r"^data.size is \(33, 33\), which"):
+        runs.open_run(tiny_run, ["--config.data.size=(33, 33)"])
+
+
 def test_what_is_no_run_is_named(tiny_run, tmp_path):
     with pytest.raises(configuration.ConfigError, match=r"no config\.json in .*nowhere"):
         runs.open_run(tmp_path / "nowhere")
