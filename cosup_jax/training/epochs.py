@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import grain
@@ -13,12 +12,12 @@ import orbax.checkpoint as ocp
 from flax.training.early_stopping import EarlyStopping
 from ml_collections import ConfigDict
 
-from cosup_jax import devices, hosts, runs, signals, weights
+from cosup_jax import devices, hosts, signals
 from cosup_jax.data import pipeline, sampling
 from cosup_jax.models.guided import GUIDE
-from cosup_jax.runs import checkpoints, initial, interrupted, logs
+from cosup_jax.runs import checkpoints, interrupted, logs
 from cosup_jax.runs.state import TrainState, learning_rate, with_learning_rate
-from cosup_jax.training import report
+from cosup_jax.training import report, start
 from cosup_jax.training.progress import ProgressBar
 from cosup_jax.training.setup import Setup
 
@@ -101,9 +100,7 @@ def begin(setup: Setup, state: TrainState, manager: ocp.CheckpointManager) -> Fi
         steps = f" and step {len(progress.steps)} of the next" * bool(inside)
         print(f"going on after epoch {progress.epoch}{steps}")
     elif config.init:
-        if GUIDE in state.params:
-            _check_guide(config)
-        state = initial.load_weights(weights.file_of(config.init), state)
+        state = start.with_weights(config, state)
         print(f"starting from the weights of {config.init}")
     elif GUIDE in state.params:
         raise checkpoints.CheckpointError(
@@ -115,28 +112,6 @@ def begin(setup: Setup, state: TrainState, manager: ocp.CheckpointManager) -> Fi
     progress = dataclasses.replace(progress, history=history, steps=())
     state = devices.replicate(state, setup.devices)
     return Fit(setup, manager, state, plateau, progress, rows, position)
-
-
-def _check_guide(config: ConfigDict) -> None:
-    """Refuses a run as a guide that was trained on slices of another scaling than it would see.
-
-    Raises:
-      CheckpointError: it was.
-    """
-    path = Path(config.init).expanduser()
-    if not (path / runs.CONFIG).is_file():
-        return  # a file of weights, which says nothing of it
-    theirs = runs.read_config(path)
-    if theirs.model.name == config.model.name:
-        return  # a guided network goes on, guide and all
-    for name in ("scaling", "window"):
-        here, there = getattr(config.data, name), getattr(theirs.data, name)
-        if here != there:
-            raise checkpoints.CheckpointError(
-                f"--config.init={config.init}: this guide was trained with data.{name}={there}, "
-                f"but here it would see slices with {here}; train it with "
-                f"--config.data.{name}={here!r}, or give another"
-            )
 
 
 def stateful_prefetch(

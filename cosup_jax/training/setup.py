@@ -20,7 +20,7 @@ from cosup_jax.data import augment, datasets, people, pipeline, sampling
 from cosup_jax.data.preprocess import prepare_example
 from cosup_jax.runs import checkpoints, interrupted, logs
 from cosup_jax.runs.state import TrainState, count_parameters, create_state, make_optimizer
-from cosup_jax.training import provenance
+from cosup_jax.training import provenance, start
 from cosup_jax.training.step import parallel_eval_step, parallel_train_step
 
 # Fields that may change between a run and its continuation without changing what it computes.
@@ -260,16 +260,14 @@ def make_state(setup: Setup) -> TrainState:
 def dry_run(config: ConfigDict) -> str:
     """Returns configuration, shapes, parameters and memory of a run, without training.
 
-    The dataset is built if it was not, and the step is compiled for the memory it needs.
+    The dataset is built, weights to start from are read, the step is compiled for its memory.
     """
     setup = make_setup(config, Path("(none: dry run)"))
     state = make_state(setup)
-    height, width = config.data.size
-    batch = {
-        "image": jax.ShapeDtypeStruct((config.batch_size, height, width, 1), "float32"),
-        "mask": jax.ShapeDtypeStruct((config.batch_size, height, width, 1), "uint8"),
-        "edge": jax.ShapeDtypeStruct((config.batch_size, height, width, 1), "uint8"),
-    }
+    state = start.with_weights(config, state) if config.init else state
+    shape = (config.batch_size, *config.data.size, 1)
+    types = {"image": "float32", "mask": "uint8", "edge": "uint8"}
+    batch = {name: jax.ShapeDtypeStruct(shape, dtype) for name, dtype in types.items()}
     output = jax.eval_shape(
         functools.partial(state.apply_fn, train=False), state.variables, batch["image"]
     )

@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 
 from cosup_jax import runs
 from cosup_jax.runs.checkpoints import CheckpointError
-from cosup_jax.training import epochs
+from cosup_jax.training import start
 
 
 def of(name, init="", scaling="unit"):
@@ -16,10 +16,10 @@ def of(name, init="", scaling="unit"):
 @pytest.mark.parametrize("scaling", ["unit", "z_score"])
 def test_a_guide_of_another_scaling_is_refused_by_name(scaling, tmp_path, monkeypatch):
     (tmp_path / runs.CONFIG).write_text("{}")
-    monkeypatch.setattr(epochs.runs, "read_config", lambda _: of("infnet", scaling=scaling))
+    monkeypatch.setattr(start.runs, "read_config", lambda _: of("infnet", scaling=scaling))
     config = of("guided", str(tmp_path))
     if scaling == "unit":
-        epochs._check_guide(config)
+        start._check_guide(config)
         return
     with pytest.raises(CheckpointError, match=r"data\.scaling=z_score, but here .* unit"):
-        epochs._check_guide(config)
+        start._check_guide(config)

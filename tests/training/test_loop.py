@@ -248,6 +248,9 @@ def test_dry_run_prints_and_trains_nothing(data_dir, tmp_path):
     text = setup.dry_run(quick_config(data_dir, data__scales=(1.0, 2.0)))
     for words in ('"theta": 0.8', "parameters:", "supervised S3: (4, 32, 32, 1)", "at 64×64:"):
         assert words in text
+    nowhere = str(tmp_path / "nowhere")
+    with pytest.raises(checkpoints.CheckpointError, match=f"no checkpoints in {nowhere}"):
+        setup.dry_run(quick_config(data_dir, init=nowhere))
 
 
 @pytest.mark.parametrize(
