@@ -37,7 +37,8 @@ class Card:
     memory: int
 
 
-def _target(name: str, capability: str, **numbers: float) -> str:
+def _card(name: str, capability: str, peaks: dict[str, float], **numbers: float) -> Card:
+    """Returns a card whose `numbers` are those that XLA wants to know and that differ."""
     fixed = {
         "threads_per_block_limit": 1024,
         "threads_per_warp": 32,
@@ -50,49 +51,41 @@ def _target(name: str, capability: str, **numbers: float) -> str:
         "registers_per_block_limit": 65536,
     }
     fields = " ".join(f"{field}: {value}" for field, value in (fixed | numbers).items())
-    return (
+    target = (
         f"gpu_device_info {{ {fields} cuda_compute_capability {{ {capability} }} }} "
         'platform_name: "CUDA" dnn_version_info { major: 9 minor: 10 patch: 0 } '
         f'device_description_str: "{name}"'
     )
+    memory = int(numbers["device_memory_size"])
+    return Card(name, target, numbers["memory_bandwidth"], peaks, memory)
 
 
 CARDS = {
-    "h100": Card(
+    "h100": _card(
         "NVIDIA H100 80GB HBM3",
-        _target(
-            "NVIDIA H100 80GB HBM3",
-            "major: 9",
-            shared_memory_per_core=233472,
-            threads_per_core_limit=2048,
-            core_count=132,
-            memory_bandwidth=3352320000000,
-            l2_cache_size=52428800,
-            clock_rate_ghz=1.98,
-            device_memory_size=84942979072,
-            shared_memory_per_block_optin=232448,
-        ),
-        bandwidth=3.35232e12,
-        peaks={"f32": 494.7e12, "bf16": 989.4e12, "f16": 989.4e12},
-        memory=84942979072,
+        "major: 9",
+        {"f32": 494.7e12, "bf16": 989.4e12, "f16": 989.4e12},
+        shared_memory_per_core=233472,
+        threads_per_core_limit=2048,
+        core_count=132,
+        memory_bandwidth=3352320000000,
+        l2_cache_size=52428800,
+        clock_rate_ghz=1.98,
+        device_memory_size=84942979072,
+        shared_memory_per_block_optin=232448,
     ),
-    "rtx4060": Card(
+    "rtx4060": _card(
         "NVIDIA GeForce RTX 4060",
-        _target(
-            "NVIDIA GeForce RTX 4060",
-            "major: 8 minor: 9",
-            shared_memory_per_core=102400,
-            threads_per_core_limit=1536,
-            core_count=24,
-            memory_bandwidth=272000000000,
-            l2_cache_size=25165824,
-            clock_rate_ghz=2.46,
-            device_memory_size=8585740288,
-            shared_memory_per_block_optin=101376,
-        ),
-        bandwidth=272e9,
-        peaks={"f32": 15.1e12, "bf16": 30.2e12, "f16": 30.2e12},
-        memory=8585740288,
+        "major: 8 minor: 9",
+        {"f32": 15.1e12, "bf16": 30.2e12, "f16": 30.2e12},
+        shared_memory_per_core=102400,
+        threads_per_core_limit=1536,
+        core_count=24,
+        memory_bandwidth=272000000000,
+        l2_cache_size=25165824,
+        clock_rate_ghz=2.46,
+        device_memory_size=8585740288,
+        shared_memory_per_block_optin=101376,
     ),
 }
 

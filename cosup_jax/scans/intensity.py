@@ -171,12 +171,9 @@ def _refuse_scaled(found: Histogram, as_hu: float) -> None:
     """Refuses HU, with or without an offset, that were stretched or shrunk."""
     least = histogram.LEAST_SHARE
     whole = min(found.share(*_LUNG_AND_AIR), found.share(*_TISSUE)) >= least
+    enough = max(_LIKE_CT, as_hu + (_BETTER if whole else _A_LITTLE_BETTER))
     for factor in _FACTORS:
-        other = found.scaled(1 / factor)
-        offsets, fits = other.fits()
-        best = int(np.argmax(fits))
-        enough = as_hu + (_BETTER if whole else _A_LITTLE_BETTER)
-        if fits[best] >= max(_LIKE_CT, enough) and other.has_air_and_tissue(float(offsets[best])):
+        if _is_ct(found.scaled(1 / factor), enough):
             raise IntensityError(
                 f"no Hounsfield units: they look like CT values times {factor:g}, as by a wrong "
                 "rescale slope; give the scan as the scanner made it"
@@ -259,9 +256,7 @@ def _refuse_multiples(found: Histogram) -> None:
     counts = np.zeros(-(-(int(places[-1]) + 1) // histogram.BIN) * histogram.BIN, np.int64)
     counts[places] = found.counts[values]
     divided = Histogram(lowest, counts, found.slices)
-    offsets, fits = divided.fits()
-    best = int(np.argmax(fits))
-    if fits[best] >= _LIKE_CT and divided.has_air_and_tissue(float(offsets[best])):
+    if _is_ct(divided):
         raise IntensityError(
             f"no Hounsfield units: CT values times {times}, as 12 bits are shifted in 16; divide "
             f"the values by {times}"
@@ -273,14 +268,18 @@ def _refuse_wrapped(found: Histogram, highest: float) -> None:
     for period in _PERIODS:
         if not period // 2 <= highest < period:
             continue
-        other = found.unwrapped(period)
-        offsets, fits = other.fits()
-        best = int(np.argmax(fits))
-        if fits[best] >= _LIKE_CT and other.has_air_and_tissue(float(offsets[best])):
+        if _is_ct(found.unwrapped(period)):
             raise IntensityError(
                 f"no Hounsfield units: CT values whose negative numbers lost their sign; take "
                 f"{period:,} off what is above {period // 2 - 1:,}"
             )
+
+
+def _is_ct(found: Histogram, least: float = _LIKE_CT) -> bool:
+    """Whether values fit those of a CT so well, with whatever offset."""
+    offsets, fits = found.fits()
+    best = int(np.argmax(fits))
+    return bool(fits[best] >= least) and found.has_air_and_tissue(float(offsets[best]))
 
 
 def _check_slices(found: Histogram, taken: float) -> None:
