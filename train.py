@@ -23,7 +23,7 @@ if __name__ == "__main__":
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from cosup_jax import compilation, errors, hosts
+from cosup_jax import compilation, errors, hosts, options
 from cosup_jax import config as configuration
 from cosup_jax.commands import train
 
@@ -48,6 +48,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     """Parses the command line; a wrong one ends with one sentence instead of a traceback."""
     spec = find_config(argv)
     try:
+        options.check(argv[1:])
         if spec is not None:
             configuration.check_overrides(configuration.load(spec), argv[1:])
         rest = flags.FLAGS(configuration.last_of_each(argv))

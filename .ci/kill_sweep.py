@@ -285,14 +285,19 @@ def main() -> int:
     from cosup_jax.experiments import caption, formats, runner, trials  # noqa: F401
 
     use_small_network()
-    with tempfile.TemporaryDirectory() as folder:
-        place = Place(arguments.keep or Path(folder))
+    # No TemporaryDirectory: a fork that ends as the interpreter does would remove it.
+    folder = arguments.keep or Path(tempfile.mkdtemp())
+    try:
+        place = Place(folder)
         if not place.weights.exists():
             place.folder.mkdir(parents=True, exist_ok=True)
             place.prepare()
         jobs = place.jobs()
         chosen = slice(arguments.first, None, arguments.every)
         results = [sweep(n, jobs[n], place.folder, chosen) for n in arguments.jobs or jobs]
+    finally:
+        if arguments.keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
     return int(not all(results))
 
 

@@ -55,6 +55,10 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m cosup_jax"
     parser.add_argument("--version", action="version", version=f"cosup-jax {__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", type=options.spelled)
     name = parser.parse_args(given[:1]).command
+    try:
+        options.check([*given[1:], *overrides])
+    except ValueError as error:
+        parser.error(str(error))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need be no text

@@ -19,11 +19,13 @@ _HINTS = {
     errno.EEXIST: "something else of this name stands in the way",
     errno.EISDIR: "a folder stands where a file is needed",
     errno.ENOENT: "no such file or folder",
+    errno.ENAMETOOLONG: "this name, or the whole path, is too long; give a shorter one",
 }
 # What libraries say in C++, where no number of an error comes with it.
 _SAID = {
     "No space left on device": _FULL,
     "Read-only file system": _HINTS[errno.EROFS],
+    "embedded null": "a path holds a NUL character; give another",
     "RESOURCE_EXHAUSTED": "out of memory; a smaller batch or size needs less",
 }
 

@@ -1,6 +1,12 @@
 """One way to spell options: words joined by dashes. Underscores are read as dashes."""
 
+import os
+import re
 from collections.abc import Sequence
+
+_NAME_BYTES, _PATH_BYTES = 255, 4095  # that file systems take
+_BETWEEN = re.compile(r"[\s,=]+")  # several paths in one argument
+_SHOWN = 40  # characters of an argument in a message
 
 
 def spelled(name: str) -> str:
@@ -29,3 +35,43 @@ def dashed(arguments: Sequence[str], keep: str = "--config.") -> list[str]:
             name = spelled(name)
         found.append(f"{name}{equals}{value}")
     return found
+
+
+def no_path(text: str) -> str:
+    r"""Returns why a text can be no path on any file system, or an empty text.
+
+    >>> no_path("runs/c2f"), no_path("a\0b")
+    ('', 'holds a NUL character')
+    """
+    if "\0" in text:
+        return "holds a NUL character"
+    for path in _BETWEEN.split(text):
+        longest = max(len(os.fsencode(part)) for part in path.split("/"))
+        if longest > _NAME_BYTES:
+            return f"holds a name of {longest:,} bytes, where a file's has at most {_NAME_BYTES}"
+        if len(os.fsencode(path)) > _PATH_BYTES:
+            return f"is a path of over {_PATH_BYTES:,} bytes"
+    return ""
+
+
+def check(arguments: Sequence[str]) -> None:
+    r"""Refuses what can be no path, in whatever argument; none of other values looks like that.
+
+    Raises:
+      ValueError: naming the option.
+
+    >>> check(["--workdir", "a\0b"])
+    Traceback (most recent call last):
+    ValueError: --workdir: 'a\x00b' holds a NUL character; give another
+    """
+    before = ""
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        named = argument.startswith("-")
+        if not named or not equals:
+            value = argument
+        if why := no_path(value):
+            name = option if named else before or "an argument"
+            shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
+            raise ValueError(f"{name}: {shown!r} {why}; give another")
+        before = option if named and not equals else ""

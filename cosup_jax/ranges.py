@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
+from cosup_jax import options
 from cosup_jax.config import ConfigError
 
 MAX_SIDE = 1024  # pixels of a slice as a network sees it
@@ -79,7 +80,7 @@ def either(first: Range, other: Range) -> Range:
 
 _FLAG = Range(lambda v: type(v) is bool, "True or False")
 _PATH = Range(
-    lambda v: isinstance(v, str) and "\0" not in v and (not v or bool(v.strip())),
+    lambda v: isinstance(v, str) and not options.no_path(v) and (not v or bool(v.strip())),
     "a path, or nothing",
 )
 _SHARE = number(0, 1, words="a share from 0 to 1")

@@ -116,6 +116,35 @@ def test_data_is_the_command_of_the_builders(tmp_path, capsys):
     assert capsys.readouterr().err.startswith("cosup data: ")
 
 
+NO_PATHS = {
+    "a\0b": "holds a NUL character; give another",
+    "n" * 300: "holds a name of 300 bytes, where a file's has at most 255; give another",
+    "x/é" * 1500: "is a path of over 4,095 bytes; give another",
+}
+WITH_PATHS = {
+    "predict INPUT --out=PATH": "--out",
+    "train c2f --workdir PATH": "--workdir",
+    "train PATH": "an argument",
+    "train c2f --config.data.source=PATH": "--config.data.source",
+    "evaluate --predictions a --truth PATH": "--truth",
+    "compare one=a two=b,PATH": "an argument",
+    "compare --scans PATH b": "--scans",
+    "convert PATH --config c2f --workdir a": "an argument",
+    "data show lung_phantom --config=scans=PATH": "--config",
+}
+
+
+@pytest.mark.parametrize("path", NO_PATHS)
+@pytest.mark.parametrize("line", WITH_PATHS)
+def test_what_can_be_no_path_is_refused_by_its_option(line, path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([word.replace("PATH", path) for word in line.split()])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f" error: {WITH_PATHS[line]}: '" in said
+    assert said.endswith(NO_PATHS[path])
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

@@ -30,6 +30,8 @@ FULL = OSError(errno.ENOSPC, "No space left on device", "runs/a/x.json")
         (IsADirectoryError(errno.EISDIR, "x", "a"), "a: a folder stands where a file is needed"),
         (FileExistsError(errno.EEXIST, "x", "a"), "a: something else of this name stands in the"),
         (FileNotFoundError(errno.ENOENT, "x", "a"), "a: no such file or folder"),
+        (OSError(errno.ENAMETOOLONG, "x", "a"), "a: this name, or the whole path, is too long"),
+        (ValueError("embedded null byte"), "a path holds a NUL character; give another"),
         (FileNotFoundError("no checkpoints in runs/a"), "no checkpoints in runs/a"),
         (OSError(errno.ENOSPC, "No space left"), "the disk is full"),
         (chained(FULL, RuntimeError("the build failed\nDetails")), "runs/a/x.json: the disk is"),

@@ -48,6 +48,7 @@ WRONG = {
     "semi.epochs": (0.0, -1.0, NAN),
     "semi.exclude_patients": ("p1", (1,)),
     "log.image_epochs": (0, -5),
+    "data.data_dir": ("n" * 300, "a/\0"),
     "model.width": (0, -1, 4.0, 10**5),
     "model.blocks": ((0, 1, 1, 1), (10**5, 1, 1, 1), 3, (1.5,)),
     "model.dtype": ("float99", "int32", "float64", 3),

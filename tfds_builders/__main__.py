@@ -29,7 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m tfds_builders", description="Builds and shows datasets."
     )
     add_commands(parser)
-    chosen = parser.parse_args(options.dashed(sys.argv[1:] if arguments is None else arguments))
+    given = options.dashed(sys.argv[1:] if arguments is None else arguments)
+    try:
+        options.check(given)
+    except ValueError as error:
+        parser.error(str(error))
+    chosen = parser.parse_args(given)
     signals.raising()
     try:
         work(chosen)
