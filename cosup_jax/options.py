@@ -1,6 +1,5 @@
 """One way to spell options: words joined by dashes. Underscores are read as dashes."""
 
-import os
 import re
 from collections.abc import Sequence
 
@@ -46,12 +45,16 @@ def no_path(text: str) -> str:
     if "\0" in text:
         return "holds a NUL character"
     for path in _BETWEEN.split(text):
-        longest = max(len(os.fsencode(part)) for part in path.split("/"))
+        longest = max(map(_bytes, path.split("/")))
         if longest > _NAME_BYTES:
             return f"holds a name of {longest:,} bytes, where a file's has at most {_NAME_BYTES}"
-        if len(os.fsencode(path)) > _PATH_BYTES:
+        if _bytes(path) > _PATH_BYTES:
             return f"is a path of over {_PATH_BYTES:,} bytes"
     return ""
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))  # what is no text stands for a byte each
 
 
 def check(arguments: Sequence[str]) -> None:
