@@ -24,6 +24,7 @@ from cosup_jax.data import datasets
 from cosup_jax.evaluation import map_values
 
 DEFAULT_FOLDER = "evaluations"
+_VALUES = ("prediction_values", "truth_values")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the values of --predictions mean, where they do not tell: labels (any but 0 is "
         "infection), or the value that is certainly infected, such as 255",
     )
+    for side in ("prediction", "truth"):
+        parser.add_argument(
+            f"--{side}-values",
+            metavar="VALUE:CLASS,…",
+            help=f"what values of {side}s that are volumes mean, such as 0:0,1:0,2:0,3:1 where 1 "
+            "and 2 are the lungs; class 0 is no infection",
+        )
     parser.add_argument("--protocol", choices=evaluation.PROTOCOLS, default="cosup")
     parser.add_argument("--split", help="by default test, or validation where there is none")
     parser.add_argument(
@@ -112,6 +120,11 @@ def _saved(arguments: argparse.Namespace) -> dict[str, Any]:
         protocol=arguments.protocol,
         out=arguments.out,
         map_values=arguments.map_values,
+        **{
+            name: datasets.parse_mask_values(given, f"--{options.spelled(name)}")
+            for name in _VALUES
+            if (given := getattr(arguments, name)) is not None
+        },
     )
 
 
@@ -136,6 +149,9 @@ def _classes(arguments: argparse.Namespace) -> int:
 def _network(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
     if arguments.map_values != map_values.AUTO:
         raise ValueError("--map-values is for --predictions; a run gives probabilities")
+    for name in _VALUES:
+        if getattr(arguments, name) is not None:
+            raise ValueError(f"--{options.spelled(name)} is for --predictions, and its --truth")
     if arguments.truth:
         raise ValueError("--truth is for --predictions; a run is scored on its dataset's masks")
     opened = runs.open_run(arguments.workdir, arguments.overrides)

@@ -28,8 +28,8 @@ class SplitSummary:
     patients: int
 
 
-def parse_mask_values(text: str) -> dict[int, int]:
-    """Parses which grey value of a mask file means which class.
+def parse_mask_values(text: str, name: str = "--config.data.mask_values") -> dict[int, int]:
+    """Parses which value of a mask file means which class; `name` is what errors call it.
 
     Raises:
       ValueError: not of the form value:class[,value:class], or a value stands there twice.
@@ -41,14 +41,13 @@ def parse_mask_values(text: str) -> dict[int, int]:
         pairs = [(int(value), int(label)) for value, label in _pairs(text)]
     except ValueError:
         raise ValueError(
-            f"--config.data.mask_values={text!r}: expected value:class pairs such as {MASK_VALUES}"
+            f"{name}={text!r}: expected value:class pairs such as {MASK_VALUES}"
         ) from None
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(value for value, _ in pairs if [v for v, _ in pairs].count(value) > 1)
         raise ValueError(
-            f"--config.data.mask_values={text!r}: the value {twice} stands there twice; expected "
-            "each once"
+            f"{name}={text!r}: the value {twice} stands there twice; expected each once"
         )
     return found
 

@@ -16,6 +16,7 @@ from cosup_jax.scans import masks, nifti
 from cosup_jax.scans.names import volume_name
 
 DESCRIPTION, SPLITS = "dataset.json", "splits_final.json"
+OLDER_SPLITS = "splits_final.pkl"
 TRAIN, LABELS, TEST, TEST_LABELS = "imagesTr", "labelsTr", "imagesTs", "labelsTs"
 _CHANNEL = re.compile(r"(.+)_([0-9]{4})")
 _MAX_BYTES = 1 << 24
@@ -24,6 +25,28 @@ _MAX_BYTES = 1 << 24
 def is_here(root: Path) -> bool:
     """Whether a folder is one of these."""
     return (root / DESCRIPTION).is_file()
+
+
+def label_values(folder: Path, option: str) -> Mapping[int, int] | None:
+    """Returns stored value to class, of a folder of masks that nnU-Net has or has written.
+
+    Args:
+      folder: the folder.
+      option: with which the user can say it.
+
+    Returns:
+      None where no `dataset.json` lies in the folder, or beside it where it is `labelsTr`.
+
+    Raises:
+      DatasetLayoutError: the labels of `dataset.json` say no class.
+    """
+    root = folder.resolve()
+    if not is_here(root) and root.name in (LABELS, TEST_LABELS):
+        root = root.parent
+    if not is_here(root):
+        return None
+    path = root / DESCRIPTION
+    return _values(_names(_json(path, root, dict).get("labels"), path), path, option)[0]
 
 
 def read(root: Path, fold: int, declared: Mapping[int, int] | None) -> Listed:
@@ -41,14 +64,17 @@ def read(root: Path, fold: int, declared: Mapping[int, int] | None) -> Listed:
     about = _json(path, root, dict)
     channels = about.get("channel_names", about.get("modality", {}))
     channels = list(channels.values()) if isinstance(channels, dict) else channels
-    if isinstance(channels, list) and len(channels) > 1:
+    channels = channels if isinstance(channels, list) else [channels]
+    if len(channels) > 1:
         raise DatasetLayoutError(
             f"{path}: has the channels {', '.join(map(str, channels))}; expected one, CT"
         )
     if str(about.get("tensorImageSize", "3D")).upper() == "4D":
         raise DatasetLayoutError(f"{path}: tensorImageSize is 4D; expected volumes of three axes")
     names = _names(about.get("labels"), path)
-    values, lungs = (declared, None) if declared is not None else _values(names, path)
+    values, lungs = (
+        (declared, None) if declared is not None else _values(names, path, "mask_values")
+    )
     listed = about.get("training")
     decathlon = isinstance(listed, list) and "file_ending" not in about
     if decathlon and not any((root / TRAIN).glob("*_0000.nii*")):
@@ -57,9 +83,18 @@ def read(root: Path, fold: int, declared: Mapping[int, int] | None) -> Listed:
         volumes, layout = _raw(root, about, path), "nnU-Net raw"
     volumes, splits = _with_splits(root, volumes, fold)
     notes = [EACH_A_PATIENT]
+    notes += [f"the channel is called {c!r}, and taken for CT" for c in channels if not _is_ct(c)]
+    if not splits and (root / OLDER_SPLITS).exists():
+        notes.append(
+            f"{OLDER_SPLITS} is not read, as a pickle may hold anything; {SPLITS} would be"
+        )
     if any(volume.split == UNLABELLED for volume in volumes):
         notes.append(f"{TEST} has no labels here and is the unlabelled split")
     return Listed(layout, tuple(volumes), values, lungs, splits, tuple(notes))
+
+
+def _is_ct(name: Any) -> bool:
+    return bool(re.search(r"(^|[^a-z])(ct|hu)([^a-z]|$)", str(name).lower()))
 
 
 def _json(path: Path, root: Path, kind: type) -> Any:
@@ -67,7 +102,7 @@ def _json(path: Path, root: Path, kind: type) -> Any:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError(f"larger than {_MAX_BYTES:,} bytes")
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetLayoutError(f"{path}: {error}; expected JSON") from error
     if not isinstance(found, kind):
@@ -79,7 +114,7 @@ def _names(labels: Any, path: Path) -> dict[int, str]:
     """Returns stored value to name, of `{"name": 1}` and of the older `{"1": "name"}`."""
     if not isinstance(labels, dict) or not labels:
         raise DatasetLayoutError(f"{path}: no labels; expected a name and a value for each")
-    found: dict[int, str] = {}
+    found: dict[int, str] = {0: "background"}
     for key, value in labels.items():
         if isinstance(value, list):
             raise DatasetLayoutError(
@@ -102,17 +137,17 @@ def _names(labels: Any, path: Path) -> dict[int, str]:
 
 
 def _values(
-    names: Mapping[int, str], path: Path
+    names: Mapping[int, str], path: Path, option: str
 ) -> tuple[Mapping[int, int], Mapping[int, int] | None]:
     """Returns stored value to class, and stored value to lung where lungs are among the labels."""
     try:
         found = masks.classes_of(names)
     except ValueError as error:
-        raise DatasetLayoutError(f"{path}: {error}") from error
+        raise DatasetLayoutError(f"{path}: {error} with {option}") from error
     if not any(label > 0 for label in found.values()):
         raise DatasetLayoutError(
             f"{path}: the labels {list(names.values())} hold no infection; expected one, or "
-            "mask_values, which declares the class of each value"
+            f"{option}, which declares the class of each value"
         )
     values = {value: max(label, 0) for value, label in found.items()}
     if masks.LUNG not in found.values():
@@ -129,10 +164,16 @@ def _raw(root: Path, about: Mapping[str, Any], path: Path) -> list[OwnVolume]:
         )
     volumes = _pairs(root, root / TRAIN, root / LABELS, ending, "")
     expected = about.get("numTraining", len(volumes))
-    if expected != len(volumes):
+    if str(expected) != str(len(volumes)):
         raise DatasetLayoutError(
             f"{path}: numTraining is {expected}, but {root / TRAIN} holds {len(volumes)} volumes; "
             "the copy is incomplete"
+        )
+    chosen = about.get("dataset")
+    if isinstance(chosen, dict) and chosen.keys() != {volume.case_id for volume in volumes}:
+        raise DatasetLayoutError(
+            f"{path}: names {len(chosen)} cases and their files under 'dataset', which are others "
+            f"than the {len(volumes)} in {root / TRAIN}; expected the files there, and no others"
         )
     if not (root / TEST).is_dir():
         return volumes
@@ -148,9 +189,7 @@ def _pairs(
     if not images.is_dir():
         raise DatasetLayoutError(f"{images}: no such folder; expected one with volumes")
     found: dict[str, Path] = {}
-    for path in sorted(images.iterdir()):
-        if path.name.startswith("."):
-            continue
+    for path in slice_files.visible(images):
         named = _CHANNEL.fullmatch(path.name.removesuffix(ending))
         if not path.name.endswith(ending) or named is None:
             raise DatasetLayoutError(f"{path}: expected a file named <case>_0000{ending}")
@@ -180,8 +219,8 @@ def _pairs(
 def _check_labels(images: Mapping[str, Path], folder: Path, ending: str) -> None:
     if not folder.is_dir():
         raise DatasetLayoutError(f"{folder}: no such folder; expected the labels of {len(images)}")
-    for path in sorted(folder.iterdir()):
-        if not path.name.startswith(".") and path.name.removesuffix(ending) not in images:
+    for path in slice_files.visible(folder):
+        if path.name.removesuffix(ending) not in images:
             raise DatasetLayoutError(f"{path}: labels of no case; expected <case>{ending}")
 
 

@@ -95,12 +95,14 @@ def image_files(path: Path, root: Path | None, where: str) -> tuple[Path, ...]:
         return found
     _check_file(path, root, where, IMAGES)
     if not path.name.lower().endswith((*nifti.SUFFIXES, ".zip")):
-        raise DatasetLayoutError(f"{where}: {path} is no image; expected {IMAGES}")
+        raise DatasetLayoutError(
+            f"{where}: {path} is no image{masks.to_do(path)}; expected {IMAGES}"
+        )
     return (path,)
 
 
 def path_in(root: Path, name: Any, where: str) -> Path:
-    """Returns the path that a table or description names, relative to its folder.
+    """Returns the path that a table or description names, relative to its folder or absolute.
 
     Raises:
       DatasetLayoutError: no such text, or it leads out of the folder.
@@ -108,7 +110,7 @@ def path_in(root: Path, name: Any, where: str) -> Path:
     if not isinstance(name, str) or "\0" in name or not name.strip():
         raise DatasetLayoutError(f"{where}: {name!r}; expected a path in {root}")
     path = root / name
-    if Path(name).is_absolute() or not path.resolve().is_relative_to(root.resolve()):
+    if not path.resolve().is_relative_to(root.resolve()):
         raise DatasetLayoutError(f"{where}: {name!r} leads out of {root}; expected a path in it")
     return path
 
@@ -128,7 +130,7 @@ def mask_files(path: Path, root: Path | None, where: str) -> tuple[Path, ...]:
         path = found[0]
     _check_file(path, root, where, MASKS)
     if not path.name.lower().endswith(nifti.SUFFIXES) and not _is_dicom(path, root, where):
-        raise DatasetLayoutError(f"{where}: {path} is no mask; expected {MASKS}")
+        raise DatasetLayoutError(f"{where}: {path} is no mask{masks.to_do(path)}; expected {MASKS}")
     return (path,)
 
 
@@ -205,8 +207,16 @@ def _read(volume: OwnVolume, reading: Reading) -> tuple[Scan, np.ndarray | None,
     def drawn(paths: Sequence[Path], values: Mapping[int, int] | None) -> np.ndarray | None:
         if not paths or scan.grid is None:
             return None
-        found, done = masks.read(paths[0], values).on(scan.grid, nearest=reading.nearest)
+        drawing = masks.read(paths[0], values)
+        found, done = drawing.on(scan.grid, nearest=reading.nearest)
         if done:
+            outside = drawing.outside(scan.grid)
+            if outside and not found.any():
+                raise VolumeError(
+                    f"{paths[0]}: all {outside:,} voxels that are drawn lie outside of its image; "
+                    "expected one drawn on the same scan"
+                )
+            done += f"; {outside:,} voxels are drawn outside of it" * (outside > 0)
             logging.warning("case %r: %s %s", volume.case_id, paths[0], done)
         return found
 

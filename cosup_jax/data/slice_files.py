@@ -162,8 +162,9 @@ def read_rows(path: Path, needed: str, optional: str) -> Sequence[tuple[int, dic
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            columns = list(reader.fieldnames or [])
-            rows = [(reader.line_num, row) for row in reader]
+            columns = [name.strip() for name in reader.fieldnames or []]
+            reader.fieldnames = columns
+            rows = [(reader.line_num, row) for row in reader if any(row.values())]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetLayoutError(
             f"{path}: {error}; expected a comma-separated UTF-8 CSV"
@@ -173,6 +174,9 @@ def read_rows(path: Path, needed: str, optional: str) -> Sequence[tuple[int, dic
             f"{path}: the columns are {columns}; expected `{needed}`, and optionally {optional}, "
             "separated by commas"
         )
+    twice = [name for name in columns if name and columns.count(name) > 1]
+    if twice:
+        raise DatasetLayoutError(f"{path}: has the column {twice[0]!r} twice; expected each once")
     for number, row in rows:
         if None in row or None in row.values():
             raise DatasetLayoutError(

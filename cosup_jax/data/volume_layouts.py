@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
-from cosup_jax.data import nnunet, results_folder, slice_files, splits, volume_table
+from cosup_jax.data import nnunet, results_folder, slice_files, sources, splits, volume_table
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.data.own_volumes import UNLABELLED, OwnVolume
 from cosup_jax.data.schema import UNKNOWN_PATIENT
-from cosup_jax.data.volume_lists import IMAGES, Listed, read_plain
+from cosup_jax.data.volume_lists import IMAGES, MASKS, Listed, read_plain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,13 +71,19 @@ def find(
     }
     found = {name: read for name, (is_there, read) in there.items() if is_there}
     if len(found) != 1:
+        inside = [path for path in slice_files.visible(source) if _may_be(path) and not found]
+        hint = f" ({inside[0].name}, which lies in it, has)" if inside else ""
         raise DatasetLayoutError(
             f"looked in {source}, which has {' and '.join(found) or 'none'} of the layouts that "
-            "are known; expected one"
+            f"are known{hint}; expected one"
         )
     ((layout, read),) = found.items()
     _check_results(layout, corrected=corrected)
     return read()
+
+
+def _may_be(folder: Path) -> bool:
+    return nnunet.is_here(folder) or (folder / IMAGES).is_dir()
 
 
 def _check_results(layout: str, *, corrected: bool) -> None:
@@ -100,9 +106,15 @@ def deal(listed: Listed, dealing: Dealing) -> tuple[dict[str, list[OwnVolume]], 
     which are left out. Patients stay together.
 
     Raises:
-      DatasetLayoutError: too few patients with masks.
+      DatasetLayoutError: no masks, or of too few patients; one scan twice.
     """
     notes: list[str] = []
+    if not any(volume.mask for volume in listed.volumes):
+        raise DatasetLayoutError(
+            f"none of the {len(listed.volumes)} volumes of {listed.layout} has a mask; expected "
+            f"masks of some ({MASKS}/ beside {IMAGES}/, a column mask of a table)"
+        )
+    _check_each_once(listed.volumes)
     result: dict[str, list[OwnVolume]] = {}
     pending = [volume for volume in listed.volumes if volume.mask and not volume.split]
     for volume in listed.volumes:
@@ -125,6 +137,20 @@ def deal(listed: Listed, dealing: Dealing) -> tuple[dict[str, list[OwnVolume]], 
         if volume.patient_id in busy
     ]
     return result, [note for note in notes if note]
+
+
+def _check_each_once(volumes: Sequence[OwnVolume]) -> None:
+    """Refuses a scan that is there under two names, as it might be learnt and tested on."""
+    known: dict[tuple[str, ...], OwnVolume] = {}
+    for volume in volumes:
+        content = tuple(sorted(map(sources.file_digest, volume.image)))
+        twin = known.setdefault(content, volume)
+        if twin is volume or twin.patient_id == volume.patient_id != UNKNOWN_PATIENT:
+            continue
+        raise DatasetLayoutError(
+            f"case {volume.case_id!r}: its image is that of case {twin.case_id!r}; expected each "
+            "scan once, or a table that gives both one patient"
+        )
 
 
 def _dealt(

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cosup_jax.data import volume_cases
+from cosup_jax.data import slice_files, volume_cases
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.data.own_volumes import OwnVolume, image_files, mask_files
-from cosup_jax.scans import nifti
+from cosup_jax.scans import masks, nifti
 from cosup_jax.scans.names import volume_name
 
 IMAGES, MASKS, LUNGS = "images", "masks", "lungs"
@@ -50,8 +50,8 @@ def read_plain(root: Path) -> Listed:
         lone = [path for stem, path in paths.items() if stem not in images]
         if lone:
             raise DatasetLayoutError(
-                f"{lone[0]}: no image of this name in {root / IMAGES}; expected one for every file "
-                f"in {name} ({len(lone)} of {len(paths)} without)"
+                f"{lone[0]}: no image of this name in {root / IMAGES}{masks.to_do(lone[0])}; "
+                f"expected one for every file in {name} ({len(lone)} of {len(paths)} without)"
             )
     volumes = []
     for stem, path in images.items():
@@ -73,7 +73,9 @@ def read_plain(root: Path) -> Listed:
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
-    found = volume_cases.by_name(folder.iterdir(), stem_of, "one file or folder a volume")
+    found = volume_cases.by_name(
+        slice_files.visible(folder), stem_of, "one file or folder a volume"
+    )
     if not found:
         raise DatasetLayoutError(f"{folder}: is empty; expected volumes in it")
     return found

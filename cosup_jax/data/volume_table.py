@@ -39,8 +39,15 @@ def read(path: Path) -> Listed:
     if strange:
         logging.warning("%s: the columns %s are not read", path, ", ".join(map(repr, strange)))
     volumes: dict[str, OwnVolume] = {}
+    row_of: dict[Path, int] = {}
     for number, row in rows:
         volume = _volume(root, row, f"{path}, row {number}")
+        for mask in volume.mask:
+            if row_of.setdefault(mask, number) != number:
+                raise DatasetLayoutError(
+                    f"{path}, row {number}: {row['mask']} is the mask of row {row_of[mask]}; "
+                    "expected a mask of its own for each volume"
+                )
         if volume.case_id in volumes:
             raise DatasetLayoutError(
                 f"{path}, row {number}: case {volume.case_id!r} again; expected one row a volume, "

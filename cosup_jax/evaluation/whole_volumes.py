@@ -17,6 +17,7 @@ from cosup_jax.metrics import LesionScores
 from cosup_jax.metrics.lesions import OVERLAP, SMALLEST_ML
 
 FIGURE = "bland_altman"
+_SHEARED = 1e-3
 _LIMITS = 1.96  # standard deviations to the limits of agreement
 
 
@@ -31,6 +32,7 @@ class Pair(NamedTuple):
       spacing: (z, y, x) in mm; NaN where unknown.
       places: the number of each slice in its volume.
       notes: what a reader must know of it.
+      shear: the product of a voxel's sides over its volume, see `Grid.shear`.
     """
 
     case_id: str
@@ -40,6 +42,7 @@ class Pair(NamedTuple):
     spacing: tuple[float, float, float]
     places: Sequence[int]
     notes: Sequence[str] = ()
+    shear: float = 1.0
 
 
 def score(
@@ -75,6 +78,9 @@ def score(
         if not fault:  # the slices are a volume of known size
             masks = np.stack(pair.pred), np.stack(pair.truth)
             lesions |= metrics.lesion_scores(*masks, pair.spacing)._asdict()
+        if not fault and abs(pair.shear - 1) > _SHEARED:
+            row |= dict.fromkeys(("hd95_mm", "surface_dice"), math.nan)
+            fault = "the grid is sheared, as a tilted gantry leaves it: no distances"
         rows.append({**row, **lesions, "note": "; ".join(filter(None, [fault, *pair.notes]))})
     summary = scores.summary(about, rows)
     if any(row["lesions"] is not None for row in rows):

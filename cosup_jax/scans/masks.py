@@ -7,6 +7,7 @@ in whatever order they are stored; else only where nearest neighbours are asked 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import numpy as np
 from cosup_jax.scans import kinds, nifti
 from cosup_jax.scans.geometry import TOLERANCE, Grid
 from cosup_jax.scans.nifti import VolumeError
-from cosup_jax.scans.nifti_labels import read_drawing
+from cosup_jax.scans.nifti_labels import UndeclaredError, read_drawing
 
 ANY = {0: 0, 1: 1, 255: 1}  # unless values are declared
-# Any class of infection is infection.
-_INFECTION = {0: 0, 255: 1, **dict.fromkeys(range(1, len(kinds.CLASSES) + 1), 1)}
+_INFECTION = {0: 0, 255: 1, **{label: label for label in range(1, len(kinds.CLASSES) + 1)}}
+# Volumes of other formats, which whoever drew on them can save as NIfTI.
+_OTHERS = (".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img", ".mgz", ".mgh", ".mnc")
+_UNPLACED = ", and the header does not say where it lies (write it with the affine of its image)"
 NOTHING, LUNG = 0, -1
 # What labels and segments are called, as letters only.
 _NAMES = {
@@ -44,6 +47,8 @@ class Drawing:
       whole: every voxel of the scan that it was drawn on is there; False of a Segmentation, from
         which planes without labels may be missing.
       orientation: how it is stored, such as `LPS`.
+      placed: its header says where it lies.
+      notes: what is odd about that.
     """
 
     path: Path
@@ -51,6 +56,13 @@ class Drawing:
     classes: np.ndarray
     whole: bool = True
     orientation: str = ""
+    placed: bool = True
+    notes: tuple[str, ...] = ()
+
+    def is_on(self, grid: Grid) -> bool:
+        """Whether its voxels are those of a grid, however that is stored."""
+        to = grid.axial()
+        return self.grid.shape == to.shape and self.grid.distance(to) <= TOLERANCE
 
     def on(self, grid: Grid, *, nearest: bool = False) -> tuple[np.ndarray, str]:
         """Puts the drawing on the voxels of a scan.
@@ -64,22 +76,33 @@ class Drawing:
           was there already.
 
         Raises:
-          VolumeError: another grid, and `nearest` is not set; labels outside of the scan.
+          VolumeError: another grid, and `nearest` is not set, or nobody knows where the drawing
+            lies, or it lies nowhere near the scan; labels outside of the scan.
         """
-        to = grid.axial()
-        same = self.grid.shape == to.shape and self.grid.distance(to) <= TOLERANCE
-        if same:
+        if self.is_on(grid):
             return self.classes, ""
+        to = grid.axial()
         places = None if self.whole else _places(self.grid, to)
         if places is not None and not (nearest and self.outside(grid)):
             return self._placed(places, to), ""
-        if nearest:
+        if nearest and self.placed:
+            if self._lies_beside(to):
+                raise VolumeError(
+                    f"{self.path}: lies beside the volume that it should belong to, and shares no "
+                    "voxel with it; expected one drawn on the same scan"
+                )
             done = f"brought from {_words(self.grid)} to {_words(to)} by nearest neighbours"
             return _nearest(self, to), done
         raise VolumeError(
             f"{self.path}: drawn on {_words(self.grid)}, but its image has {_words(to)}"
-            f"{_apart(self.grid, to)}; expected the same grid"
+            f"{_apart(self.grid, to)}{'' if self.placed else _UNPLACED}; expected the same grid"
         )
+
+    def _lies_beside(self, to: Grid) -> bool:
+        ends = np.array([*product(*((-0.5, n - 0.5) for n in self.grid.shape))])
+        way = np.linalg.inv(to.affine) @ self.grid.affine
+        at = ends @ way[:3, :3].T + way[:3, 3]
+        return bool(((at.max(axis=0) <= -0.5) | (at.min(axis=0) >= np.array(to.shape) - 0.5)).any())
 
     def fits(self, grid: Grid) -> bool:
         """Whether all of its voxels are voxels of a grid, however that is stored."""
@@ -140,8 +163,9 @@ def read(path: Path, values: Mapping[int, int] | None = None) -> Drawing:
       VolumeError: naming the file and what is wrong with it.
     """
     if path.name.lower().endswith(nifti.SUFFIXES):
-        grid, classes = read_drawing(path, ANY if values is None else values)
-        return Drawing(path, grid.axial(), classes, orientation=grid.orientation)
+        place, classes = read_drawing(path, ANY if values is None else values)
+        way = place.grid.orientation
+        return Drawing(path, place.grid.axial(), classes, True, way, place.known, place.notes)
     try:
         from cosup_jax.scans import dicom_drawing
     except ImportError as error:
@@ -154,16 +178,34 @@ def read(path: Path, values: Mapping[int, int] | None = None) -> Drawing:
         try:
             values = classes_of(found.names)
         except ValueError as error:
-            raise VolumeError(f"{path}: {error}") from error
+            raise UndeclaredError(f"{path}: {error}") from error
         values = {number: max(label, 0) for number, label in values.items()}
     stored = _decoded(path, found, values)
     way = found.grid.orientation
     return Drawing(path, found.grid.axial(), found.grid.to_axial(stored), False, way)
 
 
-def read_infection(path: Path) -> Drawing:
-    """Reads where somebody has drawn infection, of whatever class; see `read`."""
-    return read(path, _INFECTION if path.name.lower().endswith(nifti.SUFFIXES) else None)
+def read_infection(path: Path, values: Mapping[int, int] | None = None) -> Drawing:
+    """Reads where somebody has drawn infection, of whatever class; see `read`.
+
+    Args:
+      path: a NIfTI volume, or a DICOM Segmentation.
+      values: as `read`; None takes 1 to 3 of a NIfTI file for the classes of this package.
+    """
+    if values is None and path.name.lower().endswith(nifti.SUFFIXES):
+        values = _INFECTION
+    return read(path, values)
+
+
+def to_do(path: Path) -> str:
+    """Returns what to do with a volume of a format that is not read; empty of any other file.
+
+    >>> to_do(Path("Segmentation.seg.nrrd"))
+    ' (.nrrd is not read; save it as NIfTI, .nii.gz)'
+    """
+    name = path.name.lower().removesuffix(".gz")
+    found = [suffix for suffix in _OTHERS if name.endswith(suffix)]
+    return f" ({found[0]} is not read; save it as NIfTI, .nii.gz)" if found else ""
 
 
 def _decoded(path: Path, found: Any, values: Mapping[int, int]) -> np.ndarray:
@@ -200,8 +242,8 @@ def classes_of(names: Mapping[int, str]) -> dict[int, int]:
     elif others:
         raise ValueError(
             f"the labels {', '.join(repr(names[value]) for value in others[:5])} say no class; "
-            "expected ground-glass, consolidation, effusion, infection or lung, or mask_values, "
-            "which declares the class of each value"
+            "expected ground-glass, consolidation, effusion, infection or lung, or to be told the "
+            "class of each value"
         )
     return {value: int(label or 0) for value, label in found.items()}
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from cosup_jax.scans.geometry import TOLERANCE, Grid
 from cosup_jax.scans.nifti import Volume, VolumeError, fill, place_of, read_header
+from cosup_jax.scans.nifti_place import Place
 
 _WHOLE = 1e-3  # a label may be this far from a whole number, as scaled files have them
 _UNDECLARED = 255
@@ -45,7 +46,7 @@ def read_labels(
     return image.grid.to_axial(_classes(path, values))
 
 
-def read_drawing(path: Path, values: Mapping[int, int]) -> tuple[Grid, np.ndarray]:
+def read_drawing(path: Path, values: Mapping[int, int]) -> tuple[Place, np.ndarray]:
     """Reads labels by themselves.
 
     Args:
@@ -61,7 +62,7 @@ def read_drawing(path: Path, values: Mapping[int, int]) -> tuple[Grid, np.ndarra
     place = place_of(read_header(path), path)
     if place.no_size:
         raise VolumeError(f"{path}: {place.no_size}")
-    return place.grid, place.grid.to_axial(_classes(path, values))
+    return place, place.grid.to_axial(_classes(path, values))
 
 
 def _classes(path: Path, values: Mapping[int, int]) -> np.ndarray:
@@ -72,7 +73,10 @@ def _classes(path: Path, values: Mapping[int, int]) -> np.ndarray:
         rounded = np.rint(slab)
         fractions = slab[np.abs(slab - rounded) > _WHOLE]
         if fractions.size:
-            raise VolumeError(f"{path}: the label {fractions[0]:g} is no whole number")
+            raise VolumeError(
+                f"{path}: the label {fractions[0]:g} is no whole number; expected a mask, not "
+                "probabilities"
+            )
         result = np.full(slab.shape, _UNDECLARED, np.uint8)
         for value, label in values.items():
             result[rounded == value] = label

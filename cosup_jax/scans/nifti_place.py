@@ -29,12 +29,14 @@ class Place(NamedTuple):
       notes: what is odd about the header.
       no_sides: why right and left are a guess; empty where they are not.
       no_size: why the size of a voxel is unknown; empty where it is known.
+      known: the header says where the volume lies; False where that is assumed.
     """
 
     grid: Grid
     notes: tuple[str, ...]
     no_sides: str
     no_size: str
+    known: bool = True
 
 
 def place(header: nib.Nifti1Header) -> Place:
@@ -66,7 +68,8 @@ def place(header: nib.Nifti1Header) -> Place:
     else:
         raise GridError(str(sform or qform))
     scaled, no_size = _in_mm(grid, int(header["xyzt_units"]) & 7)
-    return Place(scaled, tuple(notes), no_sides, no_sides_given or no_size)
+    known = sform is not None or qform is not None
+    return Place(scaled, tuple(notes), no_sides, no_sides_given or no_size, known)
 
 
 def _grid(affine: np.ndarray | str | None, shape: tuple[int, int, int]) -> Grid | str | None:

@@ -176,7 +176,7 @@ BAD = {
     "no such fold": (plain(lambda r: None, "fold=5"), "no fold 5; expected fold=0 to fold=4"),
     "no masks at all": (
         plain(lambda r: (shutil.rmtree(r / "masks"), shutil.rmtree(r / "lungs"))),
-        "the split 'train' is empty",
+        "none of the 6 volumes of a plain folder has a mask; expected masks of some (masks/ beside",
     ),
     "region": (
         nnunet({"background": 0, "whole": [1, 2], "x": 1}),

@@ -240,7 +240,7 @@ def _listed(root: Path, options: Options, values: Mapping[int, int] | None) -> L
     for volume in listed.volumes:
         if volume.case_id in seen:
             raise DatasetLayoutError(
-                f"case {volume.case_id!r} is there twice, with a mask and without; rename one"
+                f"case {volume.case_id!r} is there twice; expected a name for each volume"
             )
         seen.add(volume.case_id)
     if options.hu_offset is None:

@@ -1,0 +1,242 @@
+"""Masks as other tools leave them: the right scores, or a word on which file to mend and how."""
+
+import hashlib
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from cosup_jax import cli
+from cosup_jax.data.builder import DatasetLayoutError
+from cosup_jax.evaluation import evaluate_saved, whole_volumes
+from cosup_jax.evaluation.saved import SavedMapError
+from cosup_jax.scans.nifti import VolumeError
+from tests.dummy import volume_folder
+from tests.evaluation.test_saved_volumes import VOXEL_ML, box, rows_of, save, segmentations
+from tests.scans.test_masks import other_tool
+
+AFFINE = np.diag([-1.5, -1.5, 8.0, 1.0])
+LUNGS = box(3)
+LUNGS[:, :2, :4], LUNGS[:, :2, 6:] = 1, 2  # as published beside infection, the left one first
+NAMES = {"background": 0, "left lung": 1, "right lung": 2, "infection": 3}
+
+
+@pytest.fixture(autouse=True)
+def no_figure(monkeypatch):
+    """Drawing takes longer than all the rest."""
+    monkeypatch.setattr(whole_volumes.figure_files, "save", lambda *_: None)
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """One volume, moved by a voxel: Dice 18 / 24."""
+    save(tmp_path / "pred", "a", box(shift=1))
+    save(tmp_path / "truth", "a", box())
+    return tmp_path / "pred", tmp_path / "truth"
+
+
+def scored(folders, **given):
+    out = folders[0].parent / "out"
+    summary = evaluate_saved(*folders, protocol="cosup", out=out, **given)
+    return summary, rows_of(out)["a"]
+
+
+def write(path, axial, affine=AFFINE, **fields):
+    image = nib.Nifti1Image(axial.transpose(2, 1, 0), affine)
+    for name, value in fields.items():
+        image.header[name] = value
+    nib.save(image, path)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int16, np.int8, np.uint16])
+@pytest.mark.parametrize("value", [1, 255])
+def test_any_type_and_either_value_will_do(pair, dtype, value):
+    if value > np.iinfo(np.int8).max and dtype is np.int8:
+        pytest.skip("no 255 in it")
+    save(pair[0], "a", box(shift=1).astype(dtype) * dtype(value))
+    summary, row = scored(pair)
+    assert summary["pooled_dice"] == 0.75
+    assert row["note"] == ""
+
+
+def test_a_mask_that_was_cropped_to_what_is_drawn(pair):
+    affine = AFFINE.copy()
+    affine[:3, 3] = AFFINE[:3, :3] @ (3, 2, 1)
+    write(pair[0] / "a.nii.gz", box()[1:3, 2:5, 3:7], affine)
+    summary, row = scored(pair)
+    assert summary["pooled_dice"] == 1
+    assert "brought from 4 × 3 × 2 voxels" in row["note"]
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_header_that_does_not_say_where_it_lies_is_not_placed(pair, side):
+    """As MATLAB, or nibabel without an affine, writes it."""
+    write(pair[side] / "a.nii.gz", box(), None, pixdim=[1, 1.5, 1.5, 8, 1, 1, 1, 1])
+    with pytest.raises(VolumeError, match=r"a\.nii\.gz: .* the header does not say where it lies"):
+        scored(pair)
+    write(pair[1 - side] / "a.nii.gz", box(), None, pixdim=[1, 1.5, 1.5, 8, 1, 1, 1, 1])
+    summary, row = scored(pair)
+    assert summary["pooled_dice"] == 1
+    assert "prediction: the header has no orientation; LAS assumed; truth: the" in row["note"]
+
+
+def test_a_mask_of_another_scan_is_refused(pair):
+    far = AFFINE.copy()
+    far[:3, 3] = 500
+    write(pair[0] / "a.nii.gz", box(), far)
+    with pytest.raises(VolumeError, match=r"pred/a\.nii\.gz: lies beside the volume .* same scan"):
+        scored(pair)
+
+
+def test_transforms_that_disagree_are_said(pair):
+    image = nib.Nifti1Image(box().transpose(2, 1, 0), AFFINE)
+    image.set_qform(AFFINE @ np.diag([-1.0, 1, 1, 1]), 1)
+    nib.save(image, pair[0] / "a.nii.gz")
+    summary, row = scored(pair)
+    assert summary["pooled_dice"] == 1
+    assert "prediction: sform (LPS) and qform (RPS) disagree" in row["note"]
+
+
+def test_on_a_sheared_grid_volumes_are_known_and_distances_are_not(pair):
+    tilted = AFFINE.copy()
+    tilted[1, 2] = 2.0
+    for folder, mask in zip(pair, (box(shift=1), box()), strict=True):
+        write(folder / "a.nii.gz", mask, tilted)
+    _, row = scored(pair)
+    assert (float(row["dice"]), float(row["volume_ml"])) == (0.75, pytest.approx(24 * VOXEL_ML))
+    assert np.isnan([float(row["hd95_mm"]), float(row["surface_dice"])]).all()
+    assert row["note"] == "the grid is sheared, as a tilted gantry leaves it: no distances"
+
+
+def test_several_values_are_infection_and_that_is_said(pair):
+    save(pair[1], "a", LUNGS)
+    _, row = scored(pair)
+    assert float(row["true_volume_ml"]) == pytest.approx(np.count_nonzero(LUNGS) * VOXEL_ML)
+    assert row["note"] == (
+        "truth: holds 1, 2, 3, all taken for infection; --truth-values says otherwise"
+    )
+
+
+def test_values_can_be_declared_for_each_side(pair):
+    save(pair[1], "a", LUNGS)
+    summary, row = scored(pair, truth_values={0: 0, 1: 0, 2: 0, 3: 1})
+    assert (summary["pooled_dice"], row["note"]) == (0.75, "")
+    with pytest.raises(VolumeError, match=r"holds the labels 1; .*\(--prediction-values says"):
+        scored(pair, prediction_values={0: 0, 3: 1})
+    with pytest.raises(ValueError, match=r"--truth-values: .*; expected classes 0\.\.3"):
+        scored(pair, truth_values={0: 0, 1: 9})
+
+
+@pytest.mark.parametrize("place", ["beside", "in it"])
+def test_nnunet_says_itself_what_values_mean(pair, place):
+    truth = pair[1]
+    if place == "beside":
+        truth = pair[1].rename(pair[1].with_name("labelsTr"))
+    save(truth, "a", LUNGS)
+    about = truth.parent if place == "beside" else truth
+    volume_folder.write_json(about / "dataset.json", {"labels": NAMES})
+    for name in ("plans.json", "summary.json", "a.npz"):
+        (truth / name).write_text("{}")
+    summary, row = scored((pair[0], truth))
+    assert (summary["pooled_dice"], row["note"]) == (0.75, "")
+    regions = {"background": 0, "whole": [1, 2, 3], "infection": 3}
+    volume_folder.write_json(about / "dataset.json", {"labels": regions})
+    with pytest.raises(DatasetLayoutError, match=r"dataset\.json: the label 'whole' is a region"):
+        scored((pair[0], truth))
+    declared, _ = scored((pair[0], truth), truth_values={0: 0, 1: 0, 2: 0, 3: 2})
+    assert declared["pooled_dice"] == 0.75
+
+
+def test_segments_whose_names_say_nothing_can_be_declared(tmp_path):
+    segmentations(tmp_path, {"pred": box(shift=1), "truth": box()})
+    named = {"names": ["Segment_1", "Segment_2"]}
+    labels = np.where(box(), 2, LUNGS == 1).astype(np.uint8)
+    other_tool(tmp_path / "series", labels, **named).save_as(tmp_path / "truth/a.dcm")
+    folders = tmp_path / "pred", tmp_path / "truth"
+    with pytest.raises(VolumeError, match=r"'Segment_2' say no class; .*\(--truth-values says"):
+        scored(folders)
+    assert scored(folders, truth_values={0: 0, 1: 0, 2: 1})[0]["pooled_dice"] == 0.75
+
+
+def both_formats(tmp_path):
+    """What `predict --format both` leaves of one scan."""
+    segmentations(tmp_path, {"truth": box(), "pred": box(shift=1)})
+    place = tmp_path / "pred/scan"
+    place.mkdir()
+    (tmp_path / "pred/a.dcm").rename(place / "mask.dcm")
+    (tmp_path / "truth/a.dcm").rename(tmp_path / "truth/scan.dcm")
+    affine = AFFINE.copy()
+    affine[:3, 3] = 100, 120, -300  # where the series begins
+    write(place / "mask.nii.gz", box(shift=1), affine)
+    digests = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in place.iterdir()}
+    record = {"made_of": {"settings": {}}, "row": {"status": "done"}, "digests": digests}
+    volume_folder.write_json(place / "findings.json", record)
+    return place, affine
+
+
+def test_of_two_formats_the_corrected_one_is_scored_and_said(tmp_path):
+    place, affine = both_formats(tmp_path)
+    folders, out = (tmp_path / "pred", tmp_path / "truth"), tmp_path / "out"
+    assert evaluate_saved(*folders, protocol="cosup")["pooled_dice"] == 0.75
+    write(place / "mask.nii.gz", box(), affine)
+    assert evaluate_saved(*folders, protocol="cosup", out=out)["pooled_dice"] == 1
+    assert rows_of(out)["scan"]["note"] == "prediction: corrected by hand since predict wrote it"
+    volume_folder.write_segmentation(place / "mask.dcm", tmp_path / "series", box(shift=2))
+    with pytest.raises(DatasetLayoutError, match="remove the one that is not meant"):
+        evaluate_saved(*folders, protocol="cosup")
+
+
+def rename(side, name):
+    return lambda folders: (folders[side] / "a.nii.gz").rename(folders[side] / name)
+
+
+WRONG = {
+    "another format": (
+        rename(1, "a.seg.nrrd"),
+        r"a\.nii\.gz: no truth of this name, but a\.seg\.nrrd \(\.nrrd is not read; save it as NIf",
+    ),
+    "another format throughout": (
+        lambda folders: [rename(side, "a.mha")(folders) for side in (0, 1)],
+        r"no masks of volumes in either, but a\.mha \(\.mha is not read; save it as NIfTI",
+    ),
+    "a suffix of the truths": (
+        rename(1, "a_seg.nii.gz"),
+        r"no truth of this name \(a_seg\.nii\.gz is there; rename one\)",
+    ),
+    "a suffix of the predictions": (
+        rename(0, "a_pred.nii.gz"),
+        r"a_pred\.nii\.gz: no truth of this name \(a\.nii\.gz is there; rename one\)",
+    ),
+    "two predictions of one truth": (
+        lambda folders: save(folders[0], "a_0000", box()),
+        r"a_0000\.nii\.gz: has the truth of .*/a\.nii\.gz; expected one prediction for each",
+    ),
+    "probabilities": (
+        lambda folders: save(folders[0], "a", box() * np.float32(0.7)),
+        r"the label 0\.7 is no whole number; expected a mask, not probabilities",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(WRONG))
+def test_what_is_wrong_is_said_with_what_to_do(pair, kind):
+    change, message = WRONG[kind]
+    change(pair)
+    with pytest.raises((SavedMapError, VolumeError), match=message):
+        scored(pair)
+
+
+def test_one_folder_for_both_is_said(pair):
+    summary = evaluate_saved(pair[1], pair[1], protocol="cosup")
+    assert "PREDICTIONS AND TRUTHS ARE THE SAME FOLDER" in summary["note"]
+
+
+def test_the_command_takes_what_values_mean(pair, capsys):
+    save(pair[1], "a", LUNGS)
+    folders = [f"--predictions={pair[0]}", f"--truth={pair[1]}"]
+    assert cli.main(["evaluate", *folders, "--truth-values=0:0,1:0,2:0,3:1"]) == 0
+    assert "of all pixels together: 0.7500" in capsys.readouterr().out
+    assert cli.main(["evaluate", *folders, "--truth-values=3"]) == 1
+    assert "--truth-values='3': expected value:class pairs" in capsys.readouterr().err
+    assert cli.main(["evaluate", "--workdir=x", "--truth-values=0:0"]) == 1
+    assert "--truth-values is for --predictions" in capsys.readouterr().err
