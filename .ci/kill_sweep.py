@@ -110,6 +110,7 @@ class Place:
 
     def prepare(self) -> None:
         """Makes what the jobs read."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         status = start(self.train(f"--workdir={self.run}"), self.folder / "prepare.log")
         if status:
             raise SystemExit((self.folder / "prepare.log").read_text())
@@ -273,10 +274,12 @@ def main() -> int:
             settings = {"JAX_PLATFORMS": "cpu", "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}
             settings["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
             # Each program is compiled once, the smallest too, by the start that counts.
-            settings["JAX_COMPILATION_CACHE_DIR"] = str(arguments.keep or Path(folder)) + "/cache"
+            keep = arguments.keep or Path(folder)
+            settings["JAX_COMPILATION_CACHE_DIR"] = f"{keep}/cache"
             settings["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-            environment = {**os.environ, **settings, **preload}
-            return subprocess.run([sys.executable, *sys.argv], env=environment).returncode
+            # A TemporaryDirectory of that process would go where a fork of it ends.
+            command = [sys.executable, *sys.argv, f"--keep={keep}"]
+            return subprocess.run(command, env={**os.environ, **settings, **preload}).returncode
     # Imported, and nothing of JAX started, before the processes fork.
     import matplotlib.pyplot  # noqa: F401
     import tensorboardX  # noqa: F401
@@ -285,19 +288,11 @@ def main() -> int:
     from cosup_jax.experiments import caption, formats, runner, trials  # noqa: F401
 
     use_small_network()
-    # No TemporaryDirectory: a fork that ends as the interpreter does would remove it.
-    folder = arguments.keep or Path(tempfile.mkdtemp())
-    try:
-        place = Place(folder)
-        if not place.weights.exists():
-            place.folder.mkdir(parents=True, exist_ok=True)
-            place.prepare()
-        jobs = place.jobs()
-        chosen = slice(arguments.first, None, arguments.every)
-        results = [sweep(n, jobs[n], place.folder, chosen) for n in arguments.jobs or jobs]
-    finally:
-        if arguments.keep is None:
-            shutil.rmtree(folder, ignore_errors=True)
+    place = Place(arguments.keep)
+    if not place.weights.exists():
+        place.prepare()
+    jobs, chosen = place.jobs(), slice(arguments.first, None, arguments.every)
+    results = [sweep(n, jobs[n], place.folder, chosen) for n in arguments.jobs or jobs]
     return int(not all(results))
 
 
