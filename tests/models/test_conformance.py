@@ -66,8 +66,8 @@ def radius(name):
 
 
 @functools.cache
-def network(name, dtype="float32"):
-    model = models.build(name, **NETWORKS[name], dtype=jnp.dtype(dtype))
+def network(name):
+    model = models.build(name, **NETWORKS[name])
     variables = models.initialise(model, (*SIZES.get(name, SIZE), 1), 0)
     # At 0, where it starts, an attention's factor lets no gradient through to the attention.
     return model, jax.tree_util.tree_map_with_path(
@@ -75,9 +75,9 @@ def network(name, dtype="float32"):
     )
 
 
-def step_of(name, dtype="float32"):
+def step_of(name):
     """A training pass: from parameters and statistics to outputs, new statistics, gradients."""
-    model = models.build(name, **NETWORKS[name], dtype=jnp.dtype(dtype))
+    model = network(name)[0]
 
     def step(variables, key, image, mask, edge):
         def loss(params):
@@ -95,6 +95,15 @@ def step_of(name, dtype="float32"):
         return *found, gradient
 
     return step
+
+
+@functools.cache
+def half(name):
+    """The forward pass of training in bfloat16, traced once: outputs and new statistics."""
+    model = models.build(name, **NETWORKS[name], dtype=jnp.bfloat16)
+    key = {"dropout": jax.random.key(0)}
+    apply = functools.partial(model.apply, train=True, mutable=["batch_stats"], rngs=key)
+    return jax.jit(apply)
 
 
 @functools.cache
@@ -144,17 +153,15 @@ def test_every_gradient_is_finite_and_not_zero(name, run):
 
 @every_network
 def test_in_bfloat16_what_others_see_is_float32(name):
-    step = step_of(name, "bfloat16")
-    found = jax.eval_shape(step, network(name)[1], jax.random.key(0), *batch(name))
+    """Outputs and statistics; the gradient of one rule of ours is tried in test_convolution."""
+    found = jax.eval_shape(half(name), network(name)[1], batch(name)[0])
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(found))
 
 
 @pytest.mark.parametrize("name", HALF)
 def test_bfloat16_stays_near_float32(name, run, quickly):
-    half = models.build(name, **NETWORKS[name], dtype=jnp.bfloat16)
-    apply = functools.partial(half.apply, train=True, mutable=["batch_stats"])
     given = network(name)[1], batch(name)[0]
-    found, full = quickly(apply, *given)(*given)[0], run(name)[0]
+    found, full = quickly(half(name), *given)(*given)[0], run(name)[0]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
     # Rounding adds up over some twenty normalised layers, most in the attention U-Net (0.12).
     difference = np.linalg.norm(found.logits - full.logits)
