@@ -190,7 +190,7 @@ def test_statistics_change_in_training_and_not_in_evaluation(name, run, quickly)
 
 
 @pytest.mark.parametrize("name", COMPARATORS)
-def test_thirty_steps_on_one_batch_halve_the_loss(name, quickly):
+def test_within_thirty_steps_on_one_batch_the_loss_halves_and_stays_there(name, quickly):
     step, variables = compiled(quickly, name), network(name)[1]
     discs = radius(name)
     seen = discs.astype(np.float32), discs < 0.5, np.abs(discs - 0.5) < 0.1
@@ -207,7 +207,9 @@ def test_thirty_steps_on_one_batch_halve_the_loss(name, quickly):
             gradient,
         )
         variables = {"params": params, "batch_stats": stats}
-    assert min(values[-3:]) < values[0] / 2, values
+        if max(values[-3:]) < values[0] / 2:
+            return
+    pytest.fail(f"the loss did not halve: {values}")
 
 
 @every_network
