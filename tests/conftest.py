@@ -22,14 +22,13 @@ import hypothesis
 import jax
 import pytest
 
-
-# Nearly all that tests allocate while they trace is needed until the trace ends: looking for garbage
+# Nearly all that is allocated while JAX traces is needed until the trace ends: looking for garbage
 # as often as Python does by itself finds none and takes a tenth of the time.
 gc.set_threshold(20_000, 20, 10)
 
 
 def accepts(*flags):
-    """Whether XLA takes all flags: a process of its own asks, since XLA ends it at one it has not."""
+    """Whether XLA takes flags: a process of its own asks, since XLA ends it at one it has not."""
     asked = subprocess.run(
         [sys.executable, "-c", "import jax; jax.devices()"],
         env=os.environ | {"XLA_FLAGS": " ".join(flags)},

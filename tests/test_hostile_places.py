@@ -1,14 +1,11 @@
 """Every command where it cannot write, or what it reads is damaged: one sentence, no traceback."""
 
 import errno
-import importlib.util
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
-from absl import flags
 from PIL import Image
 
 from cosup_jax import cli, runs, weights
@@ -20,8 +17,10 @@ from cosup_jax.prediction import cohort, export
 from tests.file_layer import refuse
 from tests.phantoms import CONFIGS
 from tests.prediction.scan_files import Brightest, scan_file
+from tests.train_command import train_py
 from tfds_builders.__main__ import main as builders_main
 
+QUICKSTART = f"--config={CONFIGS / 'quickstart.py'}"
 # absl loads a configuration in a way that Python will drop.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
@@ -48,25 +47,6 @@ def quick(monkeypatch):
     for module in (pictures, gallery.pictures):
         for name in ("fusion", "stages"):
             monkeypatch.setattr(module, name, lambda *args: None)
-
-
-def train(monkeypatch, *arguments):
-    """Runs train.py in this process; returns the exit status."""
-    if "train_py" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("train_py", CONFIGS.parent / "train.py")
-        sys.modules["train_py"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["train_py"])
-    module = sys.modules["train_py"]
-    argv = ["train.py", f"--config={CONFIGS / 'quickstart.py'}", *arguments]
-    monkeypatch.setattr(sys, "argv", argv)
-    flags.FLAGS.unparse_flags()
-    for name in [name for name in flags.FLAGS if name.startswith("config.")]:
-        delattr(flags.FLAGS, name)
-    try:
-        module.main(module.parse_flags(argv)[:1])
-    except SystemExit as stopped:
-        return stopped.code
-    return 0
 
 
 def tiny_fields(tiny_run):
@@ -142,7 +122,7 @@ PLACES = (full, read_only, file_for_a_folder, file_above)
 
 def run(command, monkeypatch):
     if command[0] == "train":
-        return train(monkeypatch, *command[1:])
+        return train_py(monkeypatch, QUICKSTART, *command[1:])
     return (builders_main if command[0] in ("build", "show") else cli.main)(command)
 
 

@@ -2,14 +2,14 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.train_command import ROOT, train_py
 
 
 def run(*arguments):
+    """Runs train.py as users do."""
     command = [sys.executable, str(ROOT / "train.py"), *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
@@ -38,24 +38,45 @@ def test_a_wrong_command_line_is_answered_with_a_sentence(arguments, says):
     assert "Traceback" not in done.stderr
 
 
+def missing_data(data, folder):
+    """The arguments of a run on data that are not there."""
+    return (
+        f"--config=configs/quickstart.py:data={data}",
+        f"--config.data.source={folder / 'nothing_here'}",
+        f"--config.data.data_dir={folder}",
+        f"--workdir={folder / 'run'}",
+    )
+
+
+def check_missing_data(status, said, folder, layout):
+    assert status == 1
+    assert str(folder / "nothing_here") in said
+    assert "python train.py --config=configs/quickstart.py" in said
+    assert "Traceback" not in said
+    assert layout in said
+
+
 def test_missing_data_names_the_folder_the_layout_and_a_way_out(tmp_path):
-    missing = tmp_path / "nothing_here"
-    for data in ("slice_folder", "covid_semiseg"):
-        done = run(
-            f"--config=configs/quickstart.py:data={data}",
-            f"--config.data.source={missing}",
-            f"--config.data.data_dir={tmp_path}",
-            f"--workdir={tmp_path / 'run'}",
-        )
-        assert done.returncode == 1
-        assert str(missing) in done.stderr
-        assert "python train.py --config=configs/quickstart.py" in done.stderr
-        assert "Traceback" not in done.stderr
-        assert {"slice_folder": "train/image", "covid_semiseg": "TrainingSet"}[data] in done.stderr
+    done = run(*missing_data("slice_folder", tmp_path))
+    check_missing_data(done.returncode, done.stderr, tmp_path, "train/image")
 
 
-def test_a_field_born_empty_can_be_set(tmp_path):
-    done = run(
+# absl loads a configuration in a way that Python will drop.
+in_this_process = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
+
+@in_this_process
+def test_missing_published_data_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    status = train_py(monkeypatch, *missing_data("covid_semiseg", tmp_path))
+    check_missing_data(status, capsys.readouterr().err, tmp_path, "TrainingSet")
+
+
+@in_this_process
+def test_a_field_born_empty_can_be_set(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    status = train_py(
+        monkeypatch,
         "--config=configs/quickstart.py",
         "--config.data.config=tiny",
         "--config.model.width=4",
@@ -65,6 +86,7 @@ def test_a_field_born_empty_can_be_set(tmp_path):
         f"--config.data.data_dir={tmp_path}",
         f"--workdir={tmp_path / 'run'}",
     )
-    assert done.returncode == 1
-    assert f"no checkpoints in {tmp_path / 'no_run' / 'checkpoints'}" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert status == 1
+    said = capsys.readouterr().err
+    assert f"no checkpoints in {tmp_path / 'no_run' / 'checkpoints'}" in said
+    assert "Traceback" not in said
