@@ -69,8 +69,6 @@ def read(root: Path, fold: int, declared: Mapping[int, int] | None) -> Listed:
         raise DatasetLayoutError(
             f"{path}: has the channels {', '.join(map(str, channels))}; expected one, CT"
         )
-    if str(about.get("tensorImageSize", "3D")).upper() == "4D":
-        raise DatasetLayoutError(f"{path}: tensorImageSize is 4D; expected volumes of three axes")
     names = _names(about.get("labels"), path)
     values, lungs = (
         (declared, None) if declared is not None else _values(names, path, "mask_values")
@@ -169,6 +167,15 @@ def _raw(root: Path, about: Mapping[str, Any], path: Path) -> list[OwnVolume]:
             f"{path}: numTraining is {expected}, but {root / TRAIN} holds {len(volumes)} volumes; "
             "the copy is incomplete"
         )
+    listed = about.get("training")
+    entries = [entry for entry in listed if isinstance(entry, dict)] if type(listed) is list else []
+    given = [str(entry["label"]) for entry in entries if "label" in entry]
+    others = [label for label in given if Path(label).parent.name != LABELS]
+    if others:
+        raise DatasetLayoutError(
+            f"{path}: names the labels {others[0]!r}, but nnU-Net reads those in {root / LABELS}; "
+            "expected the ones that are meant there"
+        )
     chosen = about.get("dataset")
     if isinstance(chosen, dict) and chosen.keys() != {volume.case_id for volume in volumes}:
         raise DatasetLayoutError(
@@ -225,6 +232,9 @@ def _check_labels(images: Mapping[str, Path], folder: Path, ending: str) -> None
 
 
 def _decathlon(root: Path, about: Mapping[str, Any], path: Path) -> list[OwnVolume]:
+    # nnU-Net never looks at it, so that in its folders it means nothing.
+    if str(about.get("tensorImageSize", "3D")).upper() == "4D":
+        raise DatasetLayoutError(f"{path}: tensorImageSize is 4D; expected volumes of three axes")
     volumes = []
     for entry in about["training"]:
         if not isinstance(entry, dict) or not {"image", "label"} <= set(entry):

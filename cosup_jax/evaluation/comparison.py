@@ -11,6 +11,7 @@ from scipy import stats
 from cosup_jax import files
 from cosup_jax.evaluation import truths
 from cosup_jax.evaluation.protocols import PROTOCOLS
+from cosup_jax.scans import results
 
 RESAMPLES = 9999
 CONFIDENCE = 0.95
@@ -78,6 +79,11 @@ def read(folder: str | Path) -> Evaluated:
         if not missing:
             _check_figures(summary, list(rows.values()), measures)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        if results.is_here(given):
+            raise ComparisonError(
+                f"{given}: results of predict, of which --scans compares two dates; to compare "
+                "scores, evaluate each with --predictions and --truth first"
+            ) from error
         raise ComparisonError(
             f"{given}: no evaluation ({error}); give the folder of a finished run, or one that "
             "`evaluate` has written"

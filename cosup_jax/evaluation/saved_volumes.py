@@ -235,8 +235,16 @@ def on_one_grid(pred: Drawing, truth: Drawing) -> tuple[np.ndarray, np.ndarray, 
     if pred.orientation != truth.orientation:
         notes.append(f"stored as {pred.orientation}, the truth as {truth.orientation}")
     grid = truth.grid
-    if not truth.whole:
-        grid = pred.grid if pred.whole and truth.fits(pred.grid) else truth.grown(pred)
+    if not truth.whole and pred.whole and truth.fits(pred.grid):
+        grid = pred.grid
+    elif not truth.whole:
+        known = [one for one in (truth, pred) if one.depth_known]
+        if not known:
+            raise SavedMapError(
+                f"{pred.path}, {truth.path}: neither says how far its planes lie apart, so that no "
+                "volume is known; expected one of them as NIfTI, on the voxels of the scan"
+            )
+        grid = known[0].grown(pred if known[0] is truth else truth)
     if not truth.whole and not pred.whole:
         notes.append("two Segmentations: slices beyond their planes are not among those scored")
     if not truth.placed:

@@ -18,6 +18,7 @@ from cosup_jax.metrics.lesions import OVERLAP, SMALLEST_ML
 
 FIGURE = "bland_altman"
 _SHEARED = 1e-3
+_DESCRIPTION = "masks of whole volumes, at their own size, mean over slices"
 _LIMITS = 1.96  # standard deviations to the limits of agreement
 
 
@@ -82,6 +83,8 @@ def score(
             row |= dict.fromkeys(("hd95_mm", "surface_dice"), math.nan)
             fault = "the grid is sheared, as a tilted gantry leaves it: no distances"
         rows.append({**row, **lesions, "note": "; ".join(filter(None, [fault, *pair.notes]))})
+    if not rules.stretched:
+        about = {"protocol_description": _DESCRIPTION, **about}
     summary = scores.summary(about, rows)
     if any(row["lesions"] is not None for row in rows):
         summary["lesions"] = summarise_lesions(rows)

@@ -44,6 +44,7 @@ class Drawing(NamedTuple):
       planes: of each frame, the place of its plane on the grid.
       segments: of each frame, its segment; 0 in a label map, whose values are segments.
       file: the data set.
+      depth_known: it is said how far planes lie apart; else it is the least distance of two.
     """
 
     grid: Grid
@@ -51,6 +52,7 @@ class Drawing(NamedTuple):
     planes: tuple[int, ...]
     segments: tuple[int, ...]
     file: pydicom.FileDataset
+    depth_known: bool
 
     def classes(self, values: Mapping[int, int]) -> np.ndarray:
         """Returns (columns, rows, planes) uint8 classes; where segments overlap the higher one.
@@ -150,9 +152,9 @@ def _drawing(file: pydicom.FileDataset) -> Drawing:
         raise VolumeError("frames that are turned against each other, or of several spacings")
     positions = np.array([_position(_of(group, common, "PlanePosition")) for group in groups])
     between = measures[0].get("SpacingBetweenSlices") or 0
-    thickness = measures[0].get("SliceThickness") or between or 1
+    thickness = float(measures[0].get("SliceThickness") or between or 0)
     axes = orientation[0].reshape(2, 3)
-    planes, step = _planes(positions, np.cross(*axes), abs(float(between)), float(thickness))
+    planes, step = _planes(positions, np.cross(*axes), abs(float(between)), thickness or 1.0)
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = axes[0] * spacing[0][1], axes[1] * spacing[0][0]
     affine[:3, 2], affine[:3, 3] = step, positions[int(np.argmin(planes))]
@@ -166,7 +168,9 @@ def _drawing(file: pydicom.FileDataset) -> Drawing:
         raise VolumeError(str(error)) from error
     names = {int(s.SegmentNumber): str(s.get("SegmentLabel", "")) for s in file.SegmentSequence}
     segments = [0 if kind == "LABELMAP" else _segment(group, common, names) for group in groups]
-    return Drawing(grid, names, tuple(int(p) for p in planes), tuple(segments), file)
+    told = bool(between) or abs(float(np.linalg.norm(step)) - thickness) <= TOLERANCE * thickness
+    places = tuple(int(p) for p in planes)
+    return Drawing(grid, names, places, tuple(segments), file, told and thickness > 0)
 
 
 def _check_pixels(file: pydicom.FileDataset, frames: int) -> None:

@@ -49,6 +49,7 @@ class Drawing:
       orientation: how it is stored, such as `LPS`.
       placed: its header says where it lies.
       notes: what is odd about that.
+      depth_known: it says how far its planes lie apart, which planes with labels alone do not.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class Drawing:
     orientation: str = ""
     placed: bool = True
     notes: tuple[str, ...] = ()
+    depth_known: bool = True
 
     def is_on(self, grid: Grid) -> bool:
         """Whether its voxels are those of a grid, however that is stored."""
@@ -181,8 +183,9 @@ def read(path: Path, values: Mapping[int, int] | None = None) -> Drawing:
             raise UndeclaredError(f"{path}: {error}") from error
         values = {number: max(label, 0) for number, label in values.items()}
     stored = _decoded(path, found, values)
-    way = found.grid.orientation
-    return Drawing(path, found.grid.axial(), found.grid.to_axial(stored), False, way)
+    grid, way = found.grid.axial(), found.grid.orientation
+    axial, depth = found.grid.to_axial(stored), found.depth_known
+    return Drawing(path, grid, axial, False, way, depth_known=depth)
 
 
 def read_infection(path: Path, values: Mapping[int, int] | None = None) -> Drawing:
@@ -261,6 +264,8 @@ def _apart(grid: Grid, to: Grid) -> str:
 def _places(grid: Grid, to: Grid) -> tuple[np.ndarray, ...] | None:
     """Returns where each index of a grid lies on another along x, y and z, if on voxel centres."""
     way = np.linalg.inv(to.affine) @ grid.affine
+    lone = np.array([*(n == 1 for n in grid.shape), False])
+    way[:, lone] = np.eye(4)[:, lone]  # of one plane the next one may lie anywhere
     whole = np.rint(way)
     ends = np.array(grid.shape, np.float64) - 1
     off = np.abs(way - whole)[:3]

@@ -155,6 +155,16 @@ def test_files_named_elsewhere_are_not_ignored(nnunet):
     assert len(listed(nnunet).volumes) == len(dummy.CASES)
 
 
+def test_of_the_older_description_nnunet_reads_folders_alone(nnunet):
+    paths = [{"image": f"imagesTr/{c}.nii.gz", "label": f"labelsTr/{c}.nii.gz"} for c in ("x", "y")]
+    set_fields(nnunet, training=paths, tensorImageSize="4D")
+    assert len(listed(nnunet).volumes) == len(dummy.CASES)
+    paths[1]["label"] = "labelsTr2/y.nii.gz"
+    set_fields(nnunet, training=paths)
+    with pytest.raises(DatasetLayoutError, match="names the labels 'labelsTr2/y.nii.gz', but"):
+        listed(nnunet)
+
+
 @pytest.mark.parametrize("name", ["dataset.json", "splits_final.json"])
 def test_a_byte_order_mark_is_no_fault(nnunet, name):
     rounds = [{"train": ["ann", "bob", "cyd"], "val": ["dan", "eve"]}]

@@ -76,6 +76,11 @@ def test_volumes_changes_and_shares(two, tmp_path, capsys):
         assert figure.width > 300
 
 
+def test_results_are_told_from_evaluations(two, capsys):
+    assert compare(*two) == 1
+    assert "results of predict, of which --scans compares two dates" in capsys.readouterr().err
+
+
 def test_three_dates_are_held_against_the_first(two, tmp_path):
     third = write(tmp_path / "june", MARCH | {"lesion_ml": 0.0}, content="3" * 64, threshold=0.5)
     found = [dates.read(path, path.name) for path in (*two, third)]

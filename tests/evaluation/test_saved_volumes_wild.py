@@ -4,6 +4,7 @@ import hashlib
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
 from cosup_jax import cli
@@ -12,7 +13,8 @@ from cosup_jax.evaluation import evaluate_saved, whole_volumes
 from cosup_jax.evaluation.saved import SavedMapError
 from cosup_jax.scans.nifti import VolumeError
 from tests.dummy import volume_folder
-from tests.evaluation.test_saved_volumes import VOXEL_ML, box, rows_of, save, segmentations
+from tests.evaluation.test_saved_volumes import SHAPE, VOXEL_ML, box, rows_of, save, segmentations
+from tests.scans import dicom_series
 from tests.scans.test_masks import other_tool
 
 AFFINE = np.diag([-1.5, -1.5, 8.0, 1.0])
@@ -156,6 +158,49 @@ def test_segments_whose_names_say_nothing_can_be_declared(tmp_path):
     with pytest.raises(VolumeError, match=r"'Segment_2' say no class; .*\(--truth-values says"):
         scored(folders)
     assert scored(folders, truth_values={0: 0, 1: 0, 2: 1})[0]["pooled_dice"] == 0.75
+
+
+def measures_of(file):
+    return file.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+
+
+def test_planes_apart_do_not_tell_how_thick_a_voxel_is(tmp_path):
+    """Lesions on every second plane of 8 mm, written by a tool that does not say the distance."""
+    lesions = np.zeros((6, *SHAPE[1:]), np.uint8)
+    lesions[::2, 2:5, 3:7] = 1
+    hu = np.random.default_rng(0).integers(-1000, 100, lesions.shape, np.int16)
+    dicom_series.save(tmp_path / "series", dicom_series.make_images(hu, (8.0, 1.5, 1.5)))
+    made = other_tool(tmp_path / "series", lesions, names=["Lesion"])
+    folders = tmp_path / "pred", tmp_path / "truth"
+    for folder in folders:
+        folder.mkdir()
+        made.save_as(folder / "a.dcm")
+    with pytest.raises(SavedMapError, match=r"a\.dcm: neither says how far its planes lie apart"):
+        scored(folders)
+    measures_of(made).SpacingBetweenSlices = 8.0
+    for told in folders:
+        made.save_as(told / "a.dcm")
+        _, row = scored(folders)
+        assert float(row["dice"]) == 1
+        assert float(row["true_volume_ml"]) == pytest.approx(36 * VOXEL_ML)
+        assert (row["lesions"], row["slices"]) == ("3", "5")
+
+
+def test_one_plane_lies_on_any_scan_that_has_it(tmp_path):
+    lesion = box()
+    lesion[2] = 0
+    segmentations(tmp_path, {"truth": lesion})
+    made = pydicom.dcmread(tmp_path / "truth/a.dcm")
+    for name in ("SliceThickness", "SpacingBetweenSlices"):
+        delattr(measures_of(made), name)
+    made.save_as(tmp_path / "truth/a.dcm")
+    affine = AFFINE.copy()
+    affine[:3, 3] = 100, 120, -300  # where the series begins
+    (tmp_path / "pred").mkdir()
+    write(tmp_path / "pred/a.nii.gz", box(), affine)
+    _, row = scored((tmp_path / "pred", tmp_path / "truth"))
+    assert float(row["dice"]) == pytest.approx(2 / 3)
+    assert float(row["true_volume_ml"]) == pytest.approx(12 * VOXEL_ML)
 
 
 def both_formats(tmp_path):
