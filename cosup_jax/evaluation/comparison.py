@@ -83,7 +83,7 @@ def read(folder: str | Path) -> Evaluated:
             raise ComparisonError(
                 f"{given}: results of predict, of which --scans compares two dates; to compare "
                 "scores, evaluate each with --predictions and --truth first"
-            ) from error
+            ) from None
         raise ComparisonError(
             f"{given}: no evaluation ({error}); give the folder of a finished run, or one that "
             "`evaluate` has written"
