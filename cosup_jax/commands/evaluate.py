@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--predictions",
         help="folder of saved maps (grey PNG, .npy in 0..1) or of masks of volumes (NIfTI, DICOM "
-        "Segmentations, results of predict)",
+        "Segmentations, results of predict), or one such mask",
     )
     parser.add_argument("--truth", help="folder of the masks of --predictions")
     parser.add_argument(

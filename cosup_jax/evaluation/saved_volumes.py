@@ -3,32 +3,25 @@
 Both are read by what they hold, not by how it is stored, and compared on the truth's voxels.
 """
 
-import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from cosup_jax import metrics
-from cosup_jax.data import nnunet, results_folder, schema, slice_files
-from cosup_jax.data.volume_lists import stem_of
-from cosup_jax.evaluation import whole_volumes
+from cosup_jax.data import nnunet, schema
+from cosup_jax.evaluation import mask_files, whole_volumes
 from cosup_jax.evaluation.map_values import AUTO
+from cosup_jax.evaluation.mask_files import PREDICTION, TRUTH, Mask, Side, Values
 from cosup_jax.evaluation.protocols import protocol_named
 from cosup_jax.evaluation.saved import SavedMapError, evaluate_folders
 from cosup_jax.evaluation.whole_volumes import Pair
-from cosup_jax.scans import dicom_files, masks, nifti, results
+from cosup_jax.scans import masks, nifti
 from cosup_jax.scans.geometry import Grid
 from cosup_jax.scans.masks import Drawing
 from cosup_jax.scans.nifti_labels import UndeclaredError
-from cosup_jax.scans.results import MASKS
-
-Values = Mapping[int, int] | None
-_OPTIONS = ("--prediction-values", "--truth-values")
-_CORRECTED = "corrected by hand since predict wrote it"
-_CHANNEL = "_0000"  # which nnU-Net puts behind the names of images, and not of labels
 
 
 def evaluate_saved(
@@ -45,8 +38,8 @@ def evaluate_saved(
 
     Args:
       predictions: folder of pictures (see `evaluate_folders`), or of masks of volumes: NIfTI files,
-        DICOM Segmentations, or results of `predict`.
-      truths: folder of the same kind.
+        DICOM Segmentations, or results of `predict`; or one such file.
+      truths: folder of the same kind; or one file.
       protocol: `cosup` or `semiseg`, by which slices are scored.
       out: where to write; None writes nothing.
       map_values: of pictures.
@@ -57,23 +50,23 @@ def evaluate_saved(
     Raises:
       DatasetLayoutError, SavedMapError, ImageError, VolumeError: naming the file.
     """
-    folders = Path(predictions).expanduser(), Path(truths).expanduser()
+    places = Path(predictions).expanduser(), Path(truths).expanduser()
     values = prediction_values, truth_values
-    if not any(map(_holds_volumes, folders)):
+    if not any(map(mask_files.holds_volumes, places)):
         if any(one is not None for one in values):
-            raise ValueError(f"{_OPTIONS[0]} and {_OPTIONS[1]} are for volumes; these are pictures")
+            raise ValueError("what values mean is declared of volumes; these are pictures")
         return evaluate_folders(
             predictions, truths, protocol=protocol, out=out, map_values=map_values
         )
     if map_values != AUTO:
         raise ValueError(f"--map-values={map_values} is for pictures; volumes hold labels")
     sides = [
-        _Side(folder, option, _values(folder, option, given), _listed(folder))
-        for folder, option, given in zip(folders, _OPTIONS, values, strict=True)
+        _side(kind, place, given)
+        for kind, place, given in zip((PREDICTION, TRUTH), places, values, strict=True)
     ]
     note = "each volume is taken for a patient of its own"
-    if folders[0].samefile(folders[1]):
-        note += "; PREDICTIONS AND TRUTHS ARE THE SAME FOLDER"
+    if places[0].samefile(places[1]):
+        note += "; PREDICTIONS AND TRUTHS ARE THE SAME"
     about = {
         "dataset": str(truths),
         "split": "",
@@ -84,47 +77,18 @@ def evaluate_saved(
     return whole_volumes.score(_read_pairs(*sides), protocol_named(protocol), about, where)
 
 
-class _Mask(NamedTuple):
-    """A mask of a volume, and what must be said of it."""
-
-    path: Path
-    note: str = ""
-
-
-class _Side(NamedTuple):
-    """Predictions or truths: their folder, what the values in it mean, and its masks by name."""
-
-    folder: Path
-    option: str
-    values: Values
-    masks: Mapping[str, _Mask]
-
-    @property
-    def kind(self) -> str:
-        return "prediction" if self.option == _OPTIONS[0] else "truth"
+def _side(kind: str, place: Path, given: Values) -> Side:
+    side = Side(kind, place, given, mask_files.listed(place))
+    if given is None:
+        folder = place if place.is_dir() else place.parent
+        return side._replace(values=nnunet.label_values(folder, side.option))
+    if not all(0 <= label <= schema.MAX_CLASS for label in given.values()):
+        raise ValueError(f"{side.option}: {dict(given)}; expected classes 0..{schema.MAX_CLASS}")
+    return side
 
 
-def _values(folder: Path, option: str, given: Values) -> Values:
-    if given is not None:
-        if not all(0 <= label <= schema.MAX_CLASS for label in given.values()):
-            raise ValueError(f"{option}: {dict(given)}; expected classes 0..{schema.MAX_CLASS}")
-        return given
-    return nnunet.label_values(folder, option)
-
-
-def _holds_volumes(folder: Path) -> bool:
-    if not folder.is_dir():
-        return False
-    return any(
-        path.name.lower().endswith((*nifti.SUFFIXES, *dicom_files.SUFFIXES))
-        or masks.to_do(path)
-        or any((path / name).exists() for name in MASKS)
-        for path in folder.iterdir()
-    )
-
-
-def _read_pairs(pred: _Side, truth: _Side) -> Iterator[Pair]:
-    paths = _paired(pred, truth)
+def _read_pairs(pred: Side, truth: Side) -> Iterator[Pair]:
+    paths = mask_files.paired(pred, truth)
     for name, pair in tqdm(paths.items(), desc="volumes", delay=2.0, leave=False):
         drawn = [_read(*one) for one in zip((pred, truth), pair, strict=True)]
         found, actual, grid, notes = on_one_grid(*drawn)
@@ -133,14 +97,14 @@ def _read_pairs(pred: _Side, truth: _Side) -> Iterator[Pair]:
         yield Pair(name, name, *slices, grid.spacing, range(len(actual)), notes, shear=grid.shear)
 
 
-def _read(side: _Side, mask: _Mask) -> Drawing:
+def _read(side: Side, mask: Mask) -> Drawing:
     try:
         return masks.read_infection(mask.path, side.values)
     except UndeclaredError as error:
         raise UndeclaredError(f"{error} ({side.option} says what each value means)") from error
 
 
-def _notes(side: _Side, mask: _Mask, drawn: Drawing) -> list[str]:
+def _notes(side: Side, mask: Mask, drawn: Drawing) -> list[str]:
     """Returns what a reader must know of one mask."""
     notes = [mask.note, *drawn.notes]
     if side.values is None and mask.path.name.lower().endswith(nifti.SUFFIXES):
@@ -150,76 +114,6 @@ def _notes(side: _Side, mask: _Mask, drawn: Drawing) -> list[str]:
                 f"holds {', '.join(found)}, all taken for infection; {side.option} says otherwise"
             )
     return [f"{side.kind}: {note}" for note in notes if note]
-
-
-def _listed(folder: Path) -> dict[str, _Mask]:
-    """Returns the masks in a folder by name; what is neither NIfTI nor DICOM is left aside."""
-    if not folder.is_dir():
-        raise SavedMapError(f"{folder}: no such folder; expected one with masks of volumes")
-    found: dict[str, _Mask] = {}
-    for entry in slice_files.visible(folder):
-        for mask in _masks_at(entry):
-            slice_files.check_inside(mask.path, folder)
-            name = schema.normal_name(stem_of(entry))
-            if name in found:
-                raise SavedMapError(
-                    f"{mask.path}: has the name of {found[name].path}; expected one a volume"
-                )
-            found[name] = mask
-    return found
-
-
-def _masks_at(entry: Path) -> list[_Mask]:
-    if entry.is_file():
-        named = entry.name.lower().endswith(nifti.SUFFIXES)
-        return [_Mask(entry)] if named or dicom_files.looks_like(entry) else []
-    paths = [entry / name for name in MASKS if (entry / name).exists()]
-    if paths and results.is_here(entry):
-        # Of two formats of one mask the one is meant that somebody has corrected.
-        result = results_folder.read_result(entry)
-        corrected = result.state == results_folder.CORRECTED
-        return [_Mask(path, _CORRECTED * corrected) for path in (result.mask,) if path is not None]
-    if len(paths) > 1:
-        raise SavedMapError(f"{paths[0]} and {paths[1].name}: expected one of the two")
-    return [_Mask(path) for path in paths]
-
-
-def _paired(pred: _Side, truth: _Side) -> dict[str, tuple[_Mask, _Mask]]:
-    names: dict[str, str] = {}
-    for name in pred.masks:
-        meant = name if name in truth.masks else name.removesuffix(_CHANNEL)
-        if meant in names:
-            raise SavedMapError(
-                f"{pred.masks[name].path}: has the truth of {pred.masks[names[meant]].path}; "
-                "expected one prediction for each truth"
-            )
-        names[meant] = name
-    if not names and not truth.masks:
-        raise SavedMapError(
-            f"{pred.folder}, {truth.folder}: no masks of volumes in either"
-            f"{_to_do(pred.folder, '')}; expected NIfTI or DICOM"
-        )
-    given = {meant: pred.masks[name].path for meant, name in names.items()}
-    true = {name: mask.path for name, mask in truth.masks.items()}
-    for some, others, side in ((given, true, truth), (true, given, pred)):
-        lone = [name for name in some if name not in others]
-        if lone:
-            free = sorted(set(others) - set(some))
-            near = [name for name in free if name in lone[0] or lone[0] in name]
-            near = near or difflib.get_close_matches(lone[0], free, 1, 0.5)
-            hint = f" ({others[near[0]].name} is there; rename one)" if near else ""
-            raise SavedMapError(
-                f"{some[lone[0]]}: no {side.kind} of this name"
-                f"{_to_do(side.folder, lone[0]) or hint}; expected one for every volume "
-                f"({len(lone)} of {len(some)} without)"
-            )
-    return {name: (pred.masks[names[name]], mask) for name, mask in truth.masks.items()}
-
-
-def _to_do(folder: Path, name: str) -> str:
-    """Returns what to do with a file of a name whose format is not read, where there is one."""
-    found = [p for p in slice_files.visible(folder) if p.name.startswith(name) and masks.to_do(p)]
-    return f", but {found[0].name}{masks.to_do(found[0])}" if found else ""
 
 
 def on_one_grid(pred: Drawing, truth: Drawing) -> tuple[np.ndarray, np.ndarray, Grid, list[str]]:

@@ -271,9 +271,33 @@ def test_what_is_wrong_is_said_with_what_to_do(pair, kind):
         scored(pair)
 
 
+def test_two_files_belong_together_whatever_they_are_called(pair):
+    rename(0, "x_pred.nii.gz")(pair)
+    summary, row = scored((pair[0] / "x_pred.nii.gz", pair[1] / "a.nii.gz"))
+    assert (summary["pooled_dice"], row["case_id"]) == (0.75, "a")
+    with pytest.raises(SavedMapError, match="a file and a folder; expected two files, or two fol"):
+        scored((pair[0] / "x_pred.nii.gz", pair[1]))
+    volume_folder.write_json(pair[1] / "dataset.json", {"labels": {"lung": 1, "infection": 2}})
+    assert scored((pair[0] / "x_pred.nii.gz", pair[1] / "a.nii.gz"))[0]["pooled_dice"] == 0
+
+
+@pytest.mark.parametrize("sides", [(0,), (0, 1)])
+def test_folders_of_scans_without_a_mask_of_our_name_are_named(pair, sides):
+    for side in sides:
+        (pair[side] / "a").mkdir()
+        rename(side, "a/seg.nii.gz")(pair)
+    message = r"a\.nii\.gz: no prediction of this name, but a/, which has no mask\.nii\.gz or mask"
+    if len(sides) > 1:
+        message = (
+            r"no masks of volumes in either; .* folders with mask\.nii\.gz or mask\.dcm in them"
+        )
+    with pytest.raises(SavedMapError, match=message):
+        scored(pair)
+
+
 def test_one_folder_for_both_is_said(pair):
     summary = evaluate_saved(pair[1], pair[1], protocol="cosup")
-    assert "PREDICTIONS AND TRUTHS ARE THE SAME FOLDER" in summary["note"]
+    assert "PREDICTIONS AND TRUTHS ARE THE SAME" in summary["note"]
 
 
 def test_the_command_takes_what_values_mean(pair, capsys):
