@@ -1,5 +1,6 @@
 """The argument grammar, the check of overrides, and every file in configs/."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -126,6 +127,20 @@ def test_what_a_configuration_has_stays_and_a_group_that_is_none_is_named():
             configuration.from_json(text)
 
 
+@functools.cache
+def shape_of_loss(model, loss, size):
+    """The shape of a training loss; several configurations have the same, and share the trace."""
+    compute = losses.build(**dict(loss))
+    image = jax.ShapeDtypeStruct((2, *size, 1), "float32")
+    target = jax.ShapeDtypeStruct((2, *size, 1), "uint8")
+
+    def of(image, target):
+        output, _ = model.init_with_output(jax.random.key(0), image, train=True)
+        return compute(output, target, target)[0]
+
+    return jax.eval_shape(of, image, target).shape
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_every_configuration_builds_its_network_and_takes_every_dataset(name):
     for data in ("lung_phantom", "slice_folder", "covid_semiseg"):
@@ -135,16 +150,8 @@ def test_every_configuration_builds_its_network_and_takes_every_dataset(name):
     assert config.data.name == "lung_phantom"
     config.lock()
     assert f"--config=configs/{name}" in (CONFIGS / name).read_text()
-    size = tuple(config.data.size)
-    model = models.build(**config.model.to_dict())
-    image = jax.ShapeDtypeStruct((2, *size, 1), "float32")
-    target = jax.ShapeDtypeStruct((2, *size, 1), "uint8")
-
-    def loss(image, target):
-        output, _ = model.init_with_output(jax.random.key(0), image, train=True)
-        return losses.build(**config.loss.to_dict())(output, target, target)[0]
-
-    assert jax.eval_shape(loss, image, target).shape == ()
+    model, loss = models.build(**config.model.to_dict()), tuple(config.loss.to_dict().items())
+    assert shape_of_loss(model, loss, tuple(config.data.size)) == ()
 
 
 def test_ablation_rows_switch_modules_on_and_off():

@@ -17,6 +17,12 @@ def tiny_network():
 
 
 @pytest.fixture(scope="package")
+def data_dir(tmp_path_factory):
+    """Where runs find the tiny phantoms; the first of them builds the dataset."""
+    return tmp_path_factory.mktemp("tfds")
+
+
+@pytest.fixture(scope="package")
 def quick_run(tiny_network, tmp_path_factory):
     """The folder of a trained run of the tiny network, without evaluation; only to be read.
 

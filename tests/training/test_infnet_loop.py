@@ -15,11 +15,6 @@ from tests.phantoms import CONFIGS, tiny_config
 from tests.training.tiny import TINY
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("tfds")
-
-
 def shrunk(data_dir, **changes):
     """configs/infnet.py as small as it gets, with maps of all kinds."""
     config = configuration.load(str(CONFIGS / "infnet.py"))

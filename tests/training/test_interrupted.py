@@ -21,11 +21,6 @@ from tests.training.tiny import TINY
 FREE = ("seconds", "cpu_seconds", "slices_per_s")
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("tfds")
-
-
 def train(data_dir, folder, epochs=2, **changes):
     config = tiny_config(data_dir, epochs=epochs, augment__noise=0.05, **changes)
     config.model = TINY

@@ -22,11 +22,6 @@ from tests.training.tiny import TINY
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("tfds")
-
-
-@pytest.fixture(scope="module")
 def run(data_dir, tmp_path_factory):
     """A finished run: its folder, its summary, and the order in which splits were opened."""
     workdir = tmp_path_factory.mktemp("run")

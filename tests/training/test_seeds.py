@@ -35,11 +35,6 @@ def files(workdir):
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("tfds")
-
-
-@pytest.fixture(scope="module")
 def alone(data_dir, tmp_path_factory):
     """Folders of seeds 0 and 1, each trained by itself, and the summary of each."""
     folders = [tmp_path_factory.mktemp(f"alone{seed}") for seed in (0, 1)]
