@@ -1,5 +1,7 @@
 """Blocks: resize against a NumPy oracle, convolution geometry, normalisation, size errors."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -19,6 +21,16 @@ from cosup_jax.models.layers import (
 )
 
 
+# Compiled whole: operation by operation every one would be compiled for itself.
+def start(layer, x):
+    """The fresh variables of a layer."""
+    return jax.jit(lambda x: layer.init(jax.random.key(0), x, False))(x)
+
+
+def evaluate(layer, variables, x):
+    return np.asarray(jax.jit(lambda variables, x: layer.apply(variables, x, False))(variables, x))
+
+
 def test_doubling_by_a_matrix_product_is_the_transposed_convolution(strict_dtypes):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, 3, 5, 4), np.float32)
@@ -32,7 +44,8 @@ def test_doubling_by_a_matrix_product_is_the_transposed_convolution(strict_dtype
         out, pull = jax.vjp(layer.apply, params, x)
         return out, pull(probe)
 
-    pairs = zip(jax.tree.leaves(run(fast)), jax.tree.leaves(run(plain)), strict=True)
+    both = (jax.tree.leaves(jax.jit(lambda layer=layer: run(layer))()) for layer in (fast, plain))
+    pairs = zip(*both, strict=True)
     for found, wanted in pairs:
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
 
@@ -49,9 +62,9 @@ def test_strided_convolution_is_centred_on_every_second_pixel():
     kernel = np.zeros((3, 3, 1, 1), np.float32)
     kernel[1, 1] = 1
     layer = ConvNorm(1, stride=2, relu=False)
-    variables = layer.init(jax.random.key(0), x, False)
+    variables = start(layer, x)
     params = {**variables["params"], "conv": {"kernel": kernel}}
-    found = layer.apply({**variables, "params": params}, x, False)
+    found = evaluate(layer, {**variables, "params": params}, x)
     np.testing.assert_allclose(found[0, ..., 0], x[0, ::2, ::2, 0], rtol=1e-4)
 
 
@@ -59,24 +72,27 @@ def test_a_dilated_oblong_kernel_keeps_the_size_and_its_centre():
     x = np.zeros((1, 9, 9, 1), np.float32)
     x[0, 4, 4] = 1
     layer = ConvNorm(1, (1, 3), relu=False, dilation=3)
-    variables = layer.init(jax.random.key(0), x, False)
+    variables = start(layer, x)
     params = {**variables["params"], "conv": {"kernel": np.ones((1, 3, 1, 1), np.float32)}}
-    found = layer.apply({**variables, "params": params}, x, False)[0, ..., 0]
-    assert np.argwhere(np.asarray(found) > 0.5).tolist() == [[4, 1], [4, 4], [4, 7]]
+    found = evaluate(layer, {**variables, "params": params}, x)[0, ..., 0]
+    assert np.argwhere(found > 0.5).tolist() == [[4, 1], [4, 4], [4, 7]]
     assert found.shape == (9, 9)
 
 
 def test_normalisation_keeps_nine_tenths_of_the_old_statistics():
     x = np.random.default_rng(0).standard_normal((2, 8, 8, 1)).astype(np.float32) + 3
     layer = ConvNorm(4)
-    variables = layer.init(jax.random.key(0), x, False)
-    _, state = layer.apply(variables, x, True, mutable=["batch_stats"])
-    before_norm = jax.lax.conv_general_dilated(
-        x,
-        variables["params"]["conv"]["kernel"],
-        (1, 1),
-        "SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    variables = start(layer, x)
+    train = functools.partial(layer.apply, train=True, mutable=["batch_stats"])
+    _, state = jax.jit(train)(variables, x)
+    before_norm = np.asarray(
+        jax.lax.conv_general_dilated(
+            x,
+            variables["params"]["conv"]["kernel"],
+            (1, 1),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
     )
     norm = state["batch_stats"]["norm"]
     np.testing.assert_allclose(norm["mean"], 0.1 * before_norm.mean((0, 1, 2)), rtol=1e-4)
@@ -98,10 +114,9 @@ def test_a_light_module_has_the_same_gradient_and_keeps_less_for_it():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, 8, 8, 4), np.float32)
     plain, spare = ResidualBlock(8), light(ResidualBlock, 2)(8)
-    variables = plain.init(jax.random.key(0), x, False)
-    assert jax.tree.structure(spare.init(jax.random.key(0), x, False)) == jax.tree.structure(
-        variables
-    )
+    variables = start(plain, x)
+    fresh = jax.eval_shape(lambda: spare.init(jax.random.key(0), x, False))
+    assert jax.tree.structure(fresh) == jax.tree.structure(variables)
     probe = rng.standard_normal((2, 8, 8, 8), np.float32)
 
     def run(block):
@@ -109,13 +124,15 @@ def test_a_light_module_has_the_same_gradient_and_keeps_less_for_it():
             return block.apply({**variables, "params": params}, x, True, mutable=["batch_stats"])
 
         out, pull, stats = jax.vjp(apply, variables["params"], x, has_aux=True)
-        kept = sum(leaf.nbytes for leaf in jax.tree.leaves(pull) if leaf.ndim == 4)
-        return kept, (out, stats, pull(probe))
+        kept.append(sum(leaf.nbytes for leaf in jax.tree.leaves(pull) if leaf.ndim == 4))
+        return out, stats, pull(probe)
 
-    kept, wanted = run(plain)
-    less, found = run(spare)
-    assert less < 0.7 * kept
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+    kept = []
+    wanted, found = (
+        jax.tree.leaves(jax.jit(lambda block=block: run(block))()) for block in (plain, spare)
+    )
+    assert kept[1] < 0.7 * kept[0]
+    for a, b in zip(found, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
@@ -137,14 +154,19 @@ def test_pooling_and_its_gradient_are_flax_ones(strict_dtypes):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, 6, 4, 3), np.float32)
     probe = rng.standard_normal((2, 3, 2, 3), np.float32)
-    found, pull = jax.vjp(max_pool, x)
-    wanted, plain_pull = jax.vjp(lambda x: nn.max_pool(x, (2, 2), (2, 2)), x)
-    np.testing.assert_array_equal(found, wanted)
-    np.testing.assert_array_equal(pull(probe)[0], plain_pull(probe)[0])
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def run(pool):
+        out, pull = jax.vjp(pool, x)
+        return out, pull(probe)[0]
+
+    pairs = zip(run(max_pool), run(lambda x: nn.max_pool(x, (2, 2), (2, 2))), strict=True)
+    for found, wanted in pairs:
+        np.testing.assert_array_equal(found, wanted)
 
 
 def test_pixels_that_share_the_maximum_share_its_gradient():
-    gradient = jax.grad(lambda x: max_pool(x).sum())(np.ones((1, 4, 4, 1), np.float32))
+    gradient = jax.jit(jax.grad(lambda x: max_pool(x).sum()))(np.ones((1, 4, 4, 1), np.float32))
     np.testing.assert_array_equal(gradient, np.full((1, 4, 4, 1), 0.25))
 
 
@@ -156,26 +178,26 @@ def drop(x, train=True, axis=None, **settings):
 def test_dropout_keeps_the_mean_and_does_nothing_in_evaluation():
     x = jnp.ones((4, 16, 16, 8))
     assert drop(x, train=False) is x
-    found = np.asarray(drop(x))
+    found = np.asarray(jax.jit(drop)(x))
     np.testing.assert_allclose(np.unique(found), [0, 1 / 0.7], rtol=1e-6)
     assert abs(found.mean() - 1) < 5 * np.sqrt(0.3 / 0.7 / found.size)
     assert len({slice_.tobytes() for slice_ in found}) == 4
-    whole = np.asarray(drop(x, channels=True))
+    whole = np.asarray(jax.jit(functools.partial(drop, channels=True))(x))
     assert (whole == whole[:, :1, :1]).all()
     assert 0 < (whole == 0).mean() < 1
 
 
 def test_dropout_of_a_slice_depends_on_its_place_in_the_whole_batch():
-    x = jnp.ones((4, 3, 5, 2))
+    x = np.ones((4, 3, 5, 2), np.float32)
     spread = jax.pmap(lambda part: drop(part, axis="i"), axis_name="i")(x.reshape(2, 2, 3, 5, 2))
-    np.testing.assert_array_equal(spread.reshape(x.shape), drop(x))
+    np.testing.assert_array_equal(np.reshape(spread, x.shape), jax.jit(drop)(x))
 
 
 def test_a_depthwise_convolution_mixes_no_channels():
     x = np.random.default_rng(0).random((1, 5, 6, 3), np.float32)
     layer = ConvNorm(3, relu=False, depthwise=True, dilation=2)
-    variables = layer.init(jax.random.key(0), x, False)
+    variables = start(layer, x)
     assert variables["params"]["conv"]["kernel"].shape == (3, 3, 1, 3)
-    alone = layer.apply(variables, x * np.array([0, 1, 0], np.float32), False)
-    np.testing.assert_allclose(alone[..., 1], layer.apply(variables, x, False)[..., 1], rtol=1e-5)
-    assert not np.asarray(alone[..., ::2]).any()
+    alone = evaluate(layer, variables, x * np.array([0, 1, 0], np.float32))
+    np.testing.assert_allclose(alone[..., 1], evaluate(layer, variables, x)[..., 1], rtol=1e-5)
+    assert not alone[..., ::2].any()

@@ -82,7 +82,8 @@ def test_devices_agree_with_one_device(n, one_device):
 
 
 def test_devices_agree_with_one_device_on_the_network_of_the_paper():
-    found, expected = (train(n, start=make_state(net=cosup)) for n in (2, 1))
+    start = make_state(net=cosup)
+    found, expected = (train(n, start=start) for n in (2, 1))
     assert largest_difference(found, expected) < TOLERANCE
 
 
