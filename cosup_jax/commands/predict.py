@@ -189,9 +189,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.uncertain:
         from cosup_jax.prediction import uncertainty
 
-        first = uncertainty.rank(sources, rows, arguments.out, network, settings)
-        print("worth correcting first:" if first else "no scan is left to be corrected")
-        for row in first[: arguments.uncertain]:
-            print(f"  {row['scan']}: {row['reason']}")
+        found = uncertainty.rank(sources, rows, arguments.out, network, settings)
+        if not found:
+            print("no scan is left to be corrected")
+        ranked = [row for row in found if row["rank"]][: arguments.uncertain]
+        unknown = [row for row in found if not row["rank"]][: arguments.uncertain]
+        for words, some in (("worth correcting first", ranked), ("not measured", unknown)):
+            print(f"{words}:\n" * bool(some), end="")
+            for row in some:
+                print(f"  {row['scan']}: {row['reason']}")
     print(f"{', '.join(told)}; the table of all that is there: {arguments.out / TABLE}")
     return 1 if failed else 0

@@ -17,7 +17,7 @@ from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.scans import dicom_files, find, masks, nifti
 from cosup_jax.scans.intensity import IntensityError
 from cosup_jax.scans.nifti import VolumeError
-from cosup_jax.scans.nifti_labels import UndeclaredError
+from cosup_jax.scans.nifti_labels import OtherGridError, UndeclaredError
 from cosup_jax.scans.scan import Scan
 from cosup_jax.scans.source import ScanError, Source
 
@@ -169,6 +169,10 @@ def read(volume: OwnVolume, reading: Reading) -> Iterator[dict[str, Any]]:
     except UndeclaredError as error:
         raise VolumeError(
             f"case {volume.case_id!r}: {error} (mask_values declares what each value means)"
+        ) from error
+    except OtherGridError as error:
+        raise VolumeError(
+            f"case {volume.case_id!r}: {error} (resample=nearest brings a mask there)"
         ) from error
     except BAD as error:
         raise VolumeError(f"case {volume.case_id!r}: {error}") from error

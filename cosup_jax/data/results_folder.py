@@ -16,7 +16,7 @@ from cosup_jax.data import slice_files, sources
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.data.own_volumes import OwnVolume, mask_files
 from cosup_jax.data.volume_lists import EACH_A_PATIENT, Listed
-from cosup_jax.scans import find, results
+from cosup_jax.scans import find, masks, results
 from cosup_jax.scans.nifti import VolumeError
 from cosup_jax.scans.results import MASKS
 from cosup_jax.scans.source import ScanError, Source
@@ -150,23 +150,23 @@ def read_result(folder: Path) -> Result:
 
 def _mask(folder: Path, root: Path, digests: Any) -> tuple[Path | None, str]:
     """Returns the mask that is meant and its state, or None and why there is none."""
-    masks = [folder / name for name in MASKS if (folder / name).exists()]
-    if not masks:
+    found = [folder / name for name in MASKS if (folder / name).exists()]
+    if not found:
         pictures = (folder / "mask").is_dir()
-        return None, (
-            "its masks are pictures, which slice_folder reads" if pictures else "its mask is gone"
-        )
-    for path in masks:
+        others = [masks.to_do(path) for path in slice_files.visible(folder)]
+        gone = f"its mask is gone{next(filter(None, others), '')}"
+        return None, "its masks are pictures, which slice_folder reads" if pictures else gone
+    for path in found:
         slice_files.check_inside(path, root)
     known = isinstance(digests, dict)
-    changed = [m for m in masks if known and sources.file_digest(m) != digests.get(m.name)]
-    if len(masks) > 1 and not (known and len(changed) < 2):
+    changed = [m for m in found if known and sources.file_digest(m) != digests.get(m.name)]
+    if len(found) > 1 and not (known and len(changed) < 2):
         raise DatasetLayoutError(
-            f"case {folder.name!r}: {masks[0]} and {masks[1]}; remove the one that is not meant"
+            f"case {folder.name!r}: {found[0]} and {found[1]}; remove the one that is not meant"
         )
     if not known:
-        return masks[0], UNKNOWN
-    return (changed[0], CORRECTED) if changed else (masks[0], PREDICTED)
+        return found[0], UNKNOWN
+    return (changed[0], CORRECTED) if changed else (found[0], PREDICTED)
 
 
 def _others(folder: Path, sizes: Any) -> list[str]:

@@ -136,6 +136,7 @@ def deal(listed: Listed, dealing: Dealing) -> tuple[dict[str, list[OwnVolume]], 
         for volume in bare
         if volume.patient_id in busy
     ]
+    notes += _same_masks(listed.volumes)
     return result, [note for note in notes if note]
 
 
@@ -151,6 +152,19 @@ def _check_each_once(volumes: Sequence[OwnVolume]) -> None:
             f"case {volume.case_id!r}: its image is that of case {twin.case_id!r}; expected each "
             "scan once, or a table that gives both one patient"
         )
+
+
+def _same_masks(volumes: Sequence[OwnVolume]) -> list[str]:
+    """Notes masks of several volumes that are one, as empty ones may be, and a wrong copy is."""
+    found: dict[str, list[str]] = {}
+    for volume in volumes:
+        for mask in volume.mask:
+            found.setdefault(sources.file_digest(mask), []).append(volume.case_id)
+    return [
+        f"the masks of {', '.join(cases)} are the same, which is right only if nothing is drawn"
+        for cases in found.values()
+        if len(cases) > 1
+    ]
 
 
 def _dealt(

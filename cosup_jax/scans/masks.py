@@ -16,7 +16,7 @@ import numpy as np
 from cosup_jax.scans import kinds, nifti
 from cosup_jax.scans.geometry import TOLERANCE, Grid
 from cosup_jax.scans.nifti import VolumeError
-from cosup_jax.scans.nifti_labels import UndeclaredError, read_drawing
+from cosup_jax.scans.nifti_labels import OtherGridError, UndeclaredError, read_drawing
 
 ANY = {0: 0, 1: 1, 255: 1}  # unless values are declared
 _INFECTION = {0: 0, 255: 1, **{label: label for label in range(1, len(kinds.CLASSES) + 1)}}
@@ -95,7 +95,7 @@ class Drawing:
                 )
             done = f"brought from {_words(self.grid)} to {_words(to)} by nearest neighbours"
             return _nearest(self, to), done
-        raise VolumeError(
+        raise (OtherGridError if self.placed else VolumeError)(
             f"{self.path}: drawn on {_words(self.grid)}, but its image has {_words(to)}"
             f"{_apart(self.grid, to)}{'' if self.placed else _UNPLACED}; expected the same grid"
         )

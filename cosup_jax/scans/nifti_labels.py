@@ -17,6 +17,10 @@ class UndeclaredError(VolumeError):
     """Labels hold a value of which nobody has said what it means."""
 
 
+class OtherGridError(VolumeError):
+    """Labels are drawn on other voxels than those of their image."""
+
+
 def read_labels(
     path: Path, values: Mapping[int, int], image: Volume, *, header_lies: bool = False
 ) -> np.ndarray:

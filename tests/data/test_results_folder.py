@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
+from cosup_jax.data import results_folder
 from cosup_jax.data.builder import DatasetLayoutError
 from tests.data.test_volume_folder import built, check_slices, everything
 from tests.dummy import volume_folder as dummy
@@ -115,6 +116,14 @@ def test_of_two_results_of_one_scan_the_corrected_one_is_taken(results, tmp_path
     about = built(results, tmp_path).info.metadata
     assert "left out: aaa: of the same scan as bob" in about["notes"]
     assert "aaa" not in about["provenance"]
+
+
+def test_a_mask_saved_in_another_format_is_told_what_to_do(results):
+    for case in ("bob", "dan"):
+        dummy.correct(results, case)
+    (results / "ann/mask.nii.gz").rename(results / "ann/mask.seg.nrrd")
+    notes = results_folder.read(results, None).notes
+    assert "left out: ann: its mask is gone (.nrrd is not read; save it as NIfTI, .nii.gz)" in notes
 
 
 def test_what_is_not_read_or_gone_is_said(results, tmp_path):

@@ -238,6 +238,23 @@ def test_nearest_neighbours_make_no_empty_mask_of_another_scans(plain):
         read(plain)
 
 
+def test_one_mask_of_two_scans_is_said(plain):
+    shutil.copy(plain / "masks/ann.nii.gz", plain / "masks/bob.nii.gz")
+    said = "the masks of ann, bob are the same, which is right only if nothing is drawn"
+    assert said in dealt(plain)[1]
+
+
+def test_a_mask_that_was_cropped_is_told_of_the_option(plain):
+    path = plain / "masks/ann.nii.gz"
+    affine = nib.load(path).affine
+    affine[:3, 3] += affine[:3, :3] @ (2, 2, 0)
+    before = [mask.copy() for mask in read(plain)]
+    dummy.regrid(path, path, affine, np.s_[2:30, 2:30])
+    with pytest.raises(VolumeError, match=r"drawn on 28 × 28 .*\(resample=nearest brings a mask"):
+        read(plain, nearest=False)
+    np.testing.assert_array_equal(read(plain), before)
+
+
 def test_a_mask_whose_place_nobody_knows_is_not_resampled(plain):
     path = plain / "masks/ann.nii.gz"
     image = nib.Nifti1Image(np.asarray(nib.load(path).dataobj), None)

@@ -145,6 +145,7 @@ def test_the_command_names_the_first_ones_with_the_reason(cohort, capsys):
     assert "  b: mean entropy in the lungs 0.3000 bit, number 1 of 4; its mirror" in said
     assert "otherwise on 2.00 % of the lungs (4.0 mL), number 3" in said
     assert "  a: " not in said
+    assert said.partition("not measured:\n")[2].count(": no lungs to measure it in: air only") == 2
     rows = rows_of(out)
     assert [row["scan"] for row in rows[:4]] == ["c", "b", "a", "d"]
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4", "", ""]
