@@ -14,8 +14,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cosup_jax.models.layers import ConvWeights, pointwise
-from cosup_jax.models.resizing import resize
+from cosup_jax.models.layers import ConvWeights, planes, pointwise
+from cosup_jax.models.resizing import resize, resize_planes
 
 Maps = tuple[jax.Array, ...]
 
@@ -25,7 +25,8 @@ class AttentionBlock(nn.Module):
 
     Line 1 is X_i A_i + a_i with `width` channels, line 2 its resize X_i^u. Two linear maps read
     X_i^u: the gate K_i, a 3×3 convolution to one channel (line 3), and the last projection w.
-    Composed with A_i they need ten channels: w, and one for each of the nine taps of K_i.
+    Composed with A_i they need ten channels: w, and one for each of the nine taps of K_i. These are
+    kept as planes, channels first, since whole planes are enlarged, shifted and added.
 
     Attributes:
       width: channels of X_i^u.
@@ -45,36 +46,33 @@ class AttentionBlock(nn.Module):
           size: height and width of the image.
 
         Returns:
-          P_i, (B, `*size`, 1), and v_i, (B, `*size`, classes), both float32. Y_i = P_i · X_i^u of
+          P_i, (B, `*size`), and v_i, (classes, B, `*size`), both float32. Y_i = P_i · X_i^u of
           Eq. 4 appears after the projection: Y_i · w = P_i · v_i.
         """
         a_kernel, a_bias = ConvWeights(x.shape[-1], self.width, name="project")()
         k_kernel, k_bias = ConvWeights(self.width, 1, kernel=3, name="gate")()
         taps = k_kernel.reshape(9, self.width).T
         readers = jnp.concatenate([w, taps], axis=1)
-        both = pointwise(x, a_kernel[0, 0] @ readers, a_bias @ readers)
-        both = resize(both, size)
-        v = both[..., :-9]
-        gate = sum_shifted(both[..., -9:]) + k_bias[None, None, None]
-        return nn.sigmoid(gate), v
+        both = resize_planes(planes(x, a_kernel[0, 0] @ readers, a_bias @ readers), size)
+        return nn.sigmoid(sum_shifted(both[-9:]) + k_bias[None, None]), both[:-9]
 
 
 def sum_shifted(taps: jax.Array) -> jax.Array:
     """Finishes a 3×3 convolution whose channels are already summed per tap.
 
     Args:
-      taps: (B, H, W, 9), for each place the product with the nine taps in row order.
+      taps: (9, B, H, W), for each place the product with the nine taps in row order.
 
     Returns:
-      (B, H, W, 1), at (y, x) the sum over taps (i, j) of `taps[y + i - 1, x + j - 1, 3 i + j]`,
+      (B, H, W), at (y, x) the sum over taps (i, j) of `taps[3 i + j, :, y + i - 1, x + j - 1]`,
       zero outside the image like a zero-padded convolution.
     """
-    height, width = taps.shape[1:3]
-    padded = jnp.pad(taps, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    total = jnp.zeros((*taps.shape[:3], 1), taps.dtype)
+    height, width = taps.shape[2:]
+    padded = jnp.pad(taps, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    total = jnp.zeros(taps.shape[1:], taps.dtype)
     for i in range(3):
         for j in range(3):
-            total += padded[:, i : i + height, j : j + width, 3 * i + j, None]
+            total += padded[3 * i + j, :, i : i + height, j : j + width]
     return total
 
 
@@ -106,11 +104,12 @@ class AttentionFusion(nn.Module):
             ),
             strict=True,
         )
-        y = [p_i * v_i for p_i, v_i in zip(p, v, strict=True)]
+        y = [p_i[None] * v_i for p_i, v_i in zip(p, v, strict=True)]
         for i, p_i in enumerate(p, 1):
-            self._keep(f"P{i}", p_i)
-        self._keep("Y1", y[0])
-        return v[0] + y[0] + (1 - p[0]) * sum(y[1:]) + b[None, None, None]
+            self._keep(f"P{i}", p_i[..., None])
+        self._keep("Y1", jnp.moveaxis(y[0], 0, -1))
+        s_p = v[0] + y[0] + (1 - p[0])[None] * sum(y[1:])
+        return jnp.moveaxis(s_p, 0, -1) + b[None, None, None]
 
     def _keep(self, name: str, value: jax.Array) -> None:
         # The last value, not flax's default tuple of all values.

@@ -12,6 +12,8 @@ from cosup_jax.models.convolution import convolve
 
 # What every convolution of `ConvNorm` returns, for `light`.
 CONVOLVED = "convolved"
+# Operations by which batch normalisation sums up a map: over its places, and over devices.
+_SUMS = ("reduce_sum", "psum")
 
 # He et al. 2015: normal with variance 2 / fan_in, not truncated. `initialise` draws the same.
 kernel_init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
@@ -46,15 +48,19 @@ class Policy:
 def light(module: type[nn.Module], train_argument: int) -> type[nn.Module]:
     """Returns a module whose gradient takes less memory: only convolutions are remembered.
 
-    Between the forward and the backward pass it keeps its input and what its convolutions returned;
-    normalisation, ReLU and the sums are computed again, which needs no more time than reading them
-    back. Parameters and results are the module's own.
+    Between the forward and the backward pass it keeps its input, what its convolutions returned and
+    the sums over maps that normalisation takes, a number a channel; the rest, normalisation and
+    ReLU, is computed again, which needs no more time than reading it back. Parameters and results
+    are the module's own.
 
     Args:
       module: a class of modules made of `ConvNorm`.
       train_argument: place of `train` among the arguments of its `__call__`, `self` being 0.
     """
-    keep = jax.checkpoint_policies.save_only_these_names(CONVOLVED)
+    keep = jax.checkpoint_policies.save_from_both_policies(
+        jax.checkpoint_policies.save_only_these_names(CONVOLVED),
+        lambda primitive, *_, **__: primitive.name in _SUMS,
+    )
     return nn.remat(module, policy=keep, static_argnums=(train_argument,))
 
 
@@ -269,6 +275,14 @@ def pointwise(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
         preferred_element_type=jnp.float32,
     )
     return y + bias[None, None, None]
+
+
+def planes(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    """Applies a 1×1 convolution as `pointwise` does, and returns (N, B, H, W), channels first."""
+    y = jax.lax.dot_general(
+        kernel.astype(x.dtype), x, (((0,), (3,)), ((), ())), preferred_element_type=jnp.float32
+    )
+    return y + bias[:, None, None, None]
 
 
 def check_image(x: jax.Array | jax.ShapeDtypeStruct, multiple: int, smallest: int = 0) -> None:

@@ -17,6 +17,33 @@ def resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     return jax.image.resize(x, shape, "bilinear", antialias=False)
 
 
+def resize_planes(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """Resizes (…, h, w) planes to (…, `*size`) as `resize` does maps.
+
+    Whole factors are enlarged by sums and products alone, which a compiler joins with what comes
+    before and after; `jax.image.resize` takes matrix products, between which a GPU turns the
+    arrays.
+    """
+    rows, columns = (n / m for n, m in zip(size, x.shape[-2:], strict=True))
+    if not (rows.is_integer() and columns.is_integer()):
+        return jax.image.resize(x, (*x.shape[:-2], *size), "bilinear", antialias=False)
+    x = _enlarge_last(x, int(columns))
+    return _enlarge_last(x.swapaxes(-1, -2), int(rows)).swapaxes(-1, -2)
+
+
+def _enlarge_last(x: jax.Array, factor: int) -> jax.Array:
+    """Enlarges the last axis by a whole factor: of a value and its neighbours come `factor`."""
+    if factor == 1:
+        return x
+    places = ((np.arange(factor) + 0.5) / factor - 0.5).reshape((1,) * x.ndim + (factor,))
+    before, after = (np.maximum(0, sign * places).astype(x.dtype) for sign in (-1, 1))
+    previous = jnp.concatenate([x[..., :1], x[..., :-1]], axis=-1)
+    following = jnp.concatenate([x[..., 1:], x[..., -1:]], axis=-1)
+    around = ((previous, before), (x, 1 - before - after), (following, after))
+    made = sum(values[..., None] * weights for values, weights in around)
+    return made.reshape(*x.shape[:-1], factor * x.shape[-1])
+
+
 def resize_aligned(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     """Resizes (B, h, w, C) maps to (B, `*size`, C), bilinear with aligned corners.
 

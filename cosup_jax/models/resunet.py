@@ -31,16 +31,20 @@ class Stage(nn.Module):
       blocks: number of residual blocks.
       stride: step of the first block.
       policy: types and normalisation.
+      pool: whether 2×2 maxima are taken first.
     """
 
     features: int
     blocks: int
     stride: int
     policy: Policy = Policy()
+    pool: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Maps (B, H, W, C) to (B, H / stride, W / stride, features)."""
+        """Maps (B, H, W, C) to half the resolution or, with neither pool nor stride, the same."""
+        if self.pool:
+            x = max_pool(x)
         for i in range(self.blocks):
             stride = self.stride if i == 0 else 1
             x = ResidualBlock(self.features, stride, self.policy, name=f"block{i}")(x, train)
@@ -63,12 +67,13 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> Maps:
         """Maps (B, H, W, C) to S1..S5 at 1, 1/2, 1/4, 1/8 and 1/16 of the resolution."""
-        x = ConvNorm(self.width, policy=self.policy, name="stage1")(x, train)
+        x = light(ConvNorm, 2)(self.width, policy=self.policy, name="stage1")(x, train)
         maps = [x]
-        x = max_pool(x)
         for i, blocks in enumerate(self.blocks):
-            features, stride = _CHANNELS[i + 1] * self.width, 1 if i == 0 else 2
-            stage = light(Stage, 2)(features, blocks, stride, self.policy, name=f"stage{i + 2}")
+            features, first = _CHANNELS[i + 1] * self.width, i == 0
+            stage = light(Stage, 2)(
+                features, blocks, 1 if first else 2, self.policy, first, name=f"stage{i + 2}"
+            )
             x = stage(x, train)
             maps.append(x)
         return tuple(maps)

@@ -127,11 +127,14 @@ def test_a_light_module_has_the_same_gradient_and_keeps_less_for_it():
         kept.append(sum(leaf.nbytes for leaf in jax.tree.leaves(pull) if leaf.ndim == 4))
         return out, stats, pull(probe)
 
-    kept = []
+    kept, sums = [], []
     wanted, found = (
         jax.tree.leaves(jax.jit(lambda block=block: run(block))()) for block in (plain, spare)
     )
     assert kept[1] < 0.7 * kept[0]
+    for block in (plain, spare):
+        sums.append(str(jax.make_jaxpr(lambda block=block: run(block))()).count("reduce_sum"))
+    assert sums[1] == sums[0]  # those of normalisation are not taken twice
     for a, b in zip(found, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 

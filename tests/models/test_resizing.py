@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cosup_jax.models.resizing import average_bins, double_aligned, resize, resize_aligned
+from cosup_jax.models.resizing import (
+    average_bins,
+    double_aligned,
+    resize,
+    resize_aligned,
+    resize_planes,
+)
 
 
 def bilinear_1d(n_in: int, n_out: int) -> np.ndarray:
@@ -31,6 +37,15 @@ def test_resize_is_half_pixel_bilinear(height, width, factor):
     wanted = np.einsum("yh,xw,bhwc->byxc", rows, columns, x)
     found = resize(jnp.asarray(x, jnp.float32), size)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
+    planes = resize_planes(jnp.asarray(x, jnp.float32).transpose(3, 0, 1, 2), size)
+    np.testing.assert_allclose(planes, wanted.transpose(3, 0, 1, 2), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(4, 8), (9, 3), (2, 9)])
+def test_planes_of_any_size_become_those_of_jax(size, strict_dtypes):
+    x = np.random.default_rng(4).standard_normal((2, 4, 3), np.float32)
+    wanted = jax.image.resize(x, (2, *size), "bilinear", antialias=False)
+    np.testing.assert_allclose(resize_planes(jnp.asarray(x), size), wanted, atol=1e-6)
 
 
 def test_resize_shrinks_without_antialiasing():
