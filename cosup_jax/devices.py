@@ -18,9 +18,6 @@ from jax.experimental import multihost_utils
 from cosup_jax import hosts
 
 AXIS = "devices"
-# Platforms on which several networks take their steps one by one. Under `vmap` their convolutions
-# become grouped ones, for which XLA's CPU backend needs two to three times as long.
-ONE_BY_ONE = ("cpu",)
 # In which launchers say how many processes they have started: Slurm for a step, MPI.
 _RANKS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 
@@ -100,29 +97,6 @@ def map_train_step(step: Callable, devices: Sequence[jax.Device]) -> Callable:
         donate_argnums=(0,),
         devices=devices,
     )
-
-
-def step_all(
-    mapped: Callable,
-    states: Sequence[Any],
-    batches: Sequence[Mapping[str, jax.Array]],
-    devices: Sequence[jax.Device],
-) -> tuple[Sequence[Any], Sequence[Mapping[str, jax.Array]]]:
-    """Takes one step of each of several networks: one program for all, on a CPU one by one.
-
-    Args:
-      mapped: from `map_train_step`.
-      states: of the same network and optimizer.
-      batches: on the devices, one for each state.
-      devices: the devices of `mapped`.
-
-    Returns:
-      The states and the metrics.
-    """
-    if len(states) > 1 and devices[0].platform not in ONE_BY_ONE:
-        return mapped(tuple(states), tuple(batches))
-    states, metrics = zip(*map(mapped, states, batches), strict=True)
-    return states, metrics
 
 
 def map_eval_step(

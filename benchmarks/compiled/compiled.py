@@ -110,7 +110,7 @@ def programs_table(found: dict[programs.Job, dict[str, Any]]) -> str:
             f"{program.flops / 1e12:.3f}",
             f"{program.bytes / GB:.2f}",
             f"{1e3 * seconds:.2f}",
-            f"{job.batch * job.seeds / seconds:.0f}",
+            f"{job.batch / seconds:.0f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

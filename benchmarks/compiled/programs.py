@@ -97,8 +97,7 @@ class Job:
     Attributes:
       config: of `configs/`, which says network, loss and size of slices.
       dtype: in which the network computes.
-      batch: slices in a step, of each seed.
-      seeds: networks that are trained as one program.
+      batch: slices in a step.
       work: `train` (a step of Adam) or `infer` (probabilities).
       card: one of `CARDS`.
     """
@@ -106,7 +105,6 @@ class Job:
     config: str
     dtype: str
     batch: int = 8
-    seeds: int = 1
     work: str = "train"
     card: str = "h100"
 
@@ -114,18 +112,12 @@ class Job:
     def name(self) -> str:
         """What its files and its row are called."""
         network = self.config.removesuffix(".py").rpartition("net=")[2]
-        seeds = f"-{self.seeds}seeds" * (self.seeds > 1)
-        return f"{network}-{self.work}-{self.dtype}-batch{self.batch}{seeds}-{self.card}"
+        return f"{network}-{self.work}-{self.dtype}-batch{self.batch}-{self.card}"
 
 
 FULL, HALF = "float32", "bfloat16"
 JOBS = (
-    *(
-        Job("c2f.py", dtype, batch, n)
-        for n in (1, 3)
-        for batch in (8, 32)
-        for dtype in (FULL, HALF)
-    ),
+    *(Job("c2f.py", dtype, batch) for batch in (8, 32) for dtype in (FULL, HALF)),
     *(Job("c2f.py", dtype, work="infer") for dtype in (FULL, HALF)),
     Job("c2f.py", FULL, card="rtx4060"),
     Job("baseline.py:net=unet", HALF),
@@ -148,10 +140,7 @@ def make(job: Job) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     target = jax.ShapeDtypeStruct(image.shape, jnp.uint8)
     batch = {"image": image, "mask": target, "edge": target}
     loss = losses.build(**config.loss.to_dict())
-    if job.seeds == 1:
-        return functools.partial(step.train_step, loss=loss), (_shapes(state), batch)
-    several = (_shapes(state),) * job.seeds, (batch,) * job.seeds
-    return functools.partial(step.train_together, loss=loss), several
+    return functools.partial(step.train_step, loss=loss), (_shapes(state), batch)
 
 
 def _shapes(tree: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import grain
@@ -158,7 +158,7 @@ def train_epoch(fits: Sequence[Fit], steps: int, bar: ProgressBar) -> None:
         batches, positions = zip(*(next(one.stream) for one in fits), strict=True)
         mapped = setup.train_steps[setup.drawn_size(number)]
         states: Sequence[TrainState] = [one.state for one in fits]
-        states, metrics = devices.step_all(mapped, states, batches, setup.devices)
+        states, metrics = take_step(mapped, states, batches)
         for one, state, position in zip(fits, states, positions, strict=True):
             one.state, one.position = state, position
         # Reading the metrics one step late keeps the device busy meanwhile.
@@ -166,6 +166,14 @@ def train_epoch(fits: Sequence[Fit], steps: int, bar: ProgressBar) -> None:
         pending = metrics
     collect(fits, pending, bar)
     signals.check()
+
+
+def take_step(
+    mapped: Callable, states: Sequence[TrainState], batches: Sequence[Mapping[str, jax.Array]]
+) -> tuple[Sequence[TrainState], Sequence[Mapping[str, jax.Array]]]:
+    """Takes a step of each of several networks; `mapped` is that of `parallel_train_step`."""
+    after, metrics = zip(*map(mapped, states, batches), strict=True)
+    return after, metrics
 
 
 def collect(

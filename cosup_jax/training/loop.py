@@ -40,9 +40,9 @@ def train_seeds(
 
     Each seed has its own initial weights, order of the slices, plateau and early stopping, and ends
     with a folder like that of a run of its own, which may also have been started as one, or go on
-    as one. Every step is one program over all seeds, whose figures are those of a run alone but for
-    rounding (on a CPU the seeds take it one by one, which is faster there, and equal them). A seed
-    that has stopped takes no part any more; the step is then compiled anew for those left.
+    as one. The seeds share data and the compiled step, which they take one after another: as one
+    program under `vmap` their convolutions would be grouped ones, which take longer. A seed that
+    has stopped takes no part any more.
 
     Args:
       config: see configs/base.py; its own seed does not count.

@@ -11,7 +11,6 @@ from typing import Any
 
 import chex
 import jax
-import jax.numpy as jnp
 import optax
 
 from cosup_jax import devices
@@ -84,28 +83,6 @@ def train_step(
     return state.averaged(decay), metrics
 
 
-def train_together(
-    states: Sequence[TrainState], batches: Sequence[Batch], **options: Any
-) -> tuple[tuple[TrainState, ...], tuple[dict[str, jax.Array], ...]]:
-    """Takes one step of several networks at once, each on a batch of its own.
-
-    Args:
-      states: of the same network and optimizer.
-      batches: one for each state.
-      **options: those of `train_step`.
-
-    Returns:
-      For each what `train_step` returns.
-    """
-    one: Callable = functools.partial(train_step, **options)
-    stacked = [
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees) for trees in (states, batches)
-    ]
-    after = jax.vmap(one)(*stacked)
-    each = [jax.tree.map(lambda leaf, i=i: leaf[i], after) for i in range(len(states))]
-    return tuple(state for state, _ in each), tuple(metrics for _, metrics in each)
-
-
 def eval_step(
     state: TrainState, batch: Batch, *, loss: Loss, axis_name: str | None = None
 ) -> dict[str, jax.Array]:
@@ -139,16 +116,9 @@ def predict_step(state: TrainState, image: jax.Array) -> jax.Array:
 def parallel_train_step(
     loss: Loss, on: Sequence[jax.Device], *, prepare: Prepare | None = None, decay: float = 0.0
 ) -> Callable:
-    """Returns `train_step` over several devices, which uses up the state it is given.
-
-    Given a tuple of states and a tuple of batches, it is `train_together`.
-    """
-
-    def run(state: Any, batch: Any, *, axis_name: str) -> tuple[Any, Any]:
-        take: Callable = train_together if isinstance(state, tuple) else train_step
-        return take(state, batch, loss=loss, prepare=prepare, decay=decay, axis_name=axis_name)
-
-    return devices.map_train_step(run, on)
+    """Returns `train_step` over several devices, which uses up the state it is given."""
+    step = functools.partial(train_step, loss=loss, prepare=prepare, decay=decay)
+    return devices.map_train_step(step, on)
 
 
 def parallel_eval_step(loss: Loss, on: Sequence[jax.Device]) -> Callable:

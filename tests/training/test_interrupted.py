@@ -78,8 +78,8 @@ def asked_at(monkeypatch):
 @pytest.mark.parametrize(
     ("owner", "name", "count", "steps"),
     [
-        (devices, "step_all", 2, 2),  # in the second step of the first epoch
-        (devices, "step_all", 6, 3),  # in the last step of the second
+        (epochs, "take_step", 2, 2),  # in the second step of the first epoch
+        (epochs, "take_step", 6, 3),  # in the last step of the second
         (report.pipeline, "eval_batches", 2, 3),  # while the second epoch is scored
     ],
 )
@@ -107,7 +107,7 @@ def test_a_signal_ends_a_run_after_its_step_and_the_run_goes_on_inside_the_epoch
 def test_weights_that_break_in_the_last_step_of_an_epoch_are_not_kept(
     whole, data_dir, tmp_path, monkeypatch
 ):
-    original, calls = devices.step_all, itertools.count(1)
+    original, calls = epochs.take_step, itertools.count(1)
 
     def broken(*given):
         states, metrics = original(*given)
@@ -117,7 +117,7 @@ def test_weights_that_break_in_the_last_step_of_an_epoch_are_not_kept(
             ]
         return states, metrics
 
-    monkeypatch.setattr(devices, "step_all", broken)
+    monkeypatch.setattr(epochs, "take_step", broken)
     told = r"params/.* became NaN .* in the last step of epoch 2.* is that of epoch 1, from which"
     with pytest.raises(loop.TrainingDiverged, match=told):
         train(data_dir, tmp_path)

@@ -8,7 +8,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from cosup_jax import devices, runs
+from cosup_jax import runs
 from cosup_jax.experiments import trials
 from cosup_jax.runs import checkpoints, logs
 from cosup_jax.training import epochs, loop
@@ -45,7 +45,7 @@ def alone(data_dir, tmp_path_factory):
     return folders, found
 
 
-def test_one_by_one_every_seed_is_the_run_alone(alone, data_dir, tmp_path):
+def test_every_seed_is_the_run_alone(alone, data_dir, tmp_path):
     folders = [tmp_path / "0", tmp_path / "1"]
     assert trials.train_seeds(config(data_dir), [0, 1], folders) == alone[1]
     for folder, other in zip(folders, alone[0], strict=True):
@@ -57,20 +57,7 @@ def test_one_by_one_every_seed_is_the_run_alone(alone, data_dir, tmp_path):
     assert figures(folders[0]) != figures(folders[1])
 
 
-def test_as_one_program_every_seed_is_the_run_alone_but_for_rounding(
-    alone, data_dir, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(devices, "ONE_BY_ONE", ())
-    folders = [tmp_path / "0", tmp_path / "1"]
-    trials.train_seeds(config(data_dir), [0, 1], folders)
-    for folder, other in zip(folders, alone[0], strict=True):
-        for row, expected in zip(figures(folder), figures(other), strict=True):
-            assert row == pytest.approx(expected, rel=2e-3, abs=2e-3)
-        assert files(folder) == files(other)
-
-
 def test_a_seed_that_stops_is_left_as_it_is_and_the_others_go_on(data_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(devices, "ONE_BY_ONE", ())
     original = epochs.report.score
 
     improving = itertools.count(0, -1)
