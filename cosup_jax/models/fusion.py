@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cosup_jax.models.layers import ConvWeights, planes, pointwise
+from cosup_jax.models.layers import ConvWeights, pointwise
 from cosup_jax.models.resizing import resize, resize_planes
 
 Maps = tuple[jax.Array, ...]
@@ -53,7 +53,8 @@ class AttentionBlock(nn.Module):
         k_kernel, k_bias = ConvWeights(self.width, 1, kernel=3, name="gate")()
         taps = k_kernel.reshape(9, self.width).T
         readers = jnp.concatenate([w, taps], axis=1)
-        both = resize_planes(planes(x, a_kernel[0, 0] @ readers, a_bias @ readers), size)
+        both = pointwise(x, a_kernel[0, 0] @ readers, a_bias @ readers)
+        both = resize_planes(jnp.moveaxis(both, -1, 0), size)
         return nn.sigmoid(sum_shifted(both[-9:]) + k_bias[None, None]), both[:-9]
 
 

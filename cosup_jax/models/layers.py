@@ -277,14 +277,6 @@ def pointwise(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
     return y + bias[None, None, None]
 
 
-def planes(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-    """Applies a 1×1 convolution as `pointwise` does, and returns (N, B, H, W), channels first."""
-    y = jax.lax.dot_general(
-        kernel.astype(x.dtype), x, (((0,), (3,)), ((), ())), preferred_element_type=jnp.float32
-    )
-    return y + bias[:, None, None, None]
-
-
 def check_image(x: jax.Array | jax.ShapeDtypeStruct, multiple: int, smallest: int = 0) -> None:
     """Refuses a batch that a network with `multiple`-fold down-sampling cannot take.
 
