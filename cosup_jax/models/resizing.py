@@ -39,8 +39,8 @@ def _enlarge_last(x: jax.Array, factor: int) -> jax.Array:
     before, after = (np.maximum(0, sign * places).astype(x.dtype) for sign in (-1, 1))
     previous = jnp.concatenate([x[..., :1], x[..., :-1]], axis=-1)
     following = jnp.concatenate([x[..., 1:], x[..., -1:]], axis=-1)
-    around = ((previous, before), (x, 1 - before - after), (following, after))
-    made = sum(values[..., None] * weights for values, weights in around)
+    previous, here, following = (values[..., None] for values in (previous, x, following))
+    made = previous * before + here * (1 - before - after) + following * after
     return made.reshape(*x.shape[:-1], factor * x.shape[-1])
 
 
