@@ -34,6 +34,10 @@ class DatasetLayoutError(ValueError):
     """The source files are missing or not laid out as the builder expects them."""
 
 
+class DealingError(DatasetLayoutError):
+    """The layout is known, and what lies in it cannot be dealt into splits."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One scan, or one lone slice, before anything of it is read.
@@ -195,6 +199,11 @@ class CtSliceBuilder(  # type: ignore[call-arg]
     def _example_writer(self):
         return _StableWriter(file_format=self.info.file_format)
 
+    def is_prepared(self) -> bool:
+        """Whether it lies built on disk; that it does not is no warning to its user."""
+        with quiet():
+            return super().is_prepared()
+
     def _download_and_prepare(self, dl_manager, download_config):
         self._on_beam = bool(download_config.beam_runner or download_config.beam_options)
         super()._download_and_prepare(dl_manager, download_config)
@@ -235,7 +244,7 @@ class CtSliceBuilder(  # type: ignore[call-arg]
         try:
             return dict(self.cases(dl_manager))
         except DatasetLayoutError as error:
-            if layout in str(error):
+            if layout in str(error) or isinstance(error, DealingError):
                 raise
             raise self.layout_error(str(error)) from error
 

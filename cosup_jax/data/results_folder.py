@@ -256,8 +256,9 @@ def find_scan(
     path = Path(said).expanduser()
     if not path.exists():
         raise DatasetLayoutError(
-            f"{where}: {path}, where its record says that the scan lies, does not exist; give the "
-            "folder of the scans with scans=FOLDER"
+            f"{where}: {path}, where its record says that the scan lies"
+            f"{'' if path.is_absolute() else ' (from where predict was started)'}, does not exist; "
+            "give the folder of the scans with scans=FOLDER"
         )
     found = _by_content(path, root, where)
     if content not in found:

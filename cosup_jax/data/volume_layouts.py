@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 from cosup_jax.data import nnunet, results_folder, slice_files, sources, splits, volume_table
-from cosup_jax.data.builder import DatasetLayoutError
+from cosup_jax.data.builder import DatasetLayoutError, DealingError
 from cosup_jax.data.own_volumes import UNLABELLED, OwnVolume
 from cosup_jax.data.schema import UNKNOWN_PATIENT
 from cosup_jax.data.volume_lists import IMAGES, MASKS, Listed, read_plain
@@ -106,11 +106,11 @@ def deal(listed: Listed, dealing: Dealing) -> tuple[dict[str, list[OwnVolume]], 
     which are left out. Patients stay together.
 
     Raises:
-      DatasetLayoutError: no masks, or of too few patients; one scan twice.
+      DealingError: no masks, or of too few patients; one scan twice.
     """
     notes: list[str] = []
     if not any(volume.mask for volume in listed.volumes):
-        raise DatasetLayoutError(
+        raise DealingError(
             f"none of the {len(listed.volumes)} volumes of {listed.layout} has a mask; expected "
             f"masks of some ({MASKS}/ beside {IMAGES}/, a column mask of a table)"
         )
@@ -148,7 +148,7 @@ def _check_each_once(volumes: Sequence[OwnVolume]) -> None:
         twin = known.setdefault(content, volume)
         if twin is volume or twin.patient_id == volume.patient_id != UNKNOWN_PATIENT:
             continue
-        raise DatasetLayoutError(
+        raise DealingError(
             f"case {volume.case_id!r}: its image is that of case {twin.case_id!r}; expected each "
             "scan once, or a table that gives both one patient"
         )
@@ -176,13 +176,13 @@ def _dealt(
     needed = [name for name in ("train", "validation") if name not in given]
     needed += ["test"] * (dealing.test and "test" not in given)
     if count < len(needed):
-        raise DatasetLayoutError(
+        raise DealingError(
             f"masks of {count} patient{'s' * (count != 1)}, too few to be dealt into "
             f"{', '.join(needed[:-1])} and {needed[-1]}; expected {len(needed)} at least, splits "
             f"that are given{', or test=no' * ('test' in needed)}"
         )
     if not 0 <= dealing.fold < count:
-        raise DatasetLayoutError(f"no fold {dealing.fold}; expected fold=0 to fold={count - 1}")
+        raise DealingError(f"no fold {dealing.fold}; expected fold=0 to fold={count - 1}")
     fold_of = splits.folds(whose.values(), count, dealing.seed)
     names = dict.fromkeys(range(count), "train")
     for i, name in enumerate(name for name in needed[::-1] if name != "train"):

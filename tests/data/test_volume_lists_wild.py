@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from cosup_jax.data import own_volumes, volume_layouts
-from cosup_jax.data.builder import DatasetLayoutError
+from cosup_jax.data.builder import DatasetLayoutError, DealingError
 from cosup_jax.data.own_volumes import OwnVolume, Reading
 from cosup_jax.data.volume_layouts import Dealing
 from cosup_jax.scans.nifti import VolumeError
+from tests.data.test_volume_folder import built
 from tests.dummy import volume_folder as dummy
 from tests.dummy import volumes
 
@@ -98,6 +99,15 @@ def test_a_plain_folder_without_masks_says_what_is_missing(plain):
     (plain / "masks").rename(plain / "labels")
     with pytest.raises(DatasetLayoutError, match=r"none of the 6 volumes .* has a mask; expected"):
         dealt(plain)
+
+
+def test_too_few_patients_are_told_in_one_sentence(plain):
+    """The layout is known by then, so that no layouts are listed."""
+    for case in ("ann", "bob", "cyd"):
+        (plain / f"masks/{case}.nii.gz").unlink()
+    with pytest.raises(DealingError, match="masks of 2 patients, too few") as caught:
+        built(plain, plain.parent)
+    assert "\n" not in str(caught.value)
 
 
 def test_another_format_is_named_with_what_to_do(plain):
