@@ -9,7 +9,9 @@ from flax import traverse_util
 from cosup_jax import cli, interop, models, runs
 from tests.phantoms import CONFIGS
 
-SMALL = ("--config.model.backbone=vgg16", "--config.model.width=4")
+# Inf-Net as small as it gets, with maps of all kinds.
+SETTINGS = {"backbone": "vgg16", "width": 4, "blocks": (1,) * 5, "partial_decoder": False}
+SMALL = [f"--config.model.{name}={value}" for name, value in SETTINGS.items()]
 
 
 def convert(path, folder, *more):
@@ -17,11 +19,10 @@ def convert(path, folder, *more):
     return cli.main(["convert", *given, *SMALL, *more])
 
 
-@pytest.fixture
-def weights(tmp_path):
-    model = models.build("infnet", backbone="vgg16", width=4)
-    variables = models.initialise(model, (32, 32, 1), 5)
-    path = tmp_path / "weights.safetensors"
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    variables = models.initialise(models.build("infnet", **SETTINGS), (32, 32, 1), 5)
+    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
     safetensors.numpy.save_file(traverse_util.flatten_dict(variables, sep="/"), path)
     return path, variables
 
