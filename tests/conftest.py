@@ -76,6 +76,31 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+FSYNC = os.fsync
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk():
+    """No file is synced, for no machine stops here: thousands of waits would show nothing.
+
+    `synced` has it otherwise, for tests of what is on the disk and when. The processes that tests
+    start sync as ever, and `.ci/kill_sweep.py` kills them before, after and amid it.
+    """
+
+    def fsync(descriptor):
+        os.fstat(descriptor)  # a closed one is refused as ever
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        yield
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """Files are synced as outside of the tests."""
+    monkeypatch.setattr(os, "fsync", FSYNC)
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
     """The folder of a finished run on tiny phantoms, made once for all processes; only to be read.

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from cosup_jax import files
 
+pytestmark = pytest.mark.usefixtures("synced")
+
 
 class Killed(BaseException):
     """Stands for the end of the process."""

@@ -12,6 +12,7 @@ import pytest
 
 from cosup_jax import files, locks
 
+pytestmark = pytest.mark.usefixtures("synced")
 OTHER = {"host": "node7", "process": 12, "machine": "another kernel", "alive": "2020-01-01"}
 
 
