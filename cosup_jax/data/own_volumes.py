@@ -209,8 +209,13 @@ def _read(volume: OwnVolume, reading: Reading) -> tuple[Scan, np.ndarray | None,
     scan = source_of(volume.image).read(volume.hu_offset)
 
     def drawn(paths: Sequence[Path], values: Mapping[int, int] | None) -> np.ndarray | None:
-        if not paths or scan.grid is None:
+        if not paths:
             return None
+        if scan.grid is None:
+            raise VolumeError(
+                f"{paths[0]}: drawn on an image that does not say where its slices lie; expected "
+                "one that does"
+            )
         drawing = masks.read(paths[0], values)
         found, done = drawing.on(scan.grid, nearest=reading.nearest)
         if done:
@@ -226,7 +231,12 @@ def _read(volume: OwnVolume, reading: Reading) -> tuple[Scan, np.ndarray | None,
 
     mask = drawn(volume.mask, reading.mask_values)
     if volume.lung:
-        return scan, mask, drawn(volume.lung, reading.lung_values or LUNG_VALUES)
+        try:
+            return scan, mask, drawn(volume.lung, reading.lung_values or LUNG_VALUES)
+        except UndeclaredError as error:
+            raise VolumeError(
+                f"{error}, of which 1 and 2 are the left and the right lung"
+            ) from error
     if reading.lungs_in_mask is not None:
         return scan, mask, drawn(volume.mask, reading.lungs_in_mask)
     return scan, mask, None

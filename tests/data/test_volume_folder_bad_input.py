@@ -145,7 +145,8 @@ BAD = {
     ),
     "lungs of other values": (
         plain(save_mask("cyd", dummy.mask_of("cyd") * np.uint8(5), "lungs")),
-        "case 'cyd': {}/lungs/cyd.nii.gz: holds the labels 5; expected only [0, 1, 2, 255]",
+        "case 'cyd': {}/lungs/cyd.nii.gz: holds the labels 5; expected only [0, 1, 2, 255], of "
+        "which 1 and 2 are the left and the right lung",
     ),
     "four axes": (plain(four_axes), "case 'ann': {}/images/ann.nii.gz: of shape (32, 32, 3, 2)"),
     "truncated image": (
