@@ -5,8 +5,8 @@
 Not a row of the paper. The script puts the data together and trains with the settings of
 `--config=configs/lungs.py:data=slice_folder`; what is infected is a part of the lung, however
 dense. Slices are changed so far that windowed, equalised and 16-bit inputs look alike. Lungs are
-large, so that 64×64 pixels, width 8 and neither supervised stages nor fusion are enough: experts'
-lungs brought to that size and back keep a Dice of 0.992.
+large, so that 96×96 pixels, width 8 and neither supervised stages nor fusion are enough: experts'
+lungs brought to that size and back keep a Dice of 0.994.
 """
 
 from configs import base
@@ -14,7 +14,7 @@ from configs import base
 
 def get_config(argument: str = ""):
     config = base.get_config(base.arguments(argument)["data"])
-    config.data.size = (64, 64)
+    config.data.size = (96, 96)
     config.batch_size = 16
     config.model.width = 8
     config.model.blocks = (1, 1, 1, 1)
@@ -47,5 +47,5 @@ def get_config(argument: str = ""):
     config.step_decay.epochs = 7
     config.early_stopping.patience = 100
     config.averaging.decay = 0.99
-    config.epochs = 20
+    config.epochs = 24
     return config
