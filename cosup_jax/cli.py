@@ -27,7 +27,7 @@ COMMANDS: dict[str, str] = {
     "experiment": "runs a table of the papers again, beside their values",
     "data": "builds datasets, and shows what they hold",
     "convert": "makes a run of a published network's weights",
-    "export": "writes the network of a run as one StableHLO program",
+    "export": "writes the network of a run as one program, StableHLO or ONNX",
     "export-weights": "writes the weights of a run as one file",
     "weights": "lists the weights that come with the package",
 }

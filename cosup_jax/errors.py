@@ -92,5 +92,7 @@ def _is_builtin(error: BaseException) -> bool:
 
 
 def _first_line(error: BaseException) -> str:
-    text = str(error).strip().strip("'\"")
+    text = str(error).strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":  # as a KeyError has it
+        text = text[1:-1]
     return text.splitlines()[0].rstrip(".") if text else type(error).__name__

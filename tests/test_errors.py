@@ -40,6 +40,7 @@ FULL = OSError(errno.ENOSPC, "No space left on device", "runs/a/x.json")
         (RuntimeError("RESOURCE_EXHAUSTED: 9 GiB\nmore"), "out of memory; a smaller batch"),
         (MemoryError(), "out of memory"),
         (RecursionError("maximum recursion depth"), "maximum recursion depth"),
+        (ImportError("x: pip install 'cosup-jax[x]'"), "x: pip install 'cosup-jax[x]'"),
         (ValueError("two lines\nof advice"), "two lines\nof advice"),
         (KeyError("epoch"), "KeyError: epoch; this should not happen. Please report it with what"),
         (AssertionError(), "AssertionError: AssertionError; this should not happen"),

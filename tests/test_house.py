@@ -55,7 +55,7 @@ OLDEST_ONLY = "; python_version < '3.12'"
 # Of one version, because it is what speeds are compared with.
 PINNED = {f"torch==2.13.0{OLDEST_ONLY}"}
 # Imported only where the extra that brings it is asked for, each by the one who asks.
-ON_DEMAND = {"apache-beam", "highdicom", "pydicom"}
+ON_DEMAND = {"apache-beam", "highdicom", "jax2onnx", "pydicom"}
 DEVICE_FILE = "cosup_jax/devices.py"
 DEVICE_NAMES = {
     "Mesh",
@@ -181,8 +181,8 @@ def test_dependencies_are_those_that_are_imported():
     assert declared - needed == set(NOT_IMPORTED), "declared, but not imported (or excused)"
 
 
-def test_tests_and_benchmarks_import_what_the_dev_extra_brings():
-    declared = requirements("dependencies") | requirements("dev")
+def test_tests_and_benchmarks_import_what_extras_bring():
+    declared = requirements("dependencies") | requirements("dev") | requirements("onnx")
     assert third_party("tests", "benchmarks", ".ci") <= declared
 
 

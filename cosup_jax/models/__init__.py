@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from cosup_jax.models import layers
-from cosup_jax.models.cosup import CoSupNet, confidence_maps
+from cosup_jax.models.cosup import CoSupNet, confidence_maps, without_heads
 from cosup_jax.models.guided import GuidedNet
 from cosup_jax.models.infnet import InfNet
 from cosup_jax.models.initialise import initialise
@@ -39,6 +39,7 @@ __all__ = [
     "confidence_maps",
     "count_classes",
     "initialise",
+    "without_heads",
 ]
 
 _NETWORKS: dict[str, type[nn.Module]] = {

@@ -130,6 +130,15 @@ def _stage_names(encoder: tuple[int, ...], decoder: tuple[int, ...]) -> tuple[st
     return tuple(f"S{i}" for i in encoder) + tuple(f"X{i}" for i in decoder)
 
 
+def without_heads(model: nn.Module) -> nn.Module:
+    """Returns the network that computes S_p alone, from the same variables; others as they are."""
+    if not isinstance(model, CoSupNet):
+        return model
+    heads = ("edge_levels", "mask_levels", "decoder_edge_levels", "decoder_mask_levels")
+    absent: dict[str, Any] = dict.fromkeys(heads, ())
+    return model.clone(**absent)
+
+
 def confidence_maps(model: CoSupNet, variables: Any, x: jax.Array) -> dict[str, jax.Array]:
     """Returns the maps of the attention fusion that the paper shows in Figure 8.
 

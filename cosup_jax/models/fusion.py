@@ -171,8 +171,9 @@ class TopProjection(nn.Module):
 
 def _projected(maps: Maps, w: list[jax.Array], size: tuple[int, int]) -> jax.Array:
     """Returns Σ_i X_i^u · w_i with X_i^u = resize(X_i A_i + a_i), never wider than the logits."""
-    total = jnp.zeros((), jnp.float32)
+    total = jnp.zeros((1, 1, 1, 1), jnp.float32)
     for i, (x, w_i) in enumerate(zip(maps, w, strict=True), 1):
         kernel, bias = ConvWeights(x.shape[-1], w_i.shape[0], name=f"level{i}")()
-        total += resize(pointwise(x, kernel[0, 0] @ w_i, bias @ w_i), size)
-    return total
+        projected = jnp.moveaxis(pointwise(x, kernel[0, 0] @ w_i, bias @ w_i), -1, 0)
+        total += resize_planes(projected, size)
+    return jnp.moveaxis(total, 0, -1)

@@ -80,8 +80,29 @@ def test_an_unknown_platform_is_named(tiny_run, platforms, named):
         export.serialise(run.model, run.variables, (32, 32), platforms)
 
 
-def test_another_ending_is_refused_before_anything_is_read(tmp_path, capsys):
-    out = tmp_path / "model.bin"
-    assert cli.main(["export", f"--workdir={tmp_path}", f"--out={out}"]) == 1
-    assert ".stablehlo" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("model.bin", [], ".stablehlo or .onnx"),
+        ("model.bin", ["--format=onnx"], "ending in .onnx"),
+        ("model.onnx", ["--format=stablehlo"], "ending in .stablehlo"),
+        ("model.onnx", ["--platforms=cpu"], "--platforms is for StableHLO"),
+        ("model.onnx", ["--batch=0"], "--batch=0: expected at least 1"),
+        ("model.stablehlo", ["--batch=2"], "--batch is for ONNX"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused_before_anything_is_read(
+    name, options, told, tmp_path, capsys
+):
+    out = tmp_path / name
+    assert cli.main(["export", f"--workdir={tmp_path}", f"--out={out}", *options]) == 1
+    assert told in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_without_the_converter_it_is_said_how_to_get_it(tiny_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax2onnx", None)
+    out = tmp_path / "model.onnx"
+    assert cli.main(["export", f"--workdir={tiny_run}", f"--out={out}"]) == 1
+    assert "pip install 'cosup-jax[onnx]'" in capsys.readouterr().err
     assert not out.exists()
