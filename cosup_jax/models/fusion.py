@@ -65,7 +65,7 @@ def sum_shifted(taps: jax.Array) -> jax.Array:
       taps: (9, B, H, W), for each place the product with the nine taps in row order.
 
     Returns:
-      (B, H, W), at (y, x) the sum over taps (i, j) of `taps[3 i + j, :, y + i - 1, x + j - 1]`,
+      (B, H, W), at (y, x) the sum over taps (i, j) of `taps[3 i + j]` at (y + i - 1, x + j - 1),
       zero outside the image like a zero-padded convolution.
     """
     height, width = taps.shape[2:]
