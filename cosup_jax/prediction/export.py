@@ -10,7 +10,7 @@ read such files for six months. To use one, with `pip install jax flatbuffers`:
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -54,14 +54,21 @@ def serialise(
             f"platforms {', '.join(unknown) or '(none)'}: expected some of {', '.join(PLATFORMS)}"
         )
 
-    def probability(image: jax.Array) -> jax.Array:
+    batch = export.symbolic_shape(f"b, {size[0]}, {size[1]}, 1")
+    found = jax.jit(probability(model, variables))
+    exported = export.export(found, platforms=list(platforms))
+    with _without_locations():
+        return bytes(exported(jax.ShapeDtypeStruct(batch, jnp.float32)).serialize())
+
+
+def probability(model: nn.Module, variables: Mapping[str, Any]) -> Callable[[jax.Array], jax.Array]:
+    """Returns what a program computes: (B, H, W, 1) prepared slices to (B, H, W) σ(S_p)."""
+
+    def found(image: jax.Array) -> jax.Array:
         output: SegOutput = model.apply(variables, image, train=False)  # type: ignore[assignment]
         return jax.nn.sigmoid(output.infection)[..., 0]
 
-    batch = export.symbolic_shape(f"b, {size[0]}, {size[1]}, 1")
-    exported = export.export(jax.jit(probability), platforms=list(platforms))
-    with _without_locations():
-        return bytes(exported(jax.ShapeDtypeStruct(batch, jnp.float32)).serialize())
+    return found
 
 
 @contextlib.contextmanager

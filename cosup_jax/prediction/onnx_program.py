@@ -13,10 +13,10 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
 from flax import linen as nn
 
 from cosup_jax import models
+from cosup_jax.prediction.export import probability
 
 INPUT, OUTPUT = "image", "probability"
 _CONVERTER = "jax2onnx"
@@ -52,15 +52,10 @@ def serialise(
             f"ONNX needs {error.name}; install it with: pip install 'cosup-jax[onnx]'"
         ) from error
     model = models.without_heads(model)
-
-    def probability(image: jax.Array) -> jax.Array:
-        output: Any = model.apply(variables, image, train=False)
-        return jax.nn.sigmoid(output.infection)[..., 0]
-
     with _quiet():
         try:
             program = to_onnx(
-                probability,
+                probability(model, variables),
                 inputs=[("B" if batch is None else batch, *size, 1)],
                 model_name="cosup_jax",
                 input_names=[INPUT],
