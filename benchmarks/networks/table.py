@@ -82,9 +82,10 @@ def main() -> None:
     for name in arguments.network or CONFIGS:
         model = build(name)
         seconds = "" if arguments.no_speed else speed(model, side, arguments.repeats)
-        cells = f"{parameters(model, side):,}", published(name), difference(name)
+        cells = f"{parameters(model, side, side):,}", published(name), difference(name)
         print(
-            f"| {name} | {' | '.join(cells)} | {flops(model, side):.1f} | {seconds} |", flush=True
+            f"| {name} | {' | '.join(cells)} | {flops(model, side, side):.1f} | {seconds} |",
+            flush=True,
         )
 
 
@@ -95,16 +96,17 @@ def build(name: str) -> Any:
     return models.build(settings.pop("name"), **settings)
 
 
-def shapes(model: Any, side: int) -> tuple[Any, jax.ShapeDtypeStruct]:
+def shapes(model: Any, height: int, width: int) -> tuple[Any, jax.ShapeDtypeStruct]:
     """Returns the shapes of a network's variables and of one slice."""
-    image = jax.ShapeDtypeStruct((1, side, side, 1), np.float32)
+    image = jax.ShapeDtypeStruct((1, height, width, 1), np.float32)
     start = functools.partial(model.init, train=False)
     return jax.eval_shape(start, jax.random.key(0), image), image
 
 
-def parameters(model: Any, side: int) -> int:
+def parameters(model: Any, height: int, width: int) -> int:
     """Counts what is trained."""
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes(model, side)[0]["params"]))
+    trained = shapes(model, height, width)[0]["params"]
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(trained))
 
 
 def logits(model: Any) -> Any:
@@ -112,9 +114,9 @@ def logits(model: Any) -> Any:
     return lambda variables, image: model.apply(variables, image, train=False).logits
 
 
-def flops(model: Any, side: int) -> float:
+def flops(model: Any, height: int, width: int) -> float:
     """Counts the operations of one slice in evaluation, in GFLOP."""
-    cost = jax.jit(logits(model)).lower(*shapes(model, side)).cost_analysis()
+    cost = jax.jit(logits(model)).lower(*shapes(model, height, width)).cost_analysis()
     return cost["flops"] / 1e9
 
 
