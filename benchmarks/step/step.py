@@ -7,7 +7,8 @@ Times ResUNet_C2F on a batch of random slices: `train` is forward, joint loss, b
 `infer` the probabilities alone. PyTorch is tried with contiguous and channels_last tensors, eager
 and compiled. Each form has a process of its own, and in every round
 each takes its turn, so that a noisy machine is noisy for all. Prints Markdown and writes JSON.
-Needs Linux.
+`--framework "jax,torch.compile channels_last"` times these alone. Where the environment names a
+TORCHINDUCTOR_CACHE_DIR, PyTorch finds there what an earlier run has compiled. Needs Linux.
 
 Ratios are medians over the rounds. Of the fractions, "matrix rate" is FLOP/s over those of a large
 matrix product of the same precision, "bandwidth" bytes/s over those of copying an array, the better
@@ -19,6 +20,7 @@ import argparse
 import itertools
 import json
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -28,11 +30,8 @@ import step_report
 from step_job import Job
 from step_process import Process
 
-FRAMEWORKS = {
-    "jax": ("",),
-    "torch": ("contiguous", "channels_last"),
-    "torch.compile": ("contiguous", "channels_last"),
-}
+LAYOUTS = ("contiguous", "channels_last")
+FORMS = ("jax", *(f"{name} {layout}" for name in ("torch", "torch.compile") for layout in LAYOUTS))
 WORKS = ("train", "infer")
 
 
@@ -71,7 +70,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--framework", type=_choices(FRAMEWORKS), default=list(FRAMEWORKS))
+    parser.add_argument(
+        "--framework", type=_choices(FORMS), default=list(FORMS), help=", ".join(FORMS)
+    )
     parser.add_argument("--mode", type=_choices(WORKS), default=list(WORKS))
     parser.add_argument("--repeats", type=int, default=10, help="rounds")
     parser.add_argument("--out", type=Path, help="JSON of everything measured")
@@ -83,10 +84,11 @@ def parse_arguments() -> argparse.Namespace:
 
 def make_jobs(arguments: argparse.Namespace) -> list[Job]:
     """Returns the ceilings of the frameworks, then all forms of the work."""
-    libraries = sorted({framework.partition(".")[0] for framework in arguments.framework})
+    libraries = sorted({re.split("[ .]", form)[0] for form in arguments.framework})
     wanted = [(library, "", work) for work in step_report.CEILINGS for library in libraries]
-    for work, framework in itertools.product(arguments.mode, arguments.framework):
-        wanted += [(framework, layout, work) for layout in FRAMEWORKS[framework]]
+    for work, form in itertools.product(arguments.mode, arguments.framework):
+        framework, _, layout = form.partition(" ")
+        wanted.append((framework, layout, work))
     return [
         Job(
             framework=framework,

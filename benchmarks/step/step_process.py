@@ -24,13 +24,17 @@ class Process:
         self.facts: dict[str, Any] = {}
         self.seconds: list[float] = []
         self.steps = 1
-        environment = os.environ | {
-            "JAX_PLATFORMS": {"cpu": "cpu", "gpu": "cuda"}[job.device],
-            "JAX_ENABLE_COMPILATION_CACHE": "false",
-            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-            "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
-            "OMP_NUM_THREADS": str(job.threads),
-        }
+        inductor = {"TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor")}
+        environment = (
+            inductor
+            | os.environ
+            | {
+                "JAX_PLATFORMS": {"cpu": "cpu", "gpu": "cuda"}[job.device],
+                "JAX_ENABLE_COMPILATION_CACHE": "false",
+                "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+                "OMP_NUM_THREADS": str(job.threads),
+            }
+        )
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, Path(__file__).with_name("step_worker.py"), _json(job)],
