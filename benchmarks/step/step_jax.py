@@ -117,11 +117,11 @@ def _compile(
     compiled = function.lower(*arguments).compile()
     seconds = time.perf_counter() - began
     with mock.patch.object(convolution, "LARGE", math.inf):
-        flops = make().lower(*arguments).cost_analysis()["flops"]
+        counted = make().lower(*arguments).cost_analysis() or {}
     plan = compiled.memory_analysis()
     facts = {
         "compile_s": seconds,
-        "flops": flops,
+        **{name: counted[name] for name in ("flops",) if name in counted},
         "bytes": compiled.cost_analysis()["bytes accessed"],
         # A donated argument and the result in its place are counted twice.
         "planned_bytes": plan.argument_size_in_bytes

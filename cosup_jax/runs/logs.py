@@ -11,13 +11,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from cosup_jax import files, hosts
+from cosup_jax import __version__, files, hosts
 
 METRICS = "metrics.jsonl"
 # Of a row, in the checkpoint alone: two runs of one seed have the same metrics.jsonl but for the
 # time by the clock.
 _COST = ("cpu_seconds",)
-_PACKAGES = ("cosup-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
 class RunLog:
@@ -127,6 +127,7 @@ def _is_number(value: Any) -> bool:
 
 def versions(devices: Sequence[jax.Device]) -> dict[str, str]:
     """Returns the versions a run depends on, and the kind of its devices."""
-    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    found = {"cosup-jax": __version__}  # which nobody has to have installed to train in a clone
+    found |= {name: importlib.metadata.version(name) for name in _PACKAGES}
     kinds = ", ".join(sorted({device.device_kind for device in devices}))
     return {"python": platform.python_version(), "devices": f"{len(devices)} {kinds}", **found}

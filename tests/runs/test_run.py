@@ -1,5 +1,6 @@
 """A finished run opened again."""
 
+import importlib.metadata
 import json
 import shutil
 
@@ -7,9 +8,10 @@ import jax
 import numpy as np
 import pytest
 
+import cosup_jax
 from cosup_jax import config as configuration
 from cosup_jax import runs
-from cosup_jax.runs import checkpoints
+from cosup_jax.runs import checkpoints, logs
 from cosup_jax.training.setup import RunMismatch, keep_description, make_setup
 from tests.phantoms import tiny_config
 
@@ -123,3 +125,17 @@ def test_a_field_that_every_version_has_is_missed_by_name(old_run, name):
     path.write_text(json.dumps(fields))
     with pytest.raises(configuration.ConfigError, match=rf"config\.json: has no field {name}, "):
         runs.open_run(old_run)
+
+
+def test_a_clone_that_nobody_has_installed_knows_its_version(monkeypatch):
+    known = importlib.metadata.version
+
+    def version(name):
+        if name == "cosup-jax":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return known(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    found = logs.versions(jax.devices())
+    assert found["cosup-jax"] == cosup_jax.__version__
+    assert found["jax"] == jax.__version__
