@@ -20,6 +20,7 @@ from cosup_jax.evaluation.side_by_side import markdown
 from cosup_jax.metrics.volumes import lesion_volume
 from cosup_jax.prediction import findings, lung_network, records
 from cosup_jax.scans import masks, results
+from cosup_jax.scans.nifti import VolumeError
 
 # What is told of a date: field of the findings, in words, digits.
 MEASURES = {
@@ -51,6 +52,8 @@ class Date:
       notes: what the user should know of it, and why something is not known.
       made_of: of its record.
       corrected: somebody has changed the mask.
+      patient: PatientID of its DICOM Segmentation; empty where there is none, or it cannot be read.
+      day: StudyDate of it, YYYYMMDD, or empty.
     """
 
     name: str
@@ -58,6 +61,8 @@ class Date:
     notes: tuple[str, ...]
     made_of: Mapping[str, Any]
     corrected: bool
+    patient: str = ""
+    day: str = ""
 
 
 def read(folder: Path, name: str) -> Date:
@@ -86,7 +91,22 @@ def read(folder: Path, name: str) -> Date:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if value is not None and not (number and math.isfinite(value)):
             raise DatesError(f"{place / results.RECORD}: {field} is {value!r}; expected a number")
-    return Date(name, values, notes, record.made_of, corrected)
+    return Date(name, values, notes, record.made_of, corrected, *_whose(place))
+
+
+def _whose(place: Path) -> tuple[str, str]:
+    """Returns PatientID and StudyDate of results, empty where they say nothing."""
+    path = place / results.SEGMENTATION
+    if not path.is_file():
+        return "", ""
+    try:
+        from cosup_jax.scans import dicom_whose
+    except ImportError:  # without the extra `dicom` nobody knows
+        return "", ""
+    try:
+        return dicom_whose.read(path)
+    except VolumeError:
+        return "", ""
 
 
 def _one(folder: Path) -> Path:
@@ -214,6 +234,16 @@ def notes(dates: Sequence[Date]) -> list[str]:
             )
         if first.made_of.get("input") and first.made_of.get("input") == date.made_of.get("input"):
             found.append(f"{pair} are the same scan")
+        if first.patient and date.patient and first.patient != date.patient:
+            found.append(
+                f"the PatientIDs of {pair} differ: unless both are of one person, what has changed "
+                "is the person"
+            )
+        if first.day and date.day and date.day < first.day:
+            found.append(
+                f"{date.name} was taken before {first.name}: the change is read backwards; "
+                f"give {date.name} first"
+            )
         if first.corrected != date.corrected:
             who = first if first.corrected else date
             found.append(f"of {pair} only the mask of {who.name} was corrected")

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 RECORD, TABLE, UNCERTAIN = "findings.json", "cohort.csv", "uncertain.csv"
-MASKS = ("mask.nii.gz", "mask.dcm")  # of a volume; one of pictures is a folder
+SEGMENTATION = "mask.dcm"
+MASKS = ("mask.nii.gz", SEGMENTATION)  # of a volume; one of pictures is a folder
 
 
 def is_here(folder: Path) -> bool:

@@ -190,3 +190,35 @@ def test_what_is_no_result_is_refused_by_name(two, capsys, kind):
 def test_a_wrong_call_is_told_what_is_wanted(two, capsys, given, message):
     assert compare(*(part.format(a=two[0], b=two[1]) for part in given)) == 1
     assert message in capsys.readouterr().err
+
+
+def segmentation(folder, patient, day):
+    """The header of a DICOM Segmentation beside the results."""
+    pydicom = pytest.importorskip("pydicom", reason="reads DICOM")
+    from cosup_jax.scans.dicom_headers import lenient
+
+    made = pydicom.Dataset()
+    made.SOPClassUID = made.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.66.4"
+    made.file_meta = pydicom.dataset.FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    with lenient():
+        made.PatientID, made.StudyDate = patient, day
+        made.save_as(folder / "mask.dcm", enforce_file_format=True)
+
+
+def test_another_person_and_days_in_the_wrong_order_are_said(two, tmp_path):
+    for folder, day in zip(two, ("20200312", "20200520"), strict=True):
+        segmentation(folder, "p1", day)
+    assert noted(*two) == ""
+    assert noted(*reversed(two)) == (
+        "march was taken before may: the change is read backwards; give march first"
+    )
+    segmentation(two[1], "p2", "20200312")
+    assert "the PatientIDs of march and may differ: unless" in noted(*two)
+    # Who and when are unknown after de-identification, or where the file is no longer DICOM.
+    segmentation(two[1], "", "")
+    assert noted(*two) == ""
+    segmentation(two[1], "p1", "about 2020")
+    assert noted(*two) == ""
+    (two[1] / "mask.dcm").write_bytes(b"\0" * 3)
+    assert noted(*two) == ""
