@@ -32,7 +32,7 @@ NETWORKS = {
     "attention_unet": {"width": 4},
     "deeplabv3plus": {"width": 4, "blocks": (1, 1, 1, 2)},
     "pspnet": {"width": 4, "blocks": (1, 1, 1, 1)},
-    "scrn": {"width": 8, "blocks": (1, 1, 1, 1), "units": 2},
+    "scrn": {"width": 8, "blocks": (1, 1, 1, 1), "units": 1},
     "f3net": {"width": 4, "blocks": (1, 1, 1, 1)},
     "cenet": {"width": 4, "blocks": (1, 1, 1, 1)},
     "danet": {"width": 4, "blocks": (1, 1, 2, 1)},

@@ -34,7 +34,7 @@ def run(data_dir, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "open_split", watch)
-        summary = train_and_evaluate(tiny_config(data_dir), workdir)
+        summary = train_and_evaluate(quick_config(data_dir), workdir)
     return workdir, summary, opened
 
 
@@ -55,8 +55,8 @@ def only_training(monkeypatch):
     monkeypatch.setattr(trials, "final_evaluation", best_epoch)
 
 
-def test_a_run_leaves_checkpoint_evaluation_and_pictures(run):
-    workdir, summary, _ = run
+def test_a_run_leaves_checkpoint_evaluation_and_pictures(tiny_run):
+    workdir = tiny_run
     for name in (
         "config.json",
         "data.json",
@@ -71,7 +71,6 @@ def test_a_run_leaves_checkpoint_evaluation_and_pictures(run):
     ):
         assert (workdir / name).stat().st_size > 0, name
     assert list((workdir / "tensorboard").iterdir())
-    assert json.loads((workdir / "evaluation" / "summary.json").read_text()) == summary
     rows = logs.read_metrics(workdir)
     assert [row["epoch"] for row in rows] == [1, 2]
     assert all(math.isfinite(value) for row in rows for value in row.values())
@@ -80,13 +79,18 @@ def test_a_run_leaves_checkpoint_evaluation_and_pictures(run):
     assert [row.keys() - shown.keys() for row, shown in zip(kept, rows, strict=True)] == [
         {"cpu_seconds"}
     ] * 2
+
+
+def test_the_summary_is_the_one_written(run):
+    workdir, summary, _ = run
+    assert json.loads((workdir / "evaluation" / "summary.json").read_text()) == summary
     assert summary["split"] == "test"
     assert summary["note"] == ""
 
 
 def test_every_test_slice_is_scored_once(run, data_dir):
     workdir, summary, _ = run
-    builder = setup.make_setup(tiny_config(data_dir), workdir).builder
+    builder = setup.make_setup(quick_config(data_dir), workdir).builder
     with (workdir / "evaluation" / "per_slice.csv").open() as file:
         rows = [(row["case_id"], row["slice_index"]) for row in csv.DictReader(file)]
     assert len(rows) == len(set(rows)) == builder.info.splits["test"].num_examples
@@ -104,9 +108,9 @@ def test_test_slices_are_never_read_before_the_final_evaluation(run):
     assert epochs_when_test_opened == 2
 
 
-def test_the_best_epoch_is_the_one_evaluated(run):
-    workdir, summary, _ = run
-    dice = [row["validation/dice"] for row in logs.read_metrics(workdir)]
+def test_the_best_epoch_is_the_one_evaluated(tiny_run):
+    summary = json.loads((tiny_run / "evaluation" / "summary.json").read_text())
+    dice = [row["validation/dice"] for row in logs.read_metrics(tiny_run)]
     assert summary["epoch"] == 1 + int(np.argmax(dice))
 
 
@@ -134,16 +138,17 @@ def test_a_finished_run_started_again_only_evaluates(run, data_dir, capsys):
     drawn = (workdir / "learning_curve.png").read_bytes()
     (workdir / "learning_curve.png").unlink()
     (workdir / interrupted.FOLDER).mkdir()
-    assert train_and_evaluate(tiny_config(data_dir), workdir) == summary
+    assert train_and_evaluate(quick_config(data_dir), workdir) == summary
     assert "epoch 1:" not in capsys.readouterr().out
     assert (workdir / "learning_curve.png").read_bytes() == drawn
     assert not (workdir / interrupted.FOLDER).exists()
 
 
-def test_a_folder_of_another_configuration_is_refused(run, data_dir):
-    workdir, _, _ = run
+def test_a_folder_of_another_configuration_is_refused(tiny_run, tmp_path):
+    shutil.copytree(tiny_run, tmp_path / "run")
+    changes = {"learning_rate": 0.5, "model__fusion": "sum"}
     with pytest.raises(setup.RunMismatch, match=r"differing in learning_rate, model\.fusion"):
-        train_and_evaluate(tiny_config(data_dir, learning_rate=0.5, model__fusion="sum"), workdir)
+        train_and_evaluate(tiny_config(tiny_run.parent / "tfds", **changes), tmp_path / "run")
 
 
 def test_a_folder_of_other_data_is_refused(run, data_dir, tmp_path):
@@ -152,7 +157,7 @@ def test_a_folder_of_other_data_is_refused(run, data_dir, tmp_path):
     data = json.loads((tmp_path / "data.json").read_text())
     (tmp_path / "data.json").write_text(json.dumps({**data, "fingerprint": "0" * 16}))
     with pytest.raises(setup.RunMismatch, match="other data"):
-        train_and_evaluate(tiny_config(data_dir), tmp_path)
+        train_and_evaluate(quick_config(data_dir), tmp_path)
 
 
 def test_a_run_that_failed_before_its_first_checkpoint_can_be_corrected(
@@ -176,11 +181,10 @@ def test_fine_tuning_starts_from_the_other_run(quick_run, data_dir, tmp_path, on
     assert train_and_evaluate(config, tmp_path)["epoch"] == 1
 
 
-def test_weights_of_another_network_are_refused_by_name(run, data_dir, tmp_path):
-    workdir, _, _ = run
+def test_weights_of_another_network_are_refused_by_name(tiny_run, data_dir, tmp_path):
     other = setup.make_setup(tiny_config(data_dir, model__edge_levels=(1,)), tmp_path)
     with pytest.raises(checkpoints.CheckpointError, match="esm.*stage2.*here None"):
-        initial.load_weights(str(workdir), setup.make_state(other))
+        initial.load_weights(str(tiny_run), setup.make_state(other))
     with pytest.raises(checkpoints.CheckpointError, match="no checkpoints in"):
         initial.load_weights(str(tmp_path / "nothing"), setup.make_state(other))
 
