@@ -7,10 +7,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from cosup_jax import cli, phantom
+from cosup_jax import cli, models, phantom, runs, weights
 from cosup_jax.data import datasets
 from cosup_jax.experiments.trials import train_and_evaluate
+from cosup_jax.training import loop
 from tests.phantoms import tiny_config
+from tests.training import tiny
 
 CORRECTED = ("p1", "p3")
 
@@ -33,13 +35,25 @@ def scans(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def first(tmp_path, monkeypatch):
+    """The file of a trained network, the smallest there is."""
+    monkeypatch.setitem(models._NETWORKS, "tiny", tiny.TinyNet)
+    config = tiny_config(tmp_path / "tfds", epochs=1)
+    config.model = tiny.TINY
+    loop.train_seeds(config, [config.seed], [tmp_path / "first"])
+    path = tmp_path / "tiny.safetensors"
+    weights.save(path, runs.open_run(tmp_path / "first"), {"licence": "none; phantoms"})
+    return path
+
+
 def run(*command):
     assert cli.main([str(part) for part in command]) == 0
 
 
-def test_once_around(scans, tiny_weights, capsys):
+def test_once_around(scans, first, capsys):
     results = scans / "results"
-    given = f"--weights={tiny_weights}"
+    given = f"--weights={first}"
     run("predict", scans / "cohort", f"--out={results}", given, "--uncertain=2")
     assert "worth correcting first:" in capsys.readouterr().out
     assert len((results / "uncertain.csv").read_text().splitlines()) == 5
@@ -57,9 +71,10 @@ def test_once_around(scans, tiny_weights, capsys):
         data__name="volume_folder",
         data__source=str(results),
         data__config="masks=corrected,test=no",
-        init=str(tiny_weights),
+        init=str(first),
         epochs=1,
     )
+    config.model = tiny.TINY
     train_and_evaluate(config, scans / "run")
     about = datasets.open_dataset(config.data).info.metadata
     assert sorted(about["cases"]["train"] + about["cases"]["validation"]) == list(CORRECTED)
@@ -68,9 +83,9 @@ def test_once_around(scans, tiny_weights, capsys):
     trained = json.loads((scans / "run/data.json").read_text())
     assert trained["dataset"].startswith("volume_folder/")
 
-    for name, weights in (("before", tiny_weights), ("after", scans / "run")):
+    for name, of in (("before", first), ("after", scans / "run")):
         out = scans / f"predicted_{name}"
-        run("predict", scans / "held_out", f"--out={out}", f"--weights={weights}")
+        run("predict", scans / "held_out", f"--out={out}", f"--weights={of}")
         truth = scans / "held_out_truth"
         run("evaluate", f"--predictions={out}", f"--truth={truth}", f"--out={scans / name}")
     capsys.readouterr()
