@@ -5,6 +5,7 @@ For the tests, and for the table of benchmarks/networks.
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from unittest import mock
 
 import jax
@@ -28,18 +29,20 @@ class Case:
       published: parameters as counted in the authors' form, with one logit and three channels.
       idle: how many of them are biases before a norm, or reach no output, which are left out here.
       gain: see `torch_plain.Plain`.
+      settings: of the network, where the form has more of something than the smallest one.
     """
 
     form: object
     published: int
     idle: int = 0
     gain: float = 1.0
+    settings: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 CASES = {
     "deeplabv3plus": Case(plain.deeplabv3plus, 42_500_160 + 15_535_104 + 1_303_905),
     "pspnet": Case(plain.pspnet, 23_631_808 + 4_198_400 + 18_875_905 + 2_360_065),
-    "scrn": Case(plain.scrn, 25_226_498, gain=0.5),
+    "scrn": Case(plain.scrn, 25_226_498, gain=0.5, settings={"units": 2}),
     "f3net": Case(plain.f3net, 25_536_710, idle=3_328),
     "cenet": Case(plain.cenet, 29_003_093, idle=994),
     "danet": Case(plain.danet, 42_500_160 + 23_926_917),
@@ -84,7 +87,7 @@ def outputs(name, size, settings, compiled, path, form=None):
     with torch.no_grad():
         wanted = (form or CASES[name].form)(net, torch.from_numpy(colours).permute(0, 3, 1, 2))
     torch.save(net.state, path)
-    model = models.build(name, **settings)
+    model = models.build(name, **{**settings, **CASES[name].settings})
     variables = models.initialise(model, image.shape, 0)
     sources = (ACFNET,) if name == "acfnet" else interop.convert.names.SOURCES
     with mock.patch.object(interop.convert.names, "SOURCES", sources):
