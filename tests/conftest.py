@@ -21,6 +21,7 @@ os.environ["PYTHONWARNINGS"] = ",".join(
 import hypothesis
 import jax
 import pytest
+from matplotlib.figure import Figure
 
 # Nearly all that is allocated while JAX traces is needed until the trace ends: looking for garbage
 # as often as Python does by itself finds none and takes a tenth of the time.
@@ -101,11 +102,35 @@ def synced(monkeypatch):
     monkeypatch.setattr(os, "fsync", FSYNC)
 
 
+SAVEFIG = Figure.savefig
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_drawing_of_figures():
+    """Figures are made up and saved, but not drawn, which takes longer than a tiny run's training.
+
+    `drawn` has it otherwise, for tests of what figures show and for each kind of figure once.
+    """
+
+    def savefig(figure, content, **options):
+        content.write(b"a figure")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", savefig)
+        yield
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Figures are drawn as outside of the tests."""
+    monkeypatch.setattr(Figure, "savefig", SAVEFIG)
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
     """The folder of a finished run on tiny phantoms, made once for all processes; only to be read.
 
-    Its dataset lies in the folder `tfds` beside it.
+    Its dataset lies in the folder `tfds` beside it. Its figures are drawn.
     """
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
@@ -115,7 +140,9 @@ def tiny_run(tmp_path_factory):
             from cosup_jax.experiments.trials import train_and_evaluate
             from tests.phantoms import tiny_config
 
-            train_and_evaluate(tiny_config(shared / "tfds"), shared / "tiny_run_unfinished")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Figure, "savefig", SAVEFIG)
+                train_and_evaluate(tiny_config(shared / "tfds"), shared / "tiny_run_unfinished")
             (shared / "tiny_run_unfinished").rename(shared / "tiny_run")
     return shared / "tiny_run"
 

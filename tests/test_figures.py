@@ -6,6 +6,7 @@ from PIL import Image
 
 from cosup_jax import figures
 
+pytestmark = pytest.mark.usefixtures("drawn")
 RNG = np.random.default_rng(0)
 IMAGE = RNG.random((2, 16, 16))
 TRUTH = IMAGE > 0.5

@@ -157,6 +157,7 @@ def test_what_is_no_evaluation_is_named(tmp_path):
         comparison.compare({"new": [run]}, "dcie")
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_command_prints_and_writes(tmp_path, capsys):
     for name, gain in (("a", 0.0), ("b", 0.02)):
         write(tmp_path / name / "evaluation", gain)

@@ -55,6 +55,7 @@ def compare(*given):
     return cli.main(["compare", *map(str, given)])
 
 
+@pytest.mark.usefixtures("drawn")
 def test_volumes_changes_and_shares(two, tmp_path, capsys):
     out = tmp_path / "out"
     assert compare("--scans", f"March={two[0]}", f"May={two[1]}", "--out", out) == 0

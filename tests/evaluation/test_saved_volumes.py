@@ -55,6 +55,7 @@ def rows_of(out):
         return {row["case_id"]: row for row in csv.DictReader(file)}
 
 
+@pytest.mark.usefixtures("drawn")
 def test_scores_of_known_volumes(folders, tmp_path):
     summary = evaluate_saved(*folders, protocol="cosup", out=tmp_path / "out")
     rows = rows_of(tmp_path / "out")

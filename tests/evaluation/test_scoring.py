@@ -190,6 +190,7 @@ def test_a_run_is_scored_on_another_dataset_by_its_own_preprocessing(run, tmp_pa
     assert volumes.UNKNOWN_SPACING in evaluation.table(summary)
 
 
+@pytest.mark.usefixtures("drawn")
 def test_figures_of_a_run_are_drawn_as_png_and_pdf(run, tmp_path, capsys):
     command = ["figures", "--workdir", str(run.workdir), "--slices", "1", "--out", str(tmp_path)]
     assert cli.main(command) == 0
