@@ -60,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--save-predictions", action="store_true", help="keep the maps as they were scored"
     )
     parser.add_argument(
+        "--no-pictures", action="store_true", help="of a run write tables alone, which is faster"
+    )
+    parser.add_argument(
         "--tune-threshold",
         action="store_true",
         help="also report Dice at the threshold that is best on the validation split",
@@ -106,7 +109,8 @@ def _score(arguments: argparse.Namespace) -> int:
 
 
 def _saved(arguments: argparse.Namespace) -> dict[str, Any]:
-    for name in ("split", "tta", "save_predictions", "tune_threshold", "as_predict", "overrides"):
+    others = ("no_pictures", "tune_threshold", "as_predict", "overrides")
+    for name in ("split", "tta", "save_predictions", *others):
         if getattr(arguments, name):
             raise ValueError(
                 f"{options.spelled(name)} needs --workdir, the folder of a run; --predictions are "
@@ -139,6 +143,7 @@ def _classes(arguments: argparse.Namespace) -> int:
         split=arguments.split,
         tta=arguments.tta is not None,
         out=out,
+        draw=not arguments.no_pictures,
     )
     for name, summary in summaries.items():
         print(f"{name}: {evaluation.table(summary)}")
@@ -157,7 +162,8 @@ def _network(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
     opened = runs.open_run(arguments.workdir, arguments.overrides)
     out = Path(arguments.out) if arguments.out else _default_folder(opened, arguments)
     if arguments.as_predict:
-        _check_alone("as_predict", arguments, ("save_predictions", "tune_threshold"))
+        others = ("save_predictions", "tune_threshold", "no_pictures")
+        _check_alone("as_predict", arguments, others)
         summary = evaluation.evaluate_product(
             opened,
             protocol=arguments.protocol,
@@ -172,6 +178,7 @@ def _network(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
         split=arguments.split,
         tta=arguments.tta is not None,
         out=out,
+        draw=not arguments.no_pictures,
         save_predictions=arguments.save_predictions,
         tune_threshold=arguments.tune_threshold,
     )

@@ -27,6 +27,7 @@ def evaluate_classes(
     split: str | None = None,
     tta: bool = False,
     out: str | Path | None = None,
+    draw: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """Scores each class of infection against the places of that class.
 
@@ -40,6 +41,7 @@ def evaluate_classes(
       tta: average over each slice and its mirror image.
       out: a folder for each class is written into it, as `evaluate_run` writes one, and a picture
         of some slices; None writes nothing.
+      draw: whether to write the picture.
 
     Returns:
       By name of the class, the summary, see `tables.Scores.summary`.
@@ -79,7 +81,7 @@ def evaluate_classes(
         if out is not None:
             folder = Path(out).expanduser() / name
             tables.write(scores, rows, summaries[name], folder)
-    if out is not None:
+    if out is not None and draw:
         shown = picture({"prediction": run}, builder, chosen, _from_little_to_much(infected))
         figures.save(shown, Path(out).expanduser() / "classes")
     return summaries

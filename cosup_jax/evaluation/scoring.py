@@ -36,6 +36,7 @@ def evaluate_run(
     split: str | None = None,
     tta: bool = False,
     out: str | Path | None = None,
+    draw: bool = True,
     save_predictions: bool = False,
     tune_threshold: bool = False,
 ) -> dict[str, Any]:
@@ -47,6 +48,7 @@ def evaluate_run(
       split: TFDS slicing allowed; None for the test split, or validation where there is none.
       tta: average over each slice and its mirror image.
       out: where to write tables, summary.json and pictures; None writes nothing.
+      draw: whether to write pictures.
       save_predictions: write what was scored and its truth as pictures, below `out`.
       tune_threshold: also choose the threshold with the best mean Dice on the dataset's validation
         split, and report the split's Dice there; for protocol `cosup`.
@@ -98,7 +100,8 @@ def evaluate_run(
         }
     if folder is not None:
         tables.write(scores, rows, summary, folder)
-        pictures.save(run, dataset, scores, predict, folder)
+        if draw:
+            pictures.save(run, dataset, scores, predict, folder)
     return hosts.tell(summary)
 
 

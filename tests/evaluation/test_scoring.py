@@ -279,12 +279,21 @@ def test_the_command_prints_and_writes(evaluated):
         assert printed.endswith(f"written to {out}\n")
 
 
+def test_without_pictures_the_tables_are_the_same(run, evaluated, tmp_path, capsys):
+    command = ["evaluate", "--workdir", str(run.workdir), "--no-pictures", "--out", str(tmp_path)]
+    assert cli.main(command) == 0
+    assert not [*tmp_path.rglob("*.png")]
+    name = "per_slice.csv"
+    assert (tmp_path / name).read_text() == (evaluated["cosup"][1] / name).read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--predictions", "a"], "needs --truth"),
         (["--predictions", "a", "--truth", "b", "--tta", "flip"], "tta needs --workdir"),
         (["--predictions", "a", "--truth", "b", "--config.seed=1"], "overrides needs --workdir"),
+        (["--predictions", "a", "--truth", "b", "--no-pictures"], "no-pictures needs --workdir"),
         (["--workdir", "a", "--truth", "b"], "--truth is for --predictions"),
     ],
 )
