@@ -64,7 +64,7 @@ hypothesis.settings.load_profile("same")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Files that compile or train for long come first, so that at the end no process waits for another.
-LONG = ("tests/models/", "tests/training/", "tests/interop/", "tests/test_circle.py")
+LONG = ("tests/models/", "tests/training/", "tests/interop/")
 
 
 def pytest_collection_modifyitems(items):

@@ -1,5 +1,6 @@
 """A network and its weights as a compiled function from prepared slices to probabilities."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -37,20 +38,8 @@ class Predictor:
         by_class: bool = False,
     ) -> None:
         self._variables = jax.device_put(dict(variables))
+        self._kind = model, tta, by_class
         self._compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}
-
-        def probabilities(variables: Mapping[str, Any], image: jax.Array) -> jax.Array:
-            def predict(axes: tuple[int, ...]) -> jax.Array:
-                flipped = jnp.flip(image, axes)
-                output: SegOutput = model.apply(variables, flipped, train=False)  # type: ignore[assignment]
-                if by_class:
-                    return jnp.flip(jax.nn.softmax(output.logits), axes)
-                return jnp.flip(jax.nn.sigmoid(output.infection)[..., 0], axes)
-
-            flips = _FLIPS if tta else _FLIPS[:1]
-            return sum(map(predict, flips), jnp.zeros((), jnp.float32)) / len(flips)
-
-        self._function = jax.jit(probabilities)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Returns the probabilities of a batch."""
@@ -64,8 +53,26 @@ class Predictor:
     def _for(self, shape: tuple[int, ...]) -> jax.stages.Compiled:
         if shape not in self._compiled:
             image = jax.ShapeDtypeStruct(shape, jnp.float32)
-            self._compiled[shape] = self._function.lower(self._variables, image).compile()
+            self._compiled[shape] = _probabilities.lower(
+                *self._kind, self._variables, image
+            ).compile()
         return self._compiled[shape]
+
+
+# One function for all, so that networks that differ in their weights alone are traced once.
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _probabilities(
+    model: nn.Module, tta: bool, by_class: bool, variables: Mapping[str, Any], image: jax.Array
+) -> jax.Array:
+    def predict(axes: tuple[int, ...]) -> jax.Array:
+        flipped = jnp.flip(image, axes)
+        output: SegOutput = model.apply(variables, flipped, train=False)  # type: ignore[assignment]
+        if by_class:
+            return jnp.flip(jax.nn.softmax(output.logits), axes)
+        return jnp.flip(jax.nn.sigmoid(output.infection)[..., 0], axes)
+
+    flips = _FLIPS if tta else _FLIPS[:1]
+    return sum(map(predict, flips), jnp.zeros((), jnp.float32)) / len(flips)
 
 
 def make_predictor(

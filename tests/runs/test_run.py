@@ -1,5 +1,6 @@
 """A finished run opened again."""
 
+import functools
 import importlib.metadata
 import json
 import shutil
@@ -38,7 +39,8 @@ def test_a_run_is_opened_with_its_network_and_the_weights_of_its_best_epoch(tiny
     assert run.epoch == summary["epoch"]
     assert run.preprocessing.size == (32, 32)
     image = np.zeros((1, 32, 32, 1), np.float32)
-    assert run.model.apply(run.variables, image, train=False).logits.shape == image.shape
+    apply = functools.partial(run.model.apply, train=False)
+    assert jax.eval_shape(apply, run.variables, image).logits.shape == image.shape
 
 
 def test_a_run_is_opened_by_a_path_from_where_one_stands(tiny_run, monkeypatch):
