@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from cosup_jax import metrics
+from cosup_jax.prediction import distances
 
 _NARROWEST, _FEWEST = 100.0, 16  # mm and pixels; a picture of less holds no chest to be told
 _AIR = -955.0  # HU; the median around a voxel of lung, emphysema left out, is above
@@ -56,23 +57,22 @@ def lung_tissue(
     low = coarse < _LUNG
     if not low.any():
         raise NoLungsError("no lungs found: there is no air in the picture")
-    # A median leaves borders where they are, while a mean makes lung of a slit of air.
-    calm = ndimage.median_filter(coarse, (3 if len(coarse) > 2 else 1, 3, 3), mode="nearest")
+    airy = _median_is_at_most(coarse, _AIR)
     unmeasured = (coarse < _BEYOND) | (coarse == lowest) | (coarse == _fill(coarse))
-    around = _reaching_the_rim((calm <= _AIR) | unmeasured)
-    cores, count = ndimage.label(_core((calm > _AIR) & low, sides))
+    around = _reaching_the_rim(airy | unmeasured)
+    cores, count = ndimage.label(_core(~airy & low, sides))
     sizes = np.bincount(cores.ravel(), minlength=count + 1) * metrics.voxel_ml(sides)
     least = _SMALLEST_ML * min(1.0, len(coarse) * sides[0] / _HEIGHT)
     seen = [part for part in range(1, count + 1) if sizes[part] >= least / 8]
     grown = regrow(low & (coarse > _AIR - 5) & ~around, cores, max(_CORE, *sides), sides)
-    thick = ndimage.distance_transform_edt(coarse > TISSUE, sampling=sides) > _CORE
+    thick = distances.depth(coarse > TISSUE, sides) > _CORE
     boxes = ndimage.find_objects(grown)
     lungs, cut = [], False
     for part in seen:
         box = _wider(boxes[part - 1], coarse.shape)
         here = grown[box] == part
         if (
-            _is_like_lung(calm[box][cores[box] == part])
+            _is_like_lung(_calm(coarse, box)[cores[box] == part])
             and _depth(here, sides) > _THIN
             and not _lies_on_body(here, thick[box[0]], box)
         ):
@@ -90,6 +90,31 @@ def lung_tissue(
     _check_contrast(coarse)
     lung = np.isin(grown, lungs)
     return lung | _pockets(low & ~around & ~lung, lung), around
+
+
+def _footprint(coarse: np.ndarray) -> tuple[int, int, int]:
+    return 3 if len(coarse) > 2 else 1, 3, 3
+
+
+def _median_is_at_most(coarse: np.ndarray, limit: float) -> np.ndarray:
+    """Returns where the median of a voxel and those around it is at most so much: of most of them.
+
+    A median leaves borders where they are, while a mean makes lung of a slit of air.
+    """
+    counts = (coarse <= limit).astype(np.uint8)
+    for axis, length in enumerate(_footprint(coarse)):
+        counts = ndimage.convolve1d(counts, np.ones(length), axis, mode="nearest")
+    return counts > math.prod(_footprint(coarse)) // 2
+
+
+def _calm(coarse: np.ndarray, box: tuple[slice, ...]) -> np.ndarray:
+    """Returns the medians in a box."""
+    outer = _wider(box, coarse.shape)
+    inner = tuple(
+        slice(part.start - out.start, part.stop - out.start)
+        for part, out in zip(box, outer, strict=True)
+    )
+    return ndimage.median_filter(coarse[outer], _footprint(coarse), mode="nearest")[inner]
 
 
 def _wider(box: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
@@ -117,7 +142,7 @@ def _core(like: np.ndarray, sides: list[float]) -> np.ndarray:
     """Returns the inside, beyond the picture's border being as at it."""
     padded = np.pad(like, 1, mode="edge")
     eroded = ndimage.binary_erosion(padded, _CROSS)[1:-1, 1:-1, 1:-1]
-    return eroded & (ndimage.distance_transform_edt(like, sampling=sides) > _CORE)
+    return eroded & (distances.depth(like, sides) > _CORE)
 
 
 def _is_like_lung(values: np.ndarray) -> bool:
@@ -174,9 +199,11 @@ def _check_contrast(coarse: np.ndarray) -> None:
 
 def regrow(lung: np.ndarray, seeds: np.ndarray, depth: float, sides: list[float]) -> np.ndarray:
     """Returns the lung as deep around the seeds, each voxel labelled as the seed nearest to it."""
-    distance, nearest = ndimage.distance_transform_edt(
-        seeds == 0, sampling=sides, return_indices=True
-    )
-    labels = seeds[tuple(nearest)]
-    labels[~lung | (distance > depth + _REGROW)] = 0
+    here, labels = distances.box(lung | (seeds > 0)), np.zeros_like(seeds)
+    inside, kept = seeds[here], lung[here]
+    if kept.size:
+        distance, nearest = ndimage.distance_transform_edt(
+            inside == 0, sampling=sides, return_indices=True
+        )
+        labels[here] = np.where(kept & (distance <= depth + _REGROW), inside[tuple(nearest)], 0)
     return labels

@@ -19,6 +19,7 @@ import numpy as np
 from scipy import ndimage
 
 from cosup_jax import metrics
+from cosup_jax.prediction import distances
 from cosup_jax.prediction.lung_tissue import TISSUE, LungError, lung_tissue, regrow
 
 LEFT, RIGHT = 1, 2
@@ -132,8 +133,7 @@ def reach(labels: np.ndarray, spacing: tuple[float, float, float], distance: flo
     steps = _steps(spacing)
     sides = [n * side for n, side in zip(steps, spacing, strict=True)]
     coarse = labels[:: steps[0], :: steps[1], :: steps[2]] > 0
-    near = ndimage.distance_transform_edt(~coarse, sampling=sides) <= distance
-    return _enlarge(near, steps, labels.shape)
+    return _enlarge(distances.near(coarse, sides, distance), steps, labels.shape)
 
 
 def _steps(spacing: tuple[float, float, float]) -> list[int]:
@@ -161,7 +161,7 @@ def _enlarge(labels: np.ndarray, steps: list[int], shape: tuple[int, ...]) -> np
 
 def _seeds(lung: np.ndarray, sides: list[float]) -> tuple[np.ndarray, bool]:
     """Returns the labelled core of each lung, and if there are two."""
-    inner = ndimage.distance_transform_edt(lung, sampling=sides)
+    inner = distances.depth(lung, sides)
     for depth in (0.0, *_DEPTHS):
         parts, _ = ndimage.label(inner > depth)
         sizes = np.bincount(parts.ravel())
@@ -181,12 +181,13 @@ def _seeds(lung: np.ndarray, sides: list[float]) -> tuple[np.ndarray, bool]:
 
 def _close(lung: np.ndarray, sides: list[float]) -> np.ndarray:
     """Returns a lung with its holes filled and its bays closed up to twice `_CLOSING` mm."""
+    here, closed = distances.box(lung), np.zeros_like(lung)
     margin = [math.ceil(_CLOSING / side) + 1 for side in sides]
-    padded = np.pad(lung, [(m, m) for m in margin])
-    near = ndimage.distance_transform_edt(~padded, sampling=sides) <= _CLOSING
-    closed = ndimage.distance_transform_edt(near, sampling=sides) > _CLOSING
-    closed = closed[tuple(slice(m, -m) for m in margin)]
-    return np.stack([ndimage.binary_fill_holes(part) for part in closed | lung])
+    padded = np.pad(lung[here], [(m, m) for m in margin])
+    near = distances.near(padded, sides, _CLOSING)
+    kept = distances.depth(near, sides)[tuple(slice(m, -m) for m in margin)] > _CLOSING
+    closed[here] = [ndimage.binary_fill_holes(part) for part in kept | lung[here]]
+    return closed
 
 
 def _dense(lung: np.ndarray, found: np.ndarray, sides: list[float]) -> np.ndarray:
@@ -209,10 +210,8 @@ def _thick(part: np.ndarray, sides: list[float]) -> np.ndarray:
     """Returns a part without what is nowhere deeper than a rim within its slice."""
     kept, rim = np.zeros_like(part), max(_RIM, _RIM_PIXELS * max(sides[1:]))
     for z in np.flatnonzero(part.any((1, 2))):
-        inner = ndimage.distance_transform_edt(part[z], sampling=sides[1:]) > rim
-        if inner.any():
-            near = ndimage.distance_transform_edt(~inner, sampling=sides[1:]) <= rim + _EVEN
-            kept[z] = part[z] & near
+        inner = distances.depth(part[z], sides[1:]) > rim
+        kept[z] = part[z] & distances.near(inner, sides[1:], rim + _EVEN)
     return kept
 
 
