@@ -3,10 +3,10 @@
     python benchmarks/prediction/inference.py --slices 300 --out inference.json
     python benchmarks/prediction/inference.py --weights NAME_OR_RUN --slices 300
 
-Draws a NIfTI volume of sixteen phantom slices over and over, reads it, runs the network over its
-slices as `python -m cosup_jax predict` does, and writes the mask. Without --weights it is
-ResUNet_C2F at full size with random weights, which takes as long as with trained ones. The first
-batch, which compiles, is a row of its own. Needs Linux, for the memory at its peak.
+Draws a NIfTI volume of sixteen phantom slices, each as several thin ones, reads it, runs the
+network over its slices as `python -m cosup_jax predict` does, and writes the mask. Without
+--weights it is ResUNet_C2F at full size with random weights, which takes as long as with trained
+ones. The first batch, which compiles, is a row of its own. Needs Linux, for the memory at its peak.
 """
 
 import argparse
@@ -90,8 +90,9 @@ def draw(path: Path, slices: int, side: int) -> Path:
     """Writes the scan."""
     drawn = phantom.draw_volume(0, size=side, slices=min(16, slices), infected=True)
     repeats = -(-slices // len(drawn.image))
-    axial = np.tile(drawn.image, (repeats, 1, 1))[:slices]
-    affine = np.diag([-drawn.spacing[2], -drawn.spacing[1], drawn.spacing[0], 1.0])
+    axial = np.repeat(drawn.image, repeats, axis=0)[:slices]  # a chest as high as before
+    thickness = drawn.spacing[0] / repeats
+    affine = np.diag([-drawn.spacing[2], -drawn.spacing[1], thickness, 1.0])
     # Stored as (column, row, slice): rows run to the back, columns to the patient's left.
     nib.save(nib.Nifti1Image(axial.transpose(2, 1, 0), affine), path)
     return path

@@ -152,11 +152,10 @@ def _shrink(volume: np.ndarray, steps: list[int]) -> np.ndarray:
 
 
 def _enlarge(labels: np.ndarray, steps: list[int], shape: tuple[int, ...]) -> np.ndarray:
-    index = [
-        np.minimum(np.arange(n) // step, m - 1)
-        for n, step, m in zip(shape, steps, labels.shape, strict=True)
-    ]
-    return labels[np.ix_(*index)]
+    for axis in (2, 1, 0):  # columns while there are few rows, rows while there are few slices
+        index = np.minimum(np.arange(shape[axis]) // steps[axis], labels.shape[axis] - 1)
+        labels = np.take(labels, index, axis)
+    return labels
 
 
 def _seeds(lung: np.ndarray, sides: list[float]) -> tuple[np.ndarray, bool]:
