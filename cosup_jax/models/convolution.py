@@ -1,4 +1,4 @@
-"""A convolution whose gradient by the kernel uses all cores of a CPU."""
+"""A convolution that suits a CPU better: of one channel, and in its gradient by the kernel."""
 
 import functools
 from collections.abc import Sequence
@@ -22,8 +22,10 @@ def convolve(
     The result is that function's, and so is the gradient but for rounding. XLA takes the gradient
     by the kernel as one convolution over the batch whose window is the whole map; on a CPU it runs
     on one core and out of its cache. Where maps are large (float32, stride 1), a CPU takes it by
-    `kernel_gradient` instead, about three times as fast; other devices do as XLA does. Such a
-    convolution has no forward-mode derivative (`jax.jvp`).
+    `kernel_gradient` instead, about three times as fast; other devices do as XLA does. A map of one
+    channel, such as a slice, is not convolved but multiplied by each tap of the kernel, which is
+    joined with what follows: no matrix is made of it. Such convolutions have no forward-mode
+    derivative (`jax.jvp`).
 
     Args:
       x: (B, H, W, C).
@@ -40,9 +42,13 @@ def convolve(
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
 
     multiplied = x.shape[1] * x.shape[2] * kernel.shape[2] * kernel.shape[3]
-    one_by_one = tuple(strides) == (1, 1) and options["feature_group_count"] == 1
-    if multiplied < LARGE or x.dtype != jnp.float32 or not one_by_one:
+    if tuple(strides) != (1, 1) or options["feature_group_count"] != 1:
         return whole(x, kernel)
+    large = multiplied >= LARGE and x.dtype == jnp.float32
+    single = x.shape[-1] == 1 and tuple(options["rhs_dilation"]) == (1, 1)
+    if not (large or single):
+        return whole(x, kernel)
+    result = functools.partial(of_one_channel, padding=padding) if single else whole
     by_rows = functools.partial(
         kernel_gradient,
         size=kernel.shape[:2],
@@ -52,10 +58,10 @@ def convolve(
 
     @jax.custom_vjp
     def convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return whole(x, kernel)
+        return result(x, kernel)
 
     def forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        return whole(x, kernel), (x, kernel)
+        return result(x, kernel), (x, kernel)
 
     def backward(
         kept: tuple[jax.Array, jax.Array], change: jax.Array
@@ -66,10 +72,34 @@ def convolve(
         def at_once(x: jax.Array, change: jax.Array) -> jax.Array:
             return jax.vjp(lambda k: whole(x, k), kernel)[1](change)[0]
 
+        if not large:
+            return by_maps, at_once(x, change)
         return by_maps, jax.lax.platform_dependent(x, change, cpu=by_rows, default=at_once)
 
     convolution.defvjp(forward, backward)
     return convolution(x, kernel)
+
+
+def of_one_channel(x: jax.Array, kernel: jax.Array, padding: Pairs) -> jax.Array:
+    """Convolves maps of one channel with stride 1, by products and sums alone.
+
+    Args:
+      x: (B, H, W, 1).
+      kernel: (k, l, 1, F).
+      padding: zeros before and after, along H and along W.
+
+    Returns:
+      (B, H', W', F), of the type of `x`, summed in float32.
+    """
+    height, width = kernel.shape[:2]
+    padded = jnp.pad(x.astype(jnp.float32), ((0, 0), *padding, (0, 0)))
+    rows, columns = padded.shape[1] - height + 1, padded.shape[2] - width + 1
+    taps = kernel.astype(jnp.float32)[None, None, None, :, :, 0]
+    total = jnp.zeros((), jnp.float32)
+    for i in range(height):
+        for j in range(width):
+            total += padded[:, i : i + rows, j : j + columns] * taps[..., i, j, :]
+    return total.astype(x.dtype)
 
 
 @jax.named_scope("kernel_gradient")

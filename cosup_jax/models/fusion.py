@@ -13,9 +13,10 @@ that are used. Parameters and results are those of the plain form.
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cosup_jax.models.layers import ConvWeights, pointwise
-from cosup_jax.models.resizing import resize, resize_planes
+from cosup_jax.models.resizing import half_pixel, resize, resize_planes, rows_and_columns
 
 Maps = tuple[jax.Array, ...]
 
@@ -26,7 +27,8 @@ class AttentionBlock(nn.Module):
     Line 1 is X_i A_i + a_i with `width` channels, line 2 its resize X_i^u. Two linear maps read
     X_i^u: the gate K_i, a 3×3 convolution to one channel (line 3), and the last projection w.
     Composed with A_i they need ten channels: w, and one for each of the nine taps of K_i. These are
-    kept as planes, channels first, since whole planes are enlarged, shifted and added.
+    kept as planes, channels first, since whole planes are enlarged, shifted and added; those of the
+    taps all at once, so that none of them is ever as large as the image.
 
     Attributes:
       width: channels of X_i^u.
@@ -54,27 +56,39 @@ class AttentionBlock(nn.Module):
         taps = k_kernel.reshape(9, self.width).T
         readers = jnp.concatenate([w, taps], axis=1)
         both = pointwise(x, a_kernel[0, 0] @ readers, a_bias @ readers)
-        both = resize_planes(jnp.moveaxis(both, -1, 0), size)
-        return nn.sigmoid(sum_shifted(both[-9:]) + k_bias[None, None]), both[:-9]
+        both = jnp.moveaxis(both, -1, 0)
+        gate = sum_shifted(both[-9:], size)
+        return nn.sigmoid(gate + k_bias[None, None]), resize_planes(both[:-9], size)
 
 
-def sum_shifted(taps: jax.Array) -> jax.Array:
-    """Finishes a 3×3 convolution whose channels are already summed per tap.
+def sum_shifted(taps: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """Finishes a 3×3 convolution of resized maps whose channels are already summed per tap.
 
     Args:
-      taps: (9, B, H, W), for each place the product with the nine taps in row order.
+      taps: (9, B, h, w), for each place the product with the nine taps in row order.
+      size: H and W of the resized maps.
 
     Returns:
-      (B, H, W), at (y, x) the sum over taps (i, j) of `taps[3 i + j]` at (y + i - 1, x + j - 1),
-      zero outside the image like a zero-padded convolution.
+      (B, H, W), at (y, x) the sum over taps (i, j) of the resized `taps[3 i + j]` at
+      (y + i - 1, x + j - 1), zero outside the image like a zero-padded convolution.
     """
-    height, width = taps.shape[2:]
+    _, b, h, w = taps.shape
+    if (h, w) != size:
+        rows, columns = (_shifted(half_pixel(n, m)) for n, m in zip((h, w), size, strict=True))
+        side_by_side = taps.reshape(3, 3, b, h, w).transpose(0, 3, 2, 1, 4)
+        return rows_and_columns(side_by_side.reshape(3 * h, b, 3 * w), rows, columns)
     padded = jnp.pad(taps, ((0, 0), (0, 0), (1, 1), (1, 1)))
     total = jnp.zeros(taps.shape[1:], taps.dtype)
     for i in range(3):
         for j in range(3):
-            total += padded[3 * i + j, :, i : i + height, j : j + width]
+            total += padded[3 * i + j, :, i : i + h, j : j + w]
     return total
+
+
+def _shifted(weights: np.ndarray) -> np.ndarray:
+    """The (m, 3 n) weights in row y of those of (m, n) in rows y - 1, y and y + 1, or 0."""
+    padded = np.pad(weights, ((1, 1), (0, 0)))
+    return np.concatenate([padded[i : i + len(weights)] for i in range(3)], axis=1)
 
 
 class AttentionFusion(nn.Module):

@@ -18,30 +18,38 @@ def resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
 
 
 def resize_planes(x: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """Resizes (…, h, w) planes to (…, `*size`) as `resize` does maps.
-
-    Whole factors are enlarged by sums and products alone, which a compiler joins with what comes
-    before and after; `jax.image.resize` takes matrix products, between which a GPU turns the
-    arrays.
-    """
-    rows, columns = (n / m for n, m in zip(size, x.shape[-2:], strict=True))
-    if not (rows.is_integer() and columns.is_integer()):
-        return jax.image.resize(x, (*x.shape[:-2], *size), "bilinear", antialias=False)
-    x = _enlarge_last(x, int(columns))
-    return _enlarge_last(x.swapaxes(-1, -2), int(rows)).swapaxes(-1, -2)
-
-
-def _enlarge_last(x: jax.Array, factor: int) -> jax.Array:
-    """Enlarges the last axis by a whole factor: of a value and its neighbours come `factor`."""
-    if factor == 1:
+    """Resizes (P, B, h, w) planes to (P, B, `*size`) as `resize` does maps."""
+    planes, b, h, w = x.shape
+    if (h, w) == size:
         return x
-    places = ((np.arange(factor) + 0.5) / factor - 0.5).reshape((1,) * x.ndim + (factor,))
-    before, after = (np.maximum(0, sign * places).astype(x.dtype) for sign in (-1, 1))
-    previous = jnp.concatenate([x[..., :1], x[..., :-1]], axis=-1)
-    following = jnp.concatenate([x[..., 1:], x[..., -1:]], axis=-1)
-    previous, here, following = (values[..., None] for values in (previous, x, following))
-    made = previous * before + here * (1 - before - after) + following * after
-    return made.reshape(*x.shape[:-1], factor * x.shape[-1])
+    stacked = jnp.moveaxis(x, 2, 0).reshape(h, planes * b, w)
+    weights = [half_pixel(n, m) for n, m in zip((h, w), size, strict=True)]
+    return rows_and_columns(stacked, *weights).reshape(planes, b, *size)
+
+
+def half_pixel(n: int, m: int) -> np.ndarray:
+    """The (m, n) weights of n samples in each of m, of a bilinear resize without anti-aliasing."""
+    places = np.clip((np.arange(m) + 0.5) * n / m - 0.5, 0, n - 1)[:, None]
+    return np.maximum(0, 1 - np.abs(places - np.arange(n)[None])).astype(np.float32)
+
+
+def rows_and_columns(x: jax.Array, rows: np.ndarray, columns: np.ndarray) -> jax.Array:
+    """Takes weighted sums along both axes of planes, as two products of large matrices.
+
+    Args:
+      x: (k, B, l).
+      rows: (H, k) weights.
+      columns: (W, l) weights.
+
+    Returns:
+      (B, H, W).
+    """
+    k, b, _ = x.shape
+    down, across = (jnp.asarray(weights, x.dtype) for weights in (rows, columns))
+    exact = jax.lax.Precision.HIGHEST
+    x = jnp.einsum("kbl,wl->kbw", x, across, precision=exact)
+    x = jnp.dot(down, x.reshape(k, -1), precision=exact)
+    return jnp.moveaxis(x.reshape(len(rows), b, len(columns)), 0, 1)
 
 
 def resize_aligned(x: jax.Array, size: tuple[int, int]) -> jax.Array:

@@ -1,4 +1,4 @@
-"""The gradient by the kernel row by row against XLA's own, and where which is used."""
+"""Of one channel and by rows against XLA's own convolution and gradient, and where which is used."""
 
 import functools
 
@@ -51,6 +51,43 @@ def test_kernel_gradient_equals_that_of_the_whole_batch(image, size, padding, di
         return convolution.kernel_gradient(x, change, size, padding, dilation), wanted
 
     np.testing.assert_allclose(*both(x, change), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(
+    ("size", "padding"),
+    [
+        pytest.param((3, 3), ((1, 1), (1, 1)), id="3x3"),
+        pytest.param((7, 1), ((3, 3), (0, 0)), id="7x1"),
+        pytest.param((3, 5), ((0, 2), (1, 0)), id="one-sided padding"),
+        pytest.param((1, 1), ((0, 0), (0, 0)), id="1x1"),
+    ],
+)
+def test_maps_of_one_channel_are_convolved_all_the_same(size, padding, dtype, strict_dtypes):
+    x, kernel = draw(2, 9, 8, 1).astype(dtype), draw(*size, 1, 4).astype(dtype)
+    options = {
+        "lhs_dilation": (1, 1),
+        "rhs_dilation": (1, 1),
+        "dimension_numbers": NHWC,
+        "feature_group_count": 1,
+    }
+
+    def own(x, kernel):
+        return convolution.convolve(x, kernel, (1, 1), padding, **options)
+
+    def xlas(x, kernel):
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, **options)
+
+    @jax.jit
+    def both(x, kernel):
+        (found, back), (wanted, back_again) = (jax.vjp(f, x, kernel) for f in (own, xlas))
+        return (found, *back(wanted)), (wanted, *back_again(wanted))
+
+    tolerance = 1e-5 if dtype == jnp.float32 else 0.05
+    for found, wanted in zip(*both(x, kernel), strict=True):
+        assert found.dtype == dtype
+        wide = np.asarray(found, np.float32), np.asarray(wanted, np.float32)
+        np.testing.assert_allclose(*wide, rtol=tolerance, atol=tolerance)
 
 
 @pytest.fixture

@@ -47,8 +47,8 @@ def test_resize_is_half_pixel_bilinear(height, width, factor):
 
 @pytest.mark.parametrize("size", [(4, 8), (9, 3), (2, 9)])
 def test_planes_of_any_size_become_those_of_jax(size, strict_dtypes):
-    x = np.random.default_rng(4).standard_normal((2, 4, 3), np.float32)
-    wanted = jax.image.resize(x, (2, *size), "bilinear", antialias=False)
+    x = np.random.default_rng(4).standard_normal((2, 3, 4, 3), np.float32)
+    wanted = jax.image.resize(x, (2, 3, *size), "bilinear", antialias=False)
     np.testing.assert_allclose(resize_planes(jnp.asarray(x), size), wanted, atol=1e-6)
 
 
