@@ -144,6 +144,11 @@ def memory(mapped: Any, state: Any, batch: Mapping[str, Any], devices: Sequence[
     return found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
 
 
+def platform() -> str:
+    """Returns what kind of device the first one is: `cpu`, `gpu` or `tpu`."""
+    return jax.local_devices()[0].platform
+
+
 def free_memory() -> int:
     """Returns the bytes left on the first device; of a CPU, those of the whole machine."""
     device = jax.local_devices()[0]

@@ -77,7 +77,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     nifti.write_labels(folder / "mask.nii.gz", np.stack(masks).astype(np.uint8), scan)
     seconds["write"] = time.perf_counter() - began
     seconds["file to mask"] = seconds["read"] + seconds["network"] + seconds["write"]
-    count = {name: arguments.slices for name in seconds} | {"first batch": segment.MAX_BATCH}
+    count = {name: arguments.slices for name in seconds} | {"first batch": segment.full_batch()}
     return {
         "device": jax.local_devices()[0].device_kind,
         "seconds": seconds,

@@ -16,13 +16,15 @@
 
 import unicodedata
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from cosup_jax.scans.kinds import CLASSES, INTENSITIES
 from cosup_jax.scans.names import UNKNOWN_PATIENT
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 MAX_CLASS = len(CLASSES)
 MAX_LUNG = 2
@@ -44,8 +46,9 @@ def normal_name(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
-def features() -> tfds.features.FeaturesDict:
+def features() -> "tfds.features.FeaturesDict":
     """Returns the feature dictionary, built of kinds that need no TensorFlow."""
+    import tensorflow_datasets as tfds  # takes a second, which prediction need not wait for
 
     def raster(dtype: Any) -> tfds.features.Tensor:
         return tfds.features.Tensor(shape=(None, None, 1), dtype=dtype, encoding="zlib")

@@ -219,6 +219,7 @@ class Scans:
         started = time.perf_counter()
         if content and not fault:
             maker = results.Maker(self.network, self.segmenter, settings)
+            self.segmenter.begin()
             try:
                 found = maker.make(source.read(settings.hu_offset), work, scan.name, content)
                 row |= {**found, "status": DONE, "seconds": round(time.perf_counter() - started, 1)}

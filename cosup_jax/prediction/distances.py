@@ -16,13 +16,14 @@ def box(part: np.ndarray, margins: Sequence[int] = ()) -> Box:
       part: bool, of any number of axes.
       margins: voxels along each axis; none given: one.
     """
-    found = ndimage.find_objects(part.astype(np.uint8))
-    if not found:
-        return (slice(0, 0),) * part.ndim
-    return tuple(
-        slice(max(0, side.start - margin), min(n, side.stop + margin))
-        for side, n, margin in zip(found[0], part.shape, margins or (1,) * part.ndim, strict=True)
-    )
+    found = []
+    for axis, margin in enumerate(margins or (1,) * part.ndim):
+        others = tuple(other for other in range(part.ndim) if other != axis)
+        shown = np.flatnonzero(part.any(others))
+        if not shown.size:
+            return (slice(0, 0),) * part.ndim
+        found.append(slice(max(0, int(shown[0]) - margin), int(shown[-1]) + 1 + margin))
+    return tuple(found)
 
 
 def depth(part: np.ndarray, sides: Sequence[float]) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from cosup_jax import metrics
-from cosup_jax.prediction import lungs
+from cosup_jax.prediction import distances, lungs
 from cosup_jax.prediction.lung_tissue import LungError, NoLungsError
 
 FIELDS = (
@@ -94,10 +94,10 @@ def describe(
         found.unknown(_NO_STACK, *rest)
         return found
     mask = np.stack(masks)
-    parts, count = ndimage.label(mask, _NEIGHBOURS)
+    parts, count = ndimage.label(mask[distances.box(mask)], _NEIGHBOURS)
     found.values["lesions"] = int(count)
     no_size = unknown.get("size", _NO_SPACING)
-    _volumes(found, mask, parts, spacing, no_size)
+    _volumes(found, parts, spacing, no_size)
     _density(found, slices, masks, intensity, unknown.get("density"))
     if intensity != "hu" or spacing is None:
         _lungs_unknown(found, _NO_HU if intensity != "hu" else no_size)
@@ -112,6 +112,8 @@ def describe(
             del found.reasons["outside_lung_ml"]
     else:
         inside = mask & lungs.reach(lung.labels, spacing, lungs.REACH)
+        here = distances.box((lung.labels > 0) | mask)  # as the rest of the picture is large
+        mask, inside, lung = mask[here], inside[here], lung._replace(labels=lung.labels[here])
         _shares(found, mask, inside, lung, metrics.voxel_ml(spacing), unknown.get("sides"))
         _note_dense(found, lung.dense_ml)
         _note_outside(found, metrics.lesion_volume(mask & ~inside, spacing))
@@ -172,7 +174,6 @@ def drop_small(mask: np.ndarray, least_ml: float, spacing: Sequence[float]) -> n
 
 def _volumes(
     found: Findings,
-    mask: np.ndarray,
     parts: np.ndarray,
     spacing: tuple[float, float, float] | None,
     no_size: str,
@@ -181,7 +182,7 @@ def _volumes(
         found.unknown(no_size, "lesion_ml", "largest_lesion_ml")
         return
     voxel_ml = metrics.voxel_ml(spacing)
-    sizes = np.bincount(parts[mask])
+    sizes = np.bincount(parts[parts > 0])
     found.values["lesion_ml"] = int(sizes.sum()) * voxel_ml
     found.values["largest_lesion_ml"] = int(sizes.max(initial=0)) * voxel_ml
 

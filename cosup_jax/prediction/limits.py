@@ -70,9 +70,9 @@ def along_z(
     first, last = reaching(lung, spacing)
     kept = [m if first <= z <= last else np.zeros_like(m) for z, m in enumerate(masks)]
     where = f"in slices more than {BEYOND:g} mm above or below all lung"
+    if not any(mask.any() for z, mask in enumerate(masks) if not first <= z <= last):
+        return list(masks), ""
     limited, note = _without(masks, kept, spacing, where)
-    if np.array_equal(masks, kept):
-        return limited, ""
     return limited, note + " (--unlimited keeps them)" * (limited is kept)
 
 
@@ -83,9 +83,8 @@ def _without(
     where: str,
 ) -> tuple[list[np.ndarray], str]:
     """Returns `kept` where it lacks little of the masks, else the masks, and a note on it."""
-    mask = np.stack(masks)
-    whole = metrics.lesion_volume(mask, spacing)
-    removed = metrics.lesion_volume(mask & ~np.stack(kept), spacing)
+    before, after = (sum(int(np.count_nonzero(m)) for m in each) for each in (masks, kept))
+    whole, removed = (n * metrics.voxel_ml(spacing) for n in (before, before - after))
     if removed > min(_MOST_REMOVED_ML, _MOST_REMOVED * whole):
         why = f"{removed:.1f} of {whole:.1f} mL are too many to be errors"
         return list(masks), f"marks {where} were kept: {why}"

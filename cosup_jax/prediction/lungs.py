@@ -13,6 +13,7 @@ air. Where it misses much of what was found by the air, one of the two is wrong,
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from typing import NamedTuple
 
 import numpy as np
@@ -105,21 +106,25 @@ def find(
     return Lungs(_enlarge(labels, steps, volume.shape), apart, dense_ml, extent)
 
 
-def remembered(find: Finder) -> Finder:
-    """Returns a finder for one scan, which looks once and answers as often as it is asked."""
-    known: list[Lungs | LungError] = []
+def begun(
+    find: Finder,
+    slices: Sequence[np.ndarray],
+    spacing: tuple[float, float, float],
+    pool: Executor,
+) -> Finder:
+    """Begins to find the lungs of a scan beside other work.
 
-    def again(slices: Sequence[np.ndarray], spacing: tuple[float, float, float]) -> Lungs:
-        if not known:
-            try:
-                known.append(find(slices, spacing))
-            except LungError as error:
-                known.append(error)
-        if isinstance(known[0], LungError):
-            raise known[0]
-        return known[0]
+    Args:
+      find: finds them.
+      slices: as for `find`.
+      spacing: as for `find`.
+      pool: does the work.
 
-    return again
+    Returns:
+      a finder for this scan alone, which waits for what is found and answers as often as asked.
+    """
+    found = pool.submit(find, slices, spacing)
+    return lambda *_: found.result()
 
 
 def reach(labels: np.ndarray, spacing: tuple[float, float, float], distance: float) -> np.ndarray:

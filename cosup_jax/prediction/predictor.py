@@ -1,6 +1,7 @@
 """A network and its weights as a compiled function from prepared slices to probabilities."""
 
 import functools
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,6 +41,7 @@ class Predictor:
         self._variables = jax.device_put(dict(variables))
         self._kind = model, tta, by_class
         self._compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}
+        self._lock = threading.Lock()  # so that two threads do not compile the same
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Returns the probabilities of a batch."""
@@ -51,12 +53,13 @@ class Predictor:
         return 0 if found is None else found.output_size_in_bytes + found.temp_size_in_bytes
 
     def _for(self, shape: tuple[int, ...]) -> jax.stages.Compiled:
-        if shape not in self._compiled:
-            image = jax.ShapeDtypeStruct(shape, jnp.float32)
-            self._compiled[shape] = _probabilities.lower(
-                *self._kind, self._variables, image
-            ).compile()
-        return self._compiled[shape]
+        with self._lock:
+            if shape not in self._compiled:
+                image = jax.ShapeDtypeStruct(shape, jnp.float32)
+                self._compiled[shape] = _probabilities.lower(
+                    *self._kind, self._variables, image
+                ).compile()
+            return self._compiled[shape]
 
 
 # One function for all, so that networks that differ in their weights alone are traced once.

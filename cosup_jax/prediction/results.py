@@ -2,9 +2,10 @@
 
 import errno
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -47,26 +48,12 @@ class Maker:
         Raises:
           ValueError, OSError: there is no mask of it, or the disk takes nothing any more.
         """
-        count = len(scan.slices)
-        kept: list[np.ndarray] = []
-        masks: list[np.ndarray] = []
-        labels: list[np.ndarray] = []  # of a network that tells classes apart
-        near = 0  # voxels whose probability is near the threshold
-        names = classes(self.network)
-        box = self.segmenter.box((scan.values(i) for i in range(count)), scan.intensity)
-        values = (scan.values(i) for i in range(count))
-        found = self.segmenter.labelled(values, scan.intensity, count, box)
-        for probability, likeliest in tqdm(
-            found, total=count, desc=name, unit="slice", leave=False
-        ):
-            masks.append(probability > self.settings.threshold)
-            near += unlike.near_threshold(probability, self.settings.threshold)
-            if names:
-                labels.append(likeliest * masks[-1])
-            if self.settings.probability or self.settings.report:
-                kept.append(np.rint(probability * 255).astype(np.uint8))
-        true, find = scan.true_slices(), lungs.remembered(lung_network.find)
-        known: dict[str, Any] = {"intensity": scan.intensity, "spacing": scan.spacing, "find": find}
+        true = scan.true_slices()
+        known: dict[str, Any] = {"intensity": scan.intensity, "spacing": scan.spacing}
+        with ThreadPoolExecutor(1) as beside:
+            if scan.intensity == "hu" and scan.spacing is not None:
+                known["find"] = lungs.begun(lung_network.find, true, scan.spacing, beside)
+            masks, labels, kept, near = self._mark(scan, name)
         done = unlike.doubt(near, sum(int(np.count_nonzero(mask)) for mask in masks))
         done += [*unlike.flags(true, **known), *unlike.lost(true)]
         if len({mask.shape for mask in masks}) == 1:
@@ -74,6 +61,7 @@ class Maker:
                 masks, note = limit(true, masks, **known)
                 done += [note] * bool(note)
             labels = [a * b for a, b in zip(labels, masks, strict=False)]
+        names = classes(self.network)
         result = findings.describe(*(true, masks), unknown=scan.unknown, shear=scan.shear, **known)
         if names:
             findings.add_classes(result, labels, names, scan.spacing, scan.unknown)
@@ -90,6 +78,22 @@ class Maker:
             whys.setdefault(reason, []).append(field)
         notes += [f"no {', '.join(fields)}: {reason}" for reason, fields in whys.items()]
         return {**_rounded(result.values), "notes": "; ".join(dict.fromkeys(notes))}
+
+    def _mark(self, scan: Scan, name: str) -> "_Marked":
+        count = len(scan.slices)
+        found, near = _Marked([], [], [], 0), 0
+        several = bool(classes(self.network))
+        box = self.segmenter.box((scan.values(i) for i in range(count)), scan.intensity)
+        values = (scan.values(i) for i in range(count))
+        each = self.segmenter.labelled(values, scan.intensity, count, box)
+        for probability, likeliest in tqdm(each, total=count, desc=name, unit="slice", leave=False):
+            found.masks.append(probability > self.settings.threshold)
+            near += unlike.near_threshold(probability, self.settings.threshold)
+            if several:
+                found.labels.append(likeliest * found.masks[-1])
+            if self.settings.probability or self.settings.report:
+                found.probabilities.append(np.rint(probability * 255).astype(np.uint8))
+        return found._replace(near=near)
 
     def _limits(self) -> list[limits.Limit]:
         wanted = [] if self.settings.unlimited else [limits.along_z]
@@ -169,6 +173,15 @@ class Maker:
         except Exception as error:
             _raise_if_full(error)
             notes.append(f"no page: {_told(error)}")
+
+
+class _Marked(NamedTuple):
+    """What a network marks: each list has something for each slice, or nothing where not wanted."""
+
+    masks: list[np.ndarray]
+    labels: list[np.ndarray]  # of a network that tells classes apart
+    probabilities: list[np.ndarray]  # 0 to 255
+    near: int  # voxels whose probability is near the threshold
 
 
 def classes(network: weights.Pretrained) -> tuple[str, ...]:

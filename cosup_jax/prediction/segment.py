@@ -4,6 +4,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from cosup_jax.scans import kinds
 from cosup_jax.scans.geometry import Grid, GridError
 from cosup_jax.scans.intensity import judge
 
-MAX_BATCH = 8
+# Slices in a batch. What a network makes of more of them leaves the caches of a CPU, where each
+# slice then takes up to half as long again.
+_BATCH, _CPU_BATCH = 8, 2
 _MEMORY_SHARE = 4  # a batch may take one part in so many of what is there
 
 
@@ -37,6 +40,15 @@ class Segmenter:
         )
         self._settings = network.preprocessing
         self._crop = network.crop
+        self._begun = False
+
+    def begin(self) -> None:
+        """Begins to compile for full batches, beside other work such as reading the first scan."""
+        if self._begun:
+            return
+        self._begun, pool = True, ThreadPoolExecutor(1)
+        pool.submit(self._batch_size, full_batch())  # what goes wrong is met again in use
+        pool.shutdown(wait=False)
 
     def box(self, slices: Iterable[np.ndarray], intensity: str) -> chest.Box | None:
         """Returns the part of all slices of a volume that the network must be shown.
@@ -124,11 +136,16 @@ class Segmenter:
 
     def _batch_size(self, count: int) -> int:
         """Returns a power of two that the slices fill and the memory holds."""
-        size = min(MAX_BATCH, 1 << max(0, count - 1).bit_length())
+        size = min(full_batch(), 1 << max(0, count - 1).bit_length())
         budget = devices.free_memory() // _MEMORY_SHARE
         while size > 1 and self._predictor.memory((size, *self._settings.size, 1)) > budget:
             size //= 2
         return size
+
+
+def full_batch() -> int:
+    """Returns how many slices a network is shown at a time, where memory allows it."""
+    return _CPU_BATCH if devices.platform() == "cpu" else _BATCH
 
 
 def _placed(part: np.ndarray, box: chest.Box, shape: tuple[int, int], rest: int = 0) -> np.ndarray:

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -23,10 +23,13 @@ from flax import traverse_util
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialise
 
-from cosup_jax import __version__, files, interop, models, ranges, runs
+from cosup_jax import __version__, files, interop, models, ranges
 from cosup_jax import config as configuration
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.metrics import THRESHOLD
+
+if TYPE_CHECKING:
+    from cosup_jax import runs
 
 DEFAULT = "c2f-base"
 LUNGS = "lungs-small"
@@ -104,6 +107,8 @@ def load_pretrained(which: str | Path = DEFAULT) -> Pretrained:
     """
     path = Path(file_of(str(which))).expanduser()
     if path.is_dir():
+        from cosup_jax import runs  # takes a second, which a file of weights need not wait for
+
         run = runs.open_run(path)
         digest = hashlib.sha256()
         for name, tensor in sorted(_flat(run.variables).items()):
@@ -128,7 +133,7 @@ def load_pretrained(which: str | Path = DEFAULT) -> Pretrained:
 
 def save(
     path: Path,
-    run: runs.Run,
+    run: "runs.Run",
     card: Mapping[str, Any],
     *,
     threshold: float = THRESHOLD,
@@ -182,10 +187,10 @@ def load(path: Path) -> Pretrained:
             about = files.parse_json(metadata[_KEY], f"what it says under {_KEY}")
             names = list(file.keys())
             model, preprocessing = _build(about, len(names))
-            # Before any tensor is read.
-            _check_shapes(
-                {n: tuple(file.get_slice(n).get_shape()) for n in names}, model, preprocessing
-            )
+            # Before any tensor is read; a second for each, which those of the package are spared.
+            if path.parent != _HERE:
+                shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+                _check_shapes(shapes, model, preprocessing)
             tensors = {name: _wide(name, file.get_tensor(name)) for name in names}
             threshold, crop = _threshold(about), about.get("crop", False)
             if not isinstance(crop, bool):

@@ -1,4 +1,4 @@
-"""Of one channel and by rows against XLA's own convolution and gradient, and where which is used."""
+"""Of one channel and by rows against XLA's own convolution and gradient, and where which is."""
 
 import functools
 

@@ -1,5 +1,7 @@
 """Findings of masks whose volumes, lesions and sides are known beforehand."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -206,7 +208,7 @@ def test_marks_outside_are_removed_only_where_they_are_few():
     mask[1, 10:20, 5:15] = True
     mask[5, 30, 30:35] = True
     image = list(np.zeros(mask.shape))
-    given = {"intensity": "hu", "spacing": SPACING, "find": lungs.remembered(finder(labels))}
+    given = {"intensity": "hu", "spacing": SPACING, "find": finder(labels)}
     masks, note = limits.within_lungs(image, list(mask), **given)
     assert note == "0.050 mL of marks outside of the lungs were removed"
     np.testing.assert_array_equal(np.stack(masks), mask & (labels > 0))
@@ -279,8 +281,9 @@ def test_lungs_are_looked_for_once():
         asked.append(spacing)
         raise LungError("unclear")
 
-    again = lungs.remembered(find)
+    with ThreadPoolExecutor(1) as pool:
+        again = lungs.begun(find, np.zeros((1, 1, 1)), SPACING, pool)
     for _ in range(3):
         with pytest.raises(LungError, match="unclear"):
             again(np.zeros((1, 1, 1)), SPACING)
-    assert len(asked) == 1
+    assert asked == [SPACING]
