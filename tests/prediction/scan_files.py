@@ -31,6 +31,9 @@ class Brightest:
     def __init__(self, network, *, tta=False):
         pass
 
+    def begin(self):
+        """There is nothing to compile."""
+
     def box(self, slices, intensity):
         """It takes whole slices."""
 
