@@ -222,10 +222,13 @@ def _blurred(x: jax.Array, deviation: jax.Array, radius: int) -> jax.Array:
 
 
 def _chance(key: jax.Array, share: float) -> jax.Array:
-    return jax.random.uniform(key) < share
+    """Draws only where there is a choice: a draw is long to compile."""
+    return jax.random.uniform(key) < share if 0 < share < 1 else jnp.array(share == 1)
 
 
 def _within(key: jax.Array, limit: float, shape: tuple[int, ...] = ()) -> jax.Array:
+    if limit == 0:
+        return jnp.zeros(shape)
     return jax.random.uniform(key, shape, minval=-limit, maxval=limit)
 
 

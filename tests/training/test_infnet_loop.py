@@ -16,23 +16,23 @@ from tests.training.tiny import TINY
 
 
 def shrunk(data_dir, **changes):
-    """configs/infnet.py as small as it gets, with maps of all kinds."""
+    """configs/infnet.py with a network that has maps of all kinds, and no more.
+
+    Inf-Net itself is trained with its loss in test_conformance.
+    """
     config = configuration.load(str(CONFIGS / "infnet.py"))
     config.data.config = "tiny"
     config.data.data_dir = str(data_dir)
     config.data.size = (32, 32)
     config.data.scales = (1.0,)
-    config.model.width = 4
-    config.model.backbone = "vgg16"
-    config.model.blocks = (1, 1, 1, 1, 1)
-    config.model.partial_decoder = False
+    config.model = TINY
     config.batch_size = 4
     config.devices = 1
     config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     return config
 
 
-def test_infnet_is_trained_and_evaluated_like_any_network(data_dir, tmp_path):
+def test_a_run_like_infnets_is_trained_and_evaluated_like_any(data_dir, tmp_path):
     config = shrunk(data_dir, epochs=2, step_decay__epochs=1, averaging__decay=0.5)
     summary = trials.train_and_evaluate(config, tmp_path)
     assert summary["split"] == "test"

@@ -14,9 +14,8 @@ from cosup_jax.training import step
 from tests.training.tiny import TinyNet
 
 LOSS = losses.build("joint")
-SETTINGS = augment.Augmentation(
-    flip_horizontal=0.5, rotation=20, scale=0.2, elastic=0.02, gamma=0.3, noise=0.05
-)
+# A change of the geometry and one of the intensity: each more takes as long again to compile.
+SETTINGS = augment.Augmentation(flip_horizontal=0.5, rotation=20, gamma=0.3)
 
 
 def make_batch(seed, size=32):
@@ -29,6 +28,10 @@ def make_batch(seed, size=32):
         "mask": mask.astype(np.uint8),
         "edge": (mask ^ np.roll(mask, 1, axis=1)).astype(np.uint8),
     }
+
+
+def ravel(tree):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
 
 
 def train(count=1, steps=2, **options):
@@ -51,8 +54,8 @@ def test_augmentation_and_averages_are_those_of_one_device():
     for row, want in zip(rows, wanted, strict=True):
         assert row == pytest.approx(want, rel=1e-5, abs=1e-7)
     for part in ("params", "batch_stats", "average"):
-        moved = jax.tree.map(lambda a, b: a - b, getattr(two, part), getattr(one, part))
-        assert float(optax.tree.norm(moved)) <= 1e-5 * float(optax.tree.norm(getattr(one, part)))
+        found, alone = (ravel(getattr(state, part)) for state in (two, one))
+        assert np.linalg.norm(found - alone) <= 1e-5 * np.linalg.norm(alone)
     _, plain = train(steps=1)
     assert plain[0]["loss"] != pytest.approx(wanted[0]["loss"], rel=1e-3)
 
