@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 here=$PWD work=$(mktemp -d)
 finish() {
     local status=$?
+    wait
     printf '\n== %s after %d s\n%s' "$verdict" "$SECONDS" "$summary"
     rm -rf "$work"
     exit "$status"
@@ -29,6 +30,25 @@ stage() {
     printf '\n== %s: %s\n' "$name" "$*"
     "$@"
     summary+=$(printf '%5d s  %s' $((SECONDS - started)) "$name")$'\n'
+}
+
+# `beside COMMAND` runs a command's stages beside those that follow, for what keeps one core busy.
+# `gather` waits for them, and shows what they said.
+beside() {
+    printf '\n== beside what follows: %s\n' "$*"
+    (
+        summary=
+        trap 'printf "%s" "$summary" >"$work/summary"; printf "%s" "$verdict" >"$work/verdict"' EXIT
+        "$@"
+    ) >"$work/said" 2>&1 &
+    beside=$!
+}
+gather() {
+    local status=0
+    wait "$beside" || status=$?
+    cat "$work/said"
+    summary+=$(sed 's/$/ (beside)/' "$work/summary")$'\n' verdict=$(cat "$work/verdict")
+    return "$status"
 }
 
 note() {
