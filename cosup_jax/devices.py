@@ -149,6 +149,14 @@ def platform() -> str:
     return jax.local_devices()[0].platform
 
 
+def at_once() -> int:
+    """Returns how many threads use the first device best: two, or one for each core of a CPU."""
+    if platform() != "cpu":
+        return 2  # so that the device computes while the next batch is prepared
+    cores = getattr(os, "sched_getaffinity", None)  # those this process may use; Linux alone tells
+    return len(cores(0)) if cores else os.cpu_count() or 1
+
+
 def free_memory() -> int:
     """Returns the bytes left on the first device; of a CPU, those of the whole machine."""
     device = jax.local_devices()[0]

@@ -17,7 +17,7 @@ from absl import logging
 from tqdm import tqdm
 
 from cosup_jax import __version__, locks, weights
-from cosup_jax.prediction import records, results, table
+from cosup_jax.prediction import ahead, lung_network, records, results, table
 from cosup_jax.prediction.folder import Folder
 from cosup_jax.prediction.records import DONE, FAILED, Identity, Record
 from cosup_jax.prediction.segment import Segmenter
@@ -151,6 +151,7 @@ class Scans:
     segmenter: Segmenter
     settings: Settings
     bar: tqdm
+    _begun: bool = False
 
     def process(self, source: Source, *, wait: bool, name: str = "") -> dict[str, Any] | None:
         """Returns the row of a scan; None where another process works on it.
@@ -219,7 +220,7 @@ class Scans:
         started = time.perf_counter()
         if content and not fault:
             maker = results.Maker(self.network, self.segmenter, settings)
-            self.segmenter.begin()
+            self._begin(source)
             try:
                 found = maker.make(source.read(settings.hu_offset), work, scan.name, content)
                 row |= {**found, "status": DONE, "seconds": round(time.perf_counter() - started, 1)}
@@ -234,6 +235,13 @@ class Scans:
         call = Call(self.network.digest, settings.kept(), __version__)
         record = Record(work, row, call.made_of(content))
         return self.folder.publish(scan, work, record)
+
+    def _begin(self, source: Source) -> None:
+        """Has the first scan's networks compiled while it is read."""
+        if not self._begun:
+            self._begun = True
+            lungs = [] if source.kind == "slices" else [lung_network.prepare]
+            ahead.begin(self.segmenter.prepare, *lungs)
 
     def _input(self, source: Source) -> str:
         return "" if source.kind == "dicom" and not self.settings.identify else str(source.path)

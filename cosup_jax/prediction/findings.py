@@ -111,9 +111,9 @@ def describe(
             found.values["outside_lung_ml"] = metrics.lesion_volume(mask, spacing)
             del found.reasons["outside_lung_ml"]
     else:
-        inside = mask & lungs.reach(lung.labels, spacing, lungs.REACH)
-        here = distances.box((lung.labels > 0) | mask)  # as the rest of the picture is large
-        mask, inside, lung = mask[here], inside[here], lung._replace(labels=lung.labels[here])
+        here = distances.around(distances.box(lung.labels), distances.box(mask))
+        inside = mask[here] & lungs.reach(lung.labels, spacing, lungs.REACH, here)
+        mask, lung = mask[here], lung._replace(labels=lung.labels[here])
         _shares(found, mask, inside, lung, metrics.voxel_ml(spacing), unknown.get("sides"))
         _note_dense(found, lung.dense_ml)
         _note_outside(found, metrics.lesion_volume(mask & ~inside, spacing))

@@ -1,6 +1,7 @@
 """Lungs by a network as well as by their air, so that what is dense in them belongs to them."""
 
 import functools
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from cosup_jax.prediction import lungs
 from cosup_jax.prediction.predictor import Predictor
 
 _BETWEEN = 5.0  # mm from one slice that the network is shown to the next, where there are more
+_LOCK = threading.Lock()
 _BATCH = 8  # always, so that there is one compiled program
 
 
@@ -24,6 +26,10 @@ class LungNetwork:
     def __init__(self, network: weights.Pretrained) -> None:
         self._predictor = Predictor(network.model, network.variables)
         self._settings, self.threshold = network.preprocessing, network.threshold
+
+    def prepare(self) -> None:
+        """Compiles the network."""
+        self._predictor.memory((_BATCH, *self._settings.size, 1))
 
     def __call__(self, volume: np.ndarray, sides: Sequence[float]) -> np.ndarray:
         """Returns where lung is, (Z, H, W) bool; slices not shown are as the one before them.
@@ -56,9 +62,19 @@ class LungNetwork:
 
 
 @functools.cache
-def shipped() -> LungNetwork:
-    """Returns the network that comes with the package."""
+def _shipped() -> LungNetwork:
     return LungNetwork(weights.load_lungs())
+
+
+def shipped() -> LungNetwork:
+    """Returns the network that comes with the package, the same to all threads."""
+    with _LOCK:
+        return _shipped()
+
+
+def prepare() -> None:
+    """Compiles it, which otherwise the first scan waits for."""
+    shipped().prepare()
 
 
 def find(slices: Sequence[np.ndarray], spacing: tuple[float, float, float]) -> lungs.Lungs:

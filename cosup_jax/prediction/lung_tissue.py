@@ -65,14 +65,14 @@ def lung_tissue(
     least = _SMALLEST_ML * min(1.0, len(coarse) * sides[0] / _HEIGHT)
     seen = [part for part in range(1, count + 1) if sizes[part] >= least / 8]
     grown = regrow(low & (coarse > _AIR - 5) & ~around, cores, max(_CORE, *sides), sides)
-    thick = distances.depth(coarse > TISSUE, sides) > _CORE
+    thick = distances.deeper(coarse > TISSUE, sides, _CORE)
     boxes = ndimage.find_objects(grown)
     lungs, cut = [], False
     for part in seen:
         box = _wider(boxes[part - 1], coarse.shape)
         here = grown[box] == part
         if (
-            _is_like_lung(_calm(coarse, box)[cores[box] == part])
+            _is_like_lung(_calm(coarse, box, cores[box] == part))
             and _depth(here, sides) > _THIN
             and not _lies_on_body(here, thick[box[0]], box)
         ):
@@ -107,14 +107,17 @@ def _median_is_at_most(coarse: np.ndarray, limit: float) -> np.ndarray:
     return counts > math.prod(_footprint(coarse)) // 2
 
 
-def _calm(coarse: np.ndarray, box: tuple[slice, ...]) -> np.ndarray:
-    """Returns the medians in a box."""
-    outer = _wider(box, coarse.shape)
-    inner = tuple(
-        slice(part.start - out.start, part.stop - out.start)
-        for part, out in zip(box, outer, strict=True)
-    )
-    return ndimage.median_filter(coarse[outer], _footprint(coarse), mode="nearest")[inner]
+def _calm(coarse: np.ndarray, box: tuple[slice, ...], where: np.ndarray) -> np.ndarray:
+    """Returns the medians of voxels and those around them, where asked for in a box."""
+    sizes = _footprint(coarse)
+    first = [side.start - size // 2 for side, size in zip(box, sizes, strict=True)]
+    places = [found + start for found, start in zip(np.nonzero(where), first, strict=True)]
+    around = []
+    for offset in np.ndindex(sizes):
+        moved = zip(places, offset, coarse.shape, strict=True)
+        around.append(coarse[tuple(np.clip(at + step, 0, n - 1) for at, step, n in moved)])
+    middle = math.prod(sizes) // 2
+    return np.partition(np.stack(around), middle, axis=0)[middle]
 
 
 def _wider(box: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
@@ -142,7 +145,7 @@ def _core(like: np.ndarray, sides: list[float]) -> np.ndarray:
     """Returns the inside, beyond the picture's border being as at it."""
     padded = np.pad(like, 1, mode="edge")
     eroded = ndimage.binary_erosion(padded, _CROSS)[1:-1, 1:-1, 1:-1]
-    return eroded & (distances.depth(like, sides) > _CORE)
+    return eroded & distances.deeper(like, sides, _CORE)
 
 
 def _is_like_lung(values: np.ndarray) -> bool:

@@ -127,18 +127,24 @@ def begun(
     return lambda *_: found.result()
 
 
-def reach(labels: np.ndarray, spacing: tuple[float, float, float], distance: float) -> np.ndarray:
+def reach(
+    labels: np.ndarray,
+    spacing: tuple[float, float, float],
+    distance: float,
+    here: distances.Box | None = None,
+) -> np.ndarray:
     """Returns (Z, H, W) bool: the lungs and what is so near to them, to a coarse voxel.
 
     Args:
       labels: as of `Lungs`.
       spacing: voxel spacing (z, y, x) in mm.
       distance: mm.
+      here: the box of the picture that is wanted, if not all of it.
     """
     steps = _steps(spacing)
     sides = [n * side for n, side in zip(steps, spacing, strict=True)]
     coarse = labels[:: steps[0], :: steps[1], :: steps[2]] > 0
-    return _enlarge(distances.near(coarse, sides, distance), steps, labels.shape)
+    return _enlarge(distances.near(coarse, sides, distance), steps, labels.shape, here)
 
 
 def _steps(spacing: tuple[float, float, float]) -> list[int]:
@@ -156,10 +162,15 @@ def _shrink(volume: np.ndarray, steps: list[int]) -> np.ndarray:
     return parts.mean((2, 4), dtype=np.float32)
 
 
-def _enlarge(labels: np.ndarray, steps: list[int], shape: tuple[int, ...]) -> np.ndarray:
+def _enlarge(
+    labels: np.ndarray,
+    steps: list[int],
+    shape: tuple[int, ...],
+    here: distances.Box | None = None,
+) -> np.ndarray:
     for axis in (2, 1, 0):  # columns while there are few rows, rows while there are few slices
         index = np.minimum(np.arange(shape[axis]) // steps[axis], labels.shape[axis] - 1)
-        labels = np.take(labels, index, axis)
+        labels = np.take(labels, index if here is None else index[here[axis]], axis)
     return labels
 
 
@@ -189,7 +200,7 @@ def _close(lung: np.ndarray, sides: list[float]) -> np.ndarray:
     margin = [math.ceil(_CLOSING / side) + 1 for side in sides]
     padded = np.pad(lung[here], [(m, m) for m in margin])
     near = distances.near(padded, sides, _CLOSING)
-    kept = distances.depth(near, sides)[tuple(slice(m, -m) for m in margin)] > _CLOSING
+    kept = distances.deeper(near, sides, _CLOSING)[tuple(slice(m, -m) for m in margin)]
     closed[here] = [ndimage.binary_fill_holes(part) for part in kept | lung[here]]
     return closed
 
@@ -214,7 +225,7 @@ def _thick(part: np.ndarray, sides: list[float]) -> np.ndarray:
     """Returns a part without what is nowhere deeper than a rim within its slice."""
     kept, rim = np.zeros_like(part), max(_RIM, _RIM_PIXELS * max(sides[1:]))
     for z in np.flatnonzero(part.any((1, 2))):
-        inner = distances.depth(part[z], sides[1:]) > rim
+        inner = distances.deeper(part[z], sides[1:], rim)
         kept[z] = part[z] & distances.near(inner, sides[1:], rim + _EVEN)
     return kept
 

@@ -1,10 +1,10 @@
 """From slices to probabilities and masks, with a network and its weights."""
 
+import functools
 import itertools
 import math
 import warnings
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,15 @@ import numpy as np
 from cosup_jax import devices, models, weights
 from cosup_jax.data import chest
 from cosup_jax.data.preprocess import apply_window, prepare_image, resize_image
-from cosup_jax.prediction import findings
+from cosup_jax.prediction import ahead, findings
 from cosup_jax.prediction.predictor import Predictor
 from cosup_jax.scans import kinds
 from cosup_jax.scans.geometry import Grid, GridError
 from cosup_jax.scans.intensity import judge
 
-# Slices in a batch. What a network makes of more of them leaves the caches of a CPU, where each
-# slice then takes up to half as long again.
-_BATCH, _CPU_BATCH = 8, 2
+# Slices in a batch. What a network makes of several leaves the caches of a CPU, whose cores are
+# better used by a slice each.
+_BATCH, _CPU_BATCH = 8, 1
 _MEMORY_SHARE = 4  # a batch may take one part in so many of what is there
 
 
@@ -40,15 +40,10 @@ class Segmenter:
         )
         self._settings = network.preprocessing
         self._crop = network.crop
-        self._begun = False
 
-    def begin(self) -> None:
-        """Begins to compile for full batches, beside other work such as reading the first scan."""
-        if self._begun:
-            return
-        self._begun, pool = True, ThreadPoolExecutor(1)
-        pool.submit(self._batch_size, full_batch())  # what goes wrong is met again in use
-        pool.shutdown(wait=False)
+    def prepare(self) -> None:
+        """Compiles for full batches, which otherwise the first scan waits for."""
+        self._batches(full_batch())
 
     def box(self, slices: Iterable[np.ndarray], intensity: str) -> chest.Box | None:
         """Returns the part of all slices of a volume that the network must be shown.
@@ -105,19 +100,29 @@ class Segmenter:
           (H, W) float32 probabilities; (H, W) uint8, the class that infection has where it is: from
           1 on, and 1 everywhere of a network with one class.
         """
-        size, rest = self._batch_size(count), iter(slices)
-        while part := list(itertools.islice(rest, size)):
-            boxes = [self._own_box(values, intensity, box) for values in part]
-            images = [
-                prepare_image(values[cut], intensity, self._settings)
-                for values, cut in zip(part, boxes, strict=True)
-            ]
-            # Batches are always full, so that one compiled function serves all of them.
-            images += images[:1] * (size - len(part))
-            found = self._predictor(np.stack(images))
-            for values, cut, probability in zip(part, boxes, found, strict=False):
-                infection, classes = self._at_size(probability, values[cut].shape)
-                yield _placed(infection, cut, values.shape), _placed(classes, cut, values.shape, 1)
+        size, workers = self._batches(count)
+        rest = iter(slices)
+        parts = iter(lambda: list(itertools.islice(rest, size)), [])
+        work = functools.partial(self._labelled, intensity=intensity, size=size, box=box)
+        yield from itertools.chain.from_iterable(ahead.mapped(work, parts, workers))
+
+    def _labelled(
+        self, part: list[np.ndarray], *, intensity: str, size: int, box: chest.Box | None
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        boxes = [self._own_box(values, intensity, box) for values in part]
+        images = [
+            prepare_image(values[cut], intensity, self._settings)
+            for values, cut in zip(part, boxes, strict=True)
+        ]
+        # Batches are always full, so that one compiled function serves all of them.
+        images += images[:1] * (size - len(part))
+        found = self._predictor(np.stack(images))
+        labelled = []
+        for values, cut, probability in zip(part, boxes, found, strict=False):
+            infection, classes = self._at_size(probability, values[cut].shape)
+            shape = values.shape
+            labelled.append((_placed(infection, cut, shape), _placed(classes, cut, shape, 1)))
+        return labelled
 
     def _own_box(self, values: np.ndarray, intensity: str, box: chest.Box | None) -> chest.Box:
         if box is None:
@@ -134,13 +139,18 @@ class Segmenter:
         classes = 1 + np.argmax(each[1:], axis=0)
         return np.clip(1 - each[0], 0.0, 1.0), classes.astype(np.uint8)
 
-    def _batch_size(self, count: int) -> int:
-        """Returns a power of two that the slices fill and the memory holds."""
+    def _batches(self, count: int) -> tuple[int, int]:
+        """Returns the slices of a batch, and how many batches at once the memory holds.
+
+        The size is a power of two that the slices fill.
+        """
         size = min(full_batch(), 1 << max(0, count - 1).bit_length())
         budget = devices.free_memory() // _MEMORY_SHARE
-        while size > 1 and self._predictor.memory((size, *self._settings.size, 1)) > budget:
+        while (need := self._predictor.memory((size, *self._settings.size, 1))) > budget:
+            if size == 1:
+                break
             size //= 2
-        return size
+        return size, max(1, min(devices.at_once(), budget // max(1, need)))
 
 
 def full_batch() -> int:

@@ -31,7 +31,7 @@ class Brightest:
     def __init__(self, network, *, tta=False):
         pass
 
-    def begin(self):
+    def prepare(self):
         """There is nothing to compile."""
 
     def box(self, slices, intensity):

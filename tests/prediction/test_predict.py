@@ -153,6 +153,7 @@ def test_slices_may_differ_in_size_and_number(bright):
 
 
 def test_batches_shrink_to_the_memory_there_is(bright, monkeypatch):
+    monkeypatch.setattr(segment, "full_batch", lambda: 8)
     segmenter = segment.Segmenter(bright)
     slices = [np.float32(np.random.default_rng(i).normal(size=(32, 32))) for i in range(9)]
     wide = list(segmenter(iter(slices), "grey8", 9))
