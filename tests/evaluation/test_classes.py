@@ -10,6 +10,7 @@ from cosup_jax import cli, evaluation, figures, models, runs
 from cosup_jax.data import datasets
 from cosup_jax.evaluation import gallery, pictures
 from tests.phantoms import tiny_config
+from tests.training.tiny import TinyNet
 
 NAMES = ("ground-glass", "consolidation", "effusion")
 
@@ -18,8 +19,7 @@ NAMES = ("ground-glass", "consolidation", "effusion")
 def scored(tiny_run, tmp_path_factory):
     """Summaries of an untrained network for four classes, and its run in the folder written."""
     config = tiny_config(tiny_run.parent / "tfds")
-    config.model = {"name": "multiclass_unet", "width": 4, "classes": 4, "dtype": "float32"}
-    model = runs.build_model(config)
+    model = TinyNet(classes=4)
     variables = models.initialise(model, (32, 32, 1), 0)
     folder = tmp_path_factory.mktemp("classes")
     run = runs.Run(folder, config, model, variables, 1)

@@ -26,7 +26,7 @@ def tfds(quick_run):
 def guided_config(quick_run, tfds, **changes):
     config = tiny_config(tfds, epochs=1, **changes)
     guide = json.loads((quick_run / "config.json").read_text())["model"]
-    labeller = {"name": "fcn8s", "classes": CLASSES, "width": 4, "blocks": (1,) * 5}
+    labeller = {"name": "tiny", "classes": CLASSES}
     config.model = {
         "name": "guided",
         "guide": {name: value for name, value in guide.items() if name != "dtype"},
@@ -69,7 +69,7 @@ def test_a_guided_network_is_trained_beside_its_guide(quick_run, tfds, tmp_path)
     run = runs.open_run(tmp_path)
     for name in ("params", "batch_stats"):
         jax.tree.map(np.testing.assert_array_equal, run.variables[name]["guide"], guide[name])
-    assert run.variables["params"]["labeller"]["block1_conv1"]["kernel"].shape == (3, 3, 2, 4)
+    assert run.variables["params"]["labeller"]["first"]["kernel"].shape == (3, 3, 2, 3)
 
 
 def test_a_guide_without_weights_is_refused(quick_run, tfds, tmp_path):

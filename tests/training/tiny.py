@@ -19,6 +19,7 @@ TINY = {"name": "tiny", "dtype": "float32"}
 class TinyNet(nn.Module):
     """Two convolutions around a batch normalisation."""
 
+    classes: int = 1
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -30,8 +31,8 @@ class TinyNet(nn.Module):
     def __call__(self, x, train):
         x = nn.Conv(3, (3, 3), name="first")(x)
         x = nn.BatchNorm(not train, momentum=0.9, axis_name=self.axis_name, name="norm")(x)
-        logits = nn.Conv(1, (3, 3), name="last")(nn.relu(x))
-        return SegOutput(logits, (logits,), (logits,))
+        logits = nn.Conv(self.classes, (3, 3), name="last")(nn.relu(x))
+        return SegOutput(logits, (logits[..., :1],), (logits,))
 
 
 def register():
