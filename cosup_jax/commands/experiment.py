@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         train_on=arguments.train_on,
         train_source=arguments.train_source,
         seeds=arguments.seeds,
-        out=(arguments.out or Path("runs/experiments") / dataset).expanduser(),
+        out=(arguments.out or plan.usual_folder(dataset)).expanduser(),
         selected=plan.select(arguments.table, list(filter(None, arguments.rows.split(",")))),
         overrides=tuple(arguments.overrides),
         configs=plan.find_configs(arguments.configs),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cosup_jax.evaluation import PROTOCOLS, comparison
 from cosup_jax.experiments import published
-from cosup_jax.experiments.plan import Request
+from cosup_jax.experiments.plan import Request, usual_folder
 from cosup_jax.experiments.results import Difference, RowResult, differences
 from cosup_jax.experiments.rows import Row
 
@@ -170,6 +170,8 @@ def command(request: Request) -> str:
     words += ["--seeds", str(request.seeds)]
     if set(request.selected) != {row.name for row in request.definition.rows}:
         words += ["--rows", ",".join(request.selected)]
+    if request.out != usual_folder(request.data):
+        words += ["--out", "RUNS"]
     shown = [o for o in request.overrides if not o.startswith("--config.data.data_dir=")]
     return shlex.join([*words, *shown])
 

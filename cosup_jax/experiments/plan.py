@@ -28,6 +28,11 @@ _PLACES = (
 _MODEL, _GUIDE, _SEMI = "model.", "model.guide", "semi."
 
 
+def usual_folder(data: str) -> Path:
+    """Returns where the runs and tables of a dataset are, if no folder is given."""
+    return Path("runs/experiments") / data
+
+
 @dataclasses.dataclass(frozen=True)
 class Request:
     """What the user asked for.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosup_jax.experiments import caption, formats, runner
+from cosup_jax.experiments import caption, formats, plan, runner
 from cosup_jax.experiments.results import RowResult
 from cosup_jax.experiments.tables import TABLES
 
@@ -103,8 +103,10 @@ def test_the_command_can_be_given_again(make_request):
     assert caption.command(request) == (
         "python -m cosup_jax experiment table6 --data mosmed_covid19 --source FOLDER "
         "--train-on cosup_covid --train-source TRAINING_FOLDER --seeds 2 --rows unet,c2f "
-        "'--config.data.size=(96, 96)'"
+        "--out RUNS '--config.data.size=(96, 96)'"
     )
     assert "someone" not in "".join(caption.caption(request, pending(request)))
+    usual = dataclasses.replace(request, out=plan.usual_folder("mosmed_covid19"))
+    assert "--out" not in caption.command(usual)
     every = dataclasses.replace(request, selected=tuple(r.name for r in request.definition.rows))
     assert "--rows" not in caption.command(every)
