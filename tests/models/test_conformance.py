@@ -216,7 +216,8 @@ def test_within_thirty_steps_on_one_batch_the_loss_halves_and_stays_there(name, 
     seen = discs.astype(np.float32), discs < 0.5, np.abs(discs - 0.5) < 0.1
     moment, values = jax.tree.map(np.zeros_like, variables["params"]), []
     for i in range(30):
-        value, _, stats, gradient = step(variables, jax.random.key(i), *seen)
+        # In NumPy from here: JAX would compile three programs for each shape of a parameter.
+        value, _, stats, gradient = jax.device_get(step(variables, jax.random.key(i), *seen))
         values.append(float(value))
         # Each step as long as the last, whatever the gradient: Adam without its first moment.
         moment = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * np.square(g), moment, gradient)
