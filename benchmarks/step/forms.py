@@ -21,8 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from cosup_jax.models import convolution
+from cosup_jax.models.fusion import sum_shifted
 from cosup_jax.models.layers import DoublingConv, ResidualBlock, light, max_pool
-from cosup_jax.models.resizing import resize
+from cosup_jax.models.resizing import resize, resize_planes
 
 CLOSE = 1e-3
 Form = tuple[str, Callable]
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", default="", help="pairs whose name holds this")
     parser.add_argument("--out", type=Path, help="JSON of everything measured")
     arguments = parser.parse_args()
     print(f"batch {arguments.batch}, {arguments.side}², width {arguments.width}, {_device()}\n")
@@ -47,6 +49,8 @@ def main() -> None:
     print("| --- " * 10 + "|")
     rows = []
     for what, first, second, inputs in pairs(arguments):
+        if arguments.only not in what:
+            continue
         rows.append({"what": what, "forms": measure([first, second], inputs, arguments.repeats)})
         a, b = rows[-1]["forms"]
         cells = [
@@ -96,6 +100,23 @@ def pairs(a: argparse.Namespace):
             ("phases", with_gradient(lambda m: resize_by_phases(m, size))),
             (draw(a.batch, n // factor, n // factor, 10),),
         )
+    for factor in (2, 4, 8, 16):
+        yield (
+            f"sum of nine shifted maps, ×{factor}, and gradient",
+            (
+                "enlarged, shifted",
+                with_gradient(lambda m: sum_shifted(resize_planes(m, size), size)),
+            ),
+            ("two products", with_gradient(lambda m: sum_shifted(m, size))),
+            (draw(9, a.batch, n // factor, n // factor),),
+        )
+    single, taps = draw(a.batch, n, n, 1), draw(3, 3, 1, c)
+    yield (
+        "3×3 convolution of one channel",
+        ("convolution", convolve),
+        ("products by tap", lambda x, k: convolution.of_one_channel(x, k, SAME)),
+        (single, taps),
+    )
     yield (
         "2×2 maximum and gradient",
         ("reduce_window", with_gradient(lambda m: nn.max_pool(m, (2, 2), (2, 2)))),
