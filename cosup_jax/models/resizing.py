@@ -29,8 +29,7 @@ def resize_planes(x: jax.Array, size: tuple[int, int]) -> jax.Array:
 
 def half_pixel(n: int, m: int) -> np.ndarray:
     """The (m, n) weights of n samples in each of m, of a bilinear resize without anti-aliasing."""
-    places = np.clip((np.arange(m) + 0.5) * n / m - 0.5, 0, n - 1)[:, None]
-    return np.maximum(0, 1 - np.abs(places - np.arange(n)[None])).astype(np.float32)
+    return _linear(np.clip((np.arange(m) + 0.5) * n / m - 0.5, 0, n - 1), n)
 
 
 def rows_and_columns(x: jax.Array, rows: np.ndarray, columns: np.ndarray) -> jax.Array:
@@ -89,8 +88,13 @@ def _by_rows_and_columns(x: jax.Array, weights: list[np.ndarray]) -> jax.Array:
 
 def _aligned(n: int, m: int) -> np.ndarray:
     """The (m, n) weights of n samples in each of m."""
-    places = np.linspace(0, n - 1, m)[:, None]
-    return np.maximum(0, 1 - np.abs(places - np.arange(n)[None])).astype(np.float32)
+    return _linear(np.linspace(0, n - 1, m), n)
+
+
+def _linear(places: np.ndarray, n: int) -> np.ndarray:
+    """The weights of n samples at each place from 0 to n - 1, which the nearest two share."""
+    apart = np.abs(places[:, None] - np.arange(n)[None])
+    return np.maximum(0, 1 - apart).astype(np.float32)
 
 
 def _means(n: int, bins: int) -> np.ndarray:
