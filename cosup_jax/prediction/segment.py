@@ -146,9 +146,8 @@ class Segmenter:
         """
         size = min(full_batch(), 1 << max(0, count - 1).bit_length())
         budget = devices.free_memory() // _MEMORY_SHARE
-        while (need := self._predictor.memory((size, *self._settings.size, 1))) > budget:
-            if size == 1:
-                break
+        shape = self._settings.size
+        while (need := self._predictor.memory((size, *shape, 1))) > budget and size > 1:
             size //= 2
         return size, max(1, min(devices.at_once(), budget // max(1, need)))
 
