@@ -4,7 +4,7 @@
         '--config.data.size=(64, 64)' --config.model.width=8 --config.model.width@c2f=12
 
 Takes the settings of `python -m cosup_jax experiment` and trains nothing. Prints Markdown: of each
-row the size of its slices, its network's width and blocks, its parameters, and the operations of
+row the size of its slices, its network's width and blocks (of a guided one its labeller's), its parameters, and the operations of
 one slice in evaluation, in MFLOP, as XLA counts them in the program as written. `--page` puts it on
 a page, as `experiment` does.
 """
@@ -57,11 +57,12 @@ def measure(request: plan.Request, row: Row) -> tuple[str, ...]:
     config = request.config(row)
     height, width = config.data.size
     model = runs.build_model(config)
-    blocks = str(tuple(model.blocks)) if hasattr(model, "blocks") else ""
+    sized = getattr(model, "labeller", model)  # a guide's size is that of its own table
+    blocks = str(tuple(sized.blocks)) if hasattr(sized, "blocks") else ""
     return (
         row.label.replace("_", r"\_"),
         f"{height}×{width}",
-        str(model.width),
+        str(sized.width),
         blocks,
         f"{table.parameters(model, height, width) / 1e6:.2f} M",
         f"{1e3 * table.flops(model, height, width):.0f}",

@@ -4,9 +4,7 @@ A label map holds few whole numbers from 0 on, which no CT does, in whatever uni
 piece by piece, and no further than it takes to know.
 """
 
-import gzip
 import re
-import zlib
 from collections.abc import Iterable, Sequence
 from io import BufferedIOBase
 from pathlib import Path
@@ -14,10 +12,10 @@ from typing import IO, cast
 
 import nibabel as nib
 import numpy as np
-from nibabel.spatialimages import HeaderDataError
+from isal import igzip
 from PIL import Image
 
-from cosup_jax.scans.nifti import MAX_VOXELS
+from cosup_jax.scans.nifti import DAMAGE, MAX_VOXELS
 
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _PIECE = 1 << 20  # voxels
@@ -30,7 +28,6 @@ _NAMED = re.compile(
     r"infection|infections|lung|lungs|lung_?mask)([^a-z]|$)"
 )
 _NAMED_MAP = re.compile(r"(^|[^a-z])(probs?|probability|probabilities|heatmap|softmax)([^a-z]|$)")
-_DAMAGE = (OSError, EOFError, zlib.error, ValueError, OverflowError, HeaderDataError)
 
 
 def is_label_volume(file: IO[bytes], name: str) -> bool:
@@ -46,10 +43,10 @@ def is_label_volume(file: IO[bytes], name: str) -> bool:
         start = file.read(2)
         file.seek(0)
         if start == b"\x1f\x8b":
-            with gzip.open(file) as stream:
+            with igzip.open(file) as stream:
                 return _holds_labels(cast(BufferedIOBase, stream), most, is_map)
         return _holds_labels(cast(BufferedIOBase, file), most, is_map)
-    except _DAMAGE:
+    except DAMAGE:
         return False
 
 

@@ -5,10 +5,8 @@ slab by slab into arrays of the type that is kept, so that a file of doubles cos
 than one of 16-bit integers.
 """
 
-import gzip
 import io
 import math
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from typing import BinaryIO, cast
 import nibabel as nib
 import numpy as np
 from absl import logging
+from isal import igzip, isal_zlib
 from nibabel.spatialimages import HeaderDataError
 
 from cosup_jax.scans import intensity, nifti_write
@@ -35,7 +34,8 @@ _MAX_DEFLATE = 1032  # no gzip stream grows by more than this
 _SLAB = 1 << 22  # voxels read at a time
 _INT16 = np.iinfo(np.int16)
 _LARGEST = 1 << 24  # up to here float32, in which the intercept is kept, has every whole number
-_DAMAGE = (OSError, EOFError, zlib.error, ValueError, OverflowError, HeaderDataError)
+# What a damaged file may raise where it is read.
+DAMAGE = (OSError, EOFError, isal_zlib.error, ValueError, OverflowError, HeaderDataError)
 
 
 class VolumeError(ValueError):
@@ -152,7 +152,7 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except VolumeError:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise VolumeError(f"{path}: unreadable or truncated: {error!r}") from error
 
 
@@ -163,7 +163,7 @@ def _is_packed(path: Path) -> bool:
 
 
 def _stream(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path)) if _is_packed(path) else path.open("rb")
+    return cast(BinaryIO, igzip.open(path)) if _is_packed(path) else path.open("rb")
 
 
 def read_header(path: Path) -> nib.Nifti1Header:
