@@ -256,6 +256,18 @@ def test_a_damaged_description_of_a_dataset_is_named(name, content, tiny_run, tm
     data_dir = shutil.copytree(tiny_run.parent / "tfds", tmp_path / "tfds")
     (path,) = data_dir.rglob(f"tiny/*/{name}")
     path.unlink() if content is None else path.write_bytes(content)
+    check_it_is_refused(data_dir)
+
+
+@pytest.mark.parametrize("changed", [{"name": ""}, {"splits": []}, {"version": "2.0"}])
+def test_a_description_with_an_empty_part_is_named(changed, tiny_run, tmp_path):
+    data_dir = shutil.copytree(tiny_run.parent / "tfds", tmp_path / "tfds")
+    (path,) = data_dir.rglob("tiny/*/dataset_info.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    check_it_is_refused(data_dir)
+
+
+def check_it_is_refused(data_dir):
     with pytest.raises(DamagedDatasetError, match=f"{data_dir}.* damaged.* is built again"):
         datasets.prepare(
             datasets.make_builder("lung_phantom", config="tiny", data_dir=str(data_dir))

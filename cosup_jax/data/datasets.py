@@ -109,7 +109,10 @@ def make_builder(
         builder = builder_class(
             config=chosen, data_dir=data_dir or None, file_format=tfds.core.FileFormat.ARRAY_RECORD
         )
-        builder.info.metadata  # noqa: B018, which TFDS reads when it is asked for
+        # TFDS reads one and forms the others when it is asked for them.
+        builder.info.metadata  # noqa: B018
+        for split in builder.info.splits.values():
+            split.filepaths  # noqa: B018
     return builder
 
 

@@ -43,13 +43,16 @@ def check_metadata(builder: tfds.core.DatasetBuilder) -> None:
     """
     known = builder.info.metadata or {}
     patients = known.get("patients")
-    fits = isinstance(patients, dict) and all(
-        isinstance(patients.get(split), list) and all(isinstance(p, str) for p in patients[split])
-        for split in builder.info.splits
+    fits = (
+        isinstance(patients, dict)
+        and patients.keys() == builder.info.splits.keys()
+        and all(isinstance(each, list) for each in patients.values())
+        and all(isinstance(patient, str) for each in patients.values() for patient in each)
     )
     if not (fits and isinstance(known.get("patients_apart"), bool)):
         raise DamagedDatasetError(
-            f"{builder.data_dir}: its metadata.json is damaged; remove the folder, and it is built "
+            f"{builder.data_dir}: its metadata.json does not say whose the slices of each split of "
+            "dataset_info.json are, so one of them is damaged; remove the folder, and it is built "
             "again"
         )
 
