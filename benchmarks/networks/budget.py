@@ -4,9 +4,9 @@
         '--config.data.size=(64, 64)' --config.model.width=8 --config.model.width@c2f=12
 
 Takes the settings of `python -m cosup_jax experiment` and trains nothing. Prints Markdown: of each
-row the size of its slices, its network's width and blocks (of a guided one its labeller's), its parameters, and the operations of
-one slice in evaluation, in MFLOP, as XLA counts them in the program as written. `--page` puts it on
-a page, as `experiment` does.
+row the size of its slices, its network's width and blocks (of a guided one its labeller's), its
+parameters, and the operations of one slice in evaluation, in MFLOP, as XLA counts them in the
+program as written. `--page` puts it on a page, as `experiment` does.
 """
 
 import argparse
