@@ -48,7 +48,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with the five sets")
     parser.add_argument("--workdir", type=Path, required=True, help="where everything is kept")
-    parser.add_argument("--model", choices=("small", "base", "wide"), default="small")
+    parser.add_argument("--model", choices=("small", "base", "fine", "wide"), default="small")
     parser.add_argument("--init", default="", help="weights to begin with; default: random ones")
     parser.add_argument("--epochs", type=int, help="train to this one; default: configs/weights.py")
     parser.add_argument("--export", action="store_true", help="do not train, export the best")
