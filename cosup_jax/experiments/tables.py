@@ -134,8 +134,8 @@ TABLES: dict[str, Table] = {
         data="covid_semiseg",
         rows=(*of_classes("ground-glass"), *of_classes("consolidation")),
         reference="fcn8s",
-        note="A class is scored where it is the likeliest, a map of 0 and 1. A guided network takes "
-        "the map of the Inf-Net of its seed beside the slice.",
+        note="A class is scored where it is the likeliest, a map of 0 and 1. A guided network "
+        "takes the map of the Inf-Net of its seed beside the slice.",
     ),
     "infnet-table4": Table(
         title="parts of Inf-Net",
