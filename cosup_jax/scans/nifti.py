@@ -34,8 +34,9 @@ _MAX_DEFLATE = 1032  # no gzip stream grows by more than this
 _SLAB = 1 << 22  # voxels read at a time
 _INT16 = np.iinfo(np.int16)
 _LARGEST = 1 << 24  # up to here float32, in which the intercept is kept, has every whole number
+_INFLATE = cast(type[Exception], isal_zlib.error)  # its stub takes it for an instance
 # What a damaged file may raise where it is read.
-DAMAGE = (OSError, EOFError, isal_zlib.error, ValueError, OverflowError, HeaderDataError)
+DAMAGE = (OSError, EOFError, _INFLATE, ValueError, OverflowError, HeaderDataError)
 
 
 class VolumeError(ValueError):
