@@ -7,6 +7,7 @@ than one of 16-bit integers.
 
 import io
 import math
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,8 +36,8 @@ _SLAB = 1 << 22  # voxels read at a time
 _INT16 = np.iinfo(np.int16)
 _LARGEST = 1 << 24  # up to here float32, in which the intercept is kept, has every whole number
 _INFLATE = cast(type[Exception], isal_zlib.error)  # its stub takes it for an instance
-# What a damaged file may raise where it is read.
-DAMAGE = (OSError, EOFError, _INFLATE, ValueError, OverflowError, HeaderDataError)
+# What a damaged file may raise where it is read, or the zip that it lies in.
+DAMAGE = (OSError, EOFError, zlib.error, _INFLATE, ValueError, OverflowError, HeaderDataError)
 
 
 class VolumeError(ValueError):
