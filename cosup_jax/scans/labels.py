@@ -46,7 +46,7 @@ def is_label_volume(file: IO[bytes], name: str) -> bool:
             with igzip.open(file) as stream:
                 return _holds_labels(cast(BufferedIOBase, stream), most, is_map)
         return _holds_labels(cast(BufferedIOBase, file), most, is_map)
-    except DAMAGE:
+    except (*DAMAGE, KeyError):  # the last for voxels of a type that nobody knows
         return False
 
 

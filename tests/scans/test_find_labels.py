@@ -41,6 +41,18 @@ def test_a_label_map_is_no_ct_though_it_is_called_so(tmp_path, name, zipped):
         source.read()
 
 
+def test_voxels_of_no_known_type_stop_nobody(tmp_path):
+    """Of two files one may be the other's mask, so both are looked into before they are read."""
+    odd = forge(tmp_path / "ct_mask.nii", LABELS.astype(np.uint8))
+    header = bytearray(odd.read_bytes())
+    header[70:72] = b"\x33\x33"  # datatype
+    odd.write_bytes(header)
+    forge(tmp_path / "ct.nii", ct())
+    sources, _ = scans_of(tmp_path)
+    with pytest.raises(VolumeError, match=r"ct_mask\.nii"):
+        [source.read() for source in sources]
+
+
 def test_a_ct_in_a_window_is_no_label_map(tmp_path):
     grey = np.random.default_rng(0).integers(0, 256, ct().shape).astype(np.uint8)
     (source,), _ = scans_of(forge(tmp_path / "mask.nii", grey))
