@@ -29,6 +29,7 @@ from typing import Any
 import step_report
 from step_job import Job
 from step_process import Process
+from tqdm import tqdm
 
 LAYOUTS = ("contiguous", "channels_last")
 FORMS = ("jax", *(f"{name} {layout}" for name in ("torch", "torch.compile") for layout in LAYOUTS))
@@ -46,7 +47,8 @@ def main() -> None:
             for process in processes:
                 print(f"preparing {process.job.work}, {process.job.name}", file=sys.stderr)
                 process.prepare()
-            for _, process in itertools.product(range(arguments.repeats), processes):
+            turns = list(itertools.product(range(arguments.repeats), processes))
+            for _, process in tqdm(turns, desc="timing", unit="turn"):
                 if not process.failed:
                     process.turn()
         finally:

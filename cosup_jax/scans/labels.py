@@ -15,7 +15,7 @@ import numpy as np
 from isal import igzip
 from PIL import Image
 
-from cosup_jax.scans.nifti import DAMAGE, MAX_VOXELS
+from cosup_jax.scans.nifti import DAMAGE, GZIP, MAX_VOXELS
 
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _PIECE = 1 << 20  # voxels
@@ -42,7 +42,7 @@ def is_label_volume(file: IO[bytes], name: str) -> bool:
     try:
         start = file.read(2)
         file.seek(0)
-        if start == b"\x1f\x8b":
+        if start == GZIP:
             with igzip.open(file) as stream:
                 return _holds_labels(cast(BufferedIOBase, stream), most, is_map)
         return _holds_labels(cast(BufferedIOBase, file), most, is_map)

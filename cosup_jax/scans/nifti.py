@@ -30,7 +30,7 @@ MAX_VOXELS = 1 << 30
 
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _MAX_EXTRA = 1 << 24  # bytes that may stand before the voxels, and after them
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"  # how such files start
 _MAX_DEFLATE = 1032  # no gzip stream grows by more than this
 _SLAB = 1 << 22  # voxels read at a time
 _INT16 = np.iinfo(np.int16)
@@ -161,7 +161,7 @@ def _naming(path: Path) -> Iterator[None]:
 def _is_packed(path: Path) -> bool:
     """Whether a file is packed by gzip, whatever it is called."""
     with path.open("rb") as file:
-        return file.read(2) == _GZIP
+        return file.read(2) == GZIP
 
 
 def _stream(path: Path) -> BinaryIO:

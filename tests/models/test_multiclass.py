@@ -137,12 +137,6 @@ def test_no_class_is_refused():
         models.build("cosup", classes=0)
 
 
-GUIDED = {
-    "guide": {"name": "unet", "width": 4},
-    "labeller": {"name": "multiclass_unet", "width": 4},
-}
-
-
 def test_a_guided_network_labels_what_its_guide_has_found(quickly):
     guide, labeller = TinyNet(), TinyNet(classes=3)  # which they are does not matter
     model = models.GuidedNet(guide=guide, labeller=labeller)
@@ -180,7 +174,12 @@ def test_a_guided_network_labels_what_its_guide_has_found(quickly):
 
 
 def test_a_guide_sees_the_slice_at_its_own_size():
-    model = models.build("guided", **GUIDED, guide_size=(16, 16))
+    model = models.build(
+        "guided",
+        guide={"name": "unet", "width": 4},
+        labeller={"name": "multiclass_unet", "width": 4},
+        guide_size=(16, 16),
+    )
     image = jax.ShapeDtypeStruct((1, 64, 64, 1), np.float32)
     out = jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x, train=False), image)
     assert out[0].logits.shape == (1, 64, 64, 3)
