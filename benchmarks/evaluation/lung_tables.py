@@ -106,8 +106,8 @@ def found_by(volume: Volume, network: lung_network.LungNetwork) -> dict[str, lun
 def lungs_row(volume: Volume, found: dict[str, lungs.Lungs | None]) -> list[str]:
     """Returns Dice with the expert's lungs by each way, and the share of lesions outside of them.
 
-    Outside is what `outside_lung_ml` counts: more than `lungs.REACH` mm from the lungs; the last
-    cell is what lies in slices beyond them.
+    Outside is what `outside_lung_ml` counts: more than `lungs.REACH` mm from the lungs. The last
+    cells are what lies in slices beyond them, and in parts that are nowhere near them.
     """
     cells, lesion = [], max(1, np.count_nonzero(volume.mask))
     for way in WAYS:
@@ -124,32 +124,34 @@ def lungs_row(volume: Volume, found: dict[str, lungs.Lungs | None]) -> list[str]
     assert lung is not None
     first, last = limits.reaching(lung, volume.spacing)
     beyond = np.concatenate([volume.mask[: max(0, first)], volume.mask[last + 1 :]])
-    return [*cells, f"{100 * np.count_nonzero(beyond) / lesion:.2f}"]
+    far = limits.far_parts(volume.mask, lung, volume.spacing)
+    return [*cells, *(f"{100 * np.count_nonzero(part) / lesion:.2f}" for part in (beyond, far))]
 
 
 def marks_row(
     mask: np.ndarray, lung: lungs.Lungs | None, spacing: tuple[float, float, float],
     truth: np.ndarray | None,
 ) -> list[str]:  # fmt: skip
-    """Returns mL of marks: all, true, outside of the lungs, beyond them along z; empty slices."""
+    """Returns mL of marks: all, outside of the lungs, beyond them, far from them; empty slices."""
     voxel_ml = metrics.voxel_ml(spacing)
 
     def ml(part: np.ndarray | bool) -> str:
         return f"{np.count_nonzero(part) * voxel_ml:.1f}"
 
-    outside = beyond = np.zeros_like(mask)
+    outside = beyond = far = np.zeros_like(mask)
     if lung is not None:
         outside = mask & ~lungs.reach(lung.labels, spacing, lungs.REACH)
         first, last = limits.reaching(lung, spacing)
         numbers = np.arange(len(mask))
         beyond = mask & ((numbers < first) | (numbers > last))[:, None, None]
+        far = limits.far_parts(mask, lung, spacing)
     cells = [ml(mask)]
-    for part in (outside, beyond):
+    for part in (outside, beyond, far):
         cells.append(ml(part) if truth is None else f"{ml(part)} ({ml(part & truth)})")
     if truth is None:
         return [*cells, "–"]
     empty = ~truth.any((1, 2))
-    counts = [int((part[empty].any((1, 2))).sum()) for part in (mask, mask & ~beyond)]
+    counts = [int((part[empty].any((1, 2))).sum()) for part in (mask, mask & ~(beyond | far))]
     return [*cells, f"{counts[0]}, {counts[1]} of {int(empty.sum())}"]
 
 
@@ -190,7 +192,10 @@ def main() -> None:
 
     ways = ", ".join(WAYS)
     head = ["volume", "slices", "weights", *(f"Dice, {w}" for w in WAYS)]
-    table([*head, *(f"lesion outside, %, {w}" for w in WAYS), "beyond along z, %"], lung_rows())
+    table(
+        [*head, *(f"lesion outside, %, {w}" for w in WAYS), "beyond along z, %", "far parts, %"],
+        lung_rows(),
+    )
     print(f"Ways: {ways}; Outside: more than {lungs.REACH:g} mm from the lungs.\n")
     if arguments.no_marks:
         return
@@ -216,7 +221,7 @@ def main() -> None:
             yield [name, *marks_row(mask, lung, scan.spacing, None)]
 
     head = ["volume", "marks, mL", "outside of the lungs (true)", "beyond along z (true)"]
-    table([*head, "empty slices marked, before and after"], mark_rows())
+    table([*head, "far parts (true)", "empty slices marked, before and after"], mark_rows())
 
 
 if __name__ == "__main__":

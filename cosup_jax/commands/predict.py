@@ -60,8 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unlimited",
         action="store_true",
-        help="keep marks in slices more than 10 mm above or below all lung, which are removed "
-        "without it where they are at most 10 mL and a tenth of all",
+        help="keep marks that are removed without it: parts that are nowhere within 5 mm of the "
+        "lungs, where they are at most 10 mL, and slices more than 10 mm above or below all lung, "
+        "where they are at most a tenth of all besides",
     )
     parser.add_argument(
         "--hu-offset",

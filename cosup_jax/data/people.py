@@ -132,11 +132,11 @@ def joined(own: Mapping[str, Any], earlier: Iterable[Mapping[str, Any]]) -> dict
       earlier: of each run before it, what this function returned.
 
     Returns:
-      `own` with the patients of all, and `earlier`, the people of each dataset before.
+      `own` with the known patients of all, and `earlier`, the people of each dataset before.
     """
     flat = [one for run in earlier for one in each(run)]
-    patients = {patient for one in (own, *flat) for patient in one["patients"]}
-    kept = {**own, "patients": sorted(patients)}
+    before = {patient for one in flat for patient in one["patients"]} - {schema.UNKNOWN_PATIENT}
+    kept = {**own, "patients": sorted({*own["patients"], *before})}
     return {**kept, "earlier": flat} if flat else kept
 
 

@@ -19,7 +19,7 @@ from cosup_jax.metrics.volumes import voxel_ml
 
 SMALLEST_ML = 0.05
 OVERLAP = 0.1
-_NEIGHBOURS = np.ones((3, 3, 3), bool)
+NEIGHBOURS = np.ones((3, 3, 3), bool)  # which voxels touch: in any of 26 directions
 _ROUNDING = 1e-9  # of the voxels in the smallest lesion
 
 
@@ -74,8 +74,8 @@ def lesion_scores(
             f"prediction of shape {pred.shape} and truth of shape {truth.shape}: both must be the "
             "same (Z, Y, X)"
         )
-    found, n_found = ndimage.label(pred != 0, _NEIGHBOURS)
-    true, n_true = ndimage.label(truth != 0, _NEIGHBOURS)
+    found, n_found = ndimage.label(pred != 0, NEIGHBOURS)
+    true, n_true = ndimage.label(truth != 0, NEIGHBOURS)
     size_found = np.bincount(found.ravel(), minlength=n_found + 1)
     size_true = np.bincount(true.ravel(), minlength=n_true + 1)
     both = (found > 0) & (true > 0)

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from cosup_jax import metrics
+from cosup_jax.metrics.lesions import NEIGHBOURS
 from cosup_jax.prediction import distances, lungs
 from cosup_jax.prediction.lung_tissue import LungError, NoLungsError
 
@@ -26,7 +27,6 @@ FIELDS = (
     "infected_slices",
     "slices",
 )
-_NEIGHBOURS = np.ones((3, 3, 3), bool)
 _SIDES = {"right": lungs.RIGHT, "left": lungs.LEFT}
 _NO_SPACING = "the size of the voxels is unknown"
 _NO_HU = "grey values without Hounsfield units"
@@ -94,7 +94,7 @@ def describe(
         found.unknown(_NO_STACK, *rest)
         return found
     mask = np.stack(masks)
-    parts, count = ndimage.label(mask[distances.box(mask)], _NEIGHBOURS)
+    parts, count = ndimage.label(mask[distances.box(mask)], NEIGHBOURS)
     found.values["lesions"] = int(count)
     no_size = unknown.get("size", _NO_SPACING)
     _volumes(found, parts, spacing, no_size)
@@ -166,7 +166,7 @@ def class_fields(name: str) -> tuple[str, str]:
 
 def drop_small(mask: np.ndarray, least_ml: float, spacing: Sequence[float]) -> np.ndarray:
     """Returns a (Z, H, W) bool mask without its lesions of less than `least_ml` mL."""
-    parts, _ = ndimage.label(mask, _NEIGHBOURS)
+    parts, _ = ndimage.label(mask, NEIGHBOURS)
     kept = np.bincount(parts.ravel()) * metrics.voxel_ml(spacing) >= least_ml
     kept[0] = False
     return kept[parts]

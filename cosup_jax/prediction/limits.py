@@ -3,15 +3,18 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy import ndimage
 
 from cosup_jax import metrics
-from cosup_jax.prediction import lungs
+from cosup_jax.metrics.lesions import NEIGHBOURS
+from cosup_jax.prediction import distances, lungs
 from cosup_jax.prediction.lung_tissue import LungError
 
 # From slices and masks to masks and a note; see `along_z`.
 Limit = Callable[..., tuple[list[np.ndarray], str]]
 BEYOND = 10.0  # mm along z; slices further from any with lung show no lesion
 _MOST_REMOVED_ML, _MOST_REMOVED = 10.0, 0.1  # mL; of the marks
+_KEEPS = " (--unlimited keeps them)"
 
 
 def within_lungs(
@@ -73,7 +76,51 @@ def along_z(
     if not any(mask.any() for z, mask in enumerate(masks) if not first <= z <= last):
         return list(masks), ""
     limited, note = _without(masks, kept, spacing, where)
-    return limited, note + " (--unlimited keeps them)" * (limited is kept)
+    return limited, note + _KEEPS * (limited is kept)
+
+
+def apart(
+    slices: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    *,
+    intensity: str,
+    spacing: tuple[float, float, float] | None,
+    find: lungs.Finder = lungs.find,
+) -> tuple[list[np.ndarray], str]:
+    """Returns the masks without parts that are nowhere near the lungs, and a note on it.
+
+    Such are marks of the liver, a kidney or the bowel. Lung that is dense, so that it is not found,
+    touches lung that is, or is large: nothing is removed where that would be more than 10 mL, or
+    where lungs cannot be found.
+
+    Takes what `within_lungs` takes.
+    """
+    if intensity != "hu" or spacing is None:
+        return list(masks), ""
+    try:
+        lung = find(slices, spacing)
+    except LungError:
+        return list(masks), ""
+    mask = np.stack(masks)
+    far = far_parts(mask, lung, spacing)
+    if not far.any():
+        return list(masks), ""
+    kept = list(mask & ~far)
+    where = f"in parts that are nowhere within {lungs.REACH:g} mm of the lungs"
+    limited, note = _without(masks, kept, spacing, where, share=1.0)
+    return limited, note + _KEEPS * (limited is kept)
+
+
+def far_parts(
+    mask: np.ndarray, lung: lungs.Lungs, spacing: tuple[float, float, float]
+) -> np.ndarray:
+    """Returns the parts of a mask (Z, H, W) that are nowhere within `lungs.REACH` of the lungs."""
+    here, far = distances.box(mask), np.zeros_like(mask)
+    parts, count = ndimage.label(mask[here], NEIGHBOURS)
+    near = np.zeros(count + 1, bool)
+    near[parts[lungs.reach(lung.labels, spacing, lungs.REACH, here)]] = True
+    far[here] = mask[here] & ~near[parts]
+    return far
 
 
 def _without(
@@ -81,11 +128,12 @@ def _without(
     kept: list[np.ndarray],
     spacing: tuple[float, float, float],
     where: str,
+    share: float = _MOST_REMOVED,
 ) -> tuple[list[np.ndarray], str]:
     """Returns `kept` where it lacks little of the masks, else the masks, and a note on it."""
     before, after = (sum(int(np.count_nonzero(m)) for m in each) for each in (masks, kept))
     whole, removed = (n * metrics.voxel_ml(spacing) for n in (before, before - after))
-    if removed > min(_MOST_REMOVED_ML, _MOST_REMOVED * whole):
+    if removed > min(_MOST_REMOVED_ML, share * whole):
         why = f"{removed:.1f} of {whole:.1f} mL are too many to be errors"
         return list(masks), f"marks {where} were kept: {why}"
     return kept, f"{removed:.3f} mL of marks {where} were removed"

@@ -96,7 +96,7 @@ class Maker:
         return found._replace(near=near)
 
     def _limits(self) -> list[limits.Limit]:
-        wanted = [] if self.settings.unlimited else [limits.along_z]
+        wanted = [] if self.settings.unlimited else [limits.along_z, limits.apart]
         return wanted + [limits.within_lungs] * self.settings.within_lungs
 
     def _save(

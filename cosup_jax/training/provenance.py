@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
-from cosup_jax import runs
+from cosup_jax import runs, weights
 from cosup_jax.data import datasets, people
 
 
@@ -41,14 +41,23 @@ def whose(config: ConfigDict, builder: tfds.core.DatasetBuilder) -> dict[str, An
 
 
 def trained_before(init: str | None) -> dict[str, Any] | None:
-    """Returns the people that the weights to start from were trained on, where a run kept them."""
+    """Returns the people that the weights to start from were trained on, where these say so."""
     return _before(init).get("trained_on")
 
 
 def _before(init: str | None) -> dict[str, Any]:
-    """Returns the data.json of the run whose weights are started from; empty where there is none.
+    """Returns what is known of whom the weights to start from were trained and selected on.
+
+    Nothing is known of files that are not this package's.
 
     Raises:
-      FileError: it is damaged.
+      FileError: the data.json of their run is damaged.
+      WeightsError: their file is damaged.
     """
-    return runs.read_data(Path(init).expanduser()) if init else {}
+    if not init:
+        return {}
+    path = Path(weights.file_of(init)).expanduser()
+    if not path.is_file():
+        return runs.read_data(path)
+    found = weights.trained_on(path)
+    return {} if found is None else {"trained_on": found}

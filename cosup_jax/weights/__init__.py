@@ -3,11 +3,11 @@
 The weights that come with the package lie beside this file, each with its model card.
 """
 
+from cosup_jax.weights.about import WeightsError, trained_on
 from cosup_jax.weights.files import (
     DEFAULT,
     LUNGS,
     Pretrained,
-    WeightsError,
     file_of,
     load,
     load_lungs,
@@ -27,4 +27,5 @@ __all__ = [
     "load_pretrained",
     "names",
     "save",
+    "trained_on",
 ]

@@ -27,6 +27,7 @@ from cosup_jax import __version__, files, interop, models, ranges
 from cosup_jax import config as configuration
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.metrics import THRESHOLD
+from cosup_jax.weights.about import KEY, MISREAD, SUFFIX, WeightsError, parse
 
 if TYPE_CHECKING:
     from cosup_jax import runs
@@ -34,16 +35,9 @@ if TYPE_CHECKING:
 DEFAULT = "c2f-base"
 LUNGS = "lungs-small"
 TARGETS = ("infection", "lungs")
-SUFFIX = ".safetensors"
-_KEY, _FORMAT = "cosup_jax", 1
+_FORMAT = 1
 _HERE = Path(__file__).parent
-# What comes of settings of another type than they should be.
-_MISREAD = (AttributeError, KeyError, TypeError, ValueError, ArithmeticError, RecursionError)
 _COLLECTIONS = ("params", "batch_stats")
-
-
-class WeightsError(ValueError):
-    """Weights that are not there, damaged, or of another network; the message says what to give."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +160,7 @@ def save(
         "target": target,
         "card": {**card, "epoch": run.epoch},
     }
-    files.write_bytes(path, serialise(tensors, {_KEY: json.dumps(about)}))
+    files.write_bytes(path, serialise(tensors, {KEY: json.dumps(about)}))
 
 
 def load(path: Path) -> Pretrained:
@@ -178,13 +172,7 @@ def load(path: Path) -> Pretrained:
     try:
         interop.check_header(path)
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if _KEY not in metadata:
-                raise WeightsError(
-                    "holds tensors, but does not say of which network; expected a file of "
-                    "`python -m cosup_jax export_weights`"
-                )
-            about = files.parse_json(metadata[_KEY], f"what it says under {_KEY}")
+            about = parse(file.metadata() or {})
             names = list(file.keys())
             model, preprocessing = _build(about, len(names))
             # Before any tensor is read; a second for each, which those of the package are spared.
@@ -199,7 +187,7 @@ def load(path: Path) -> Pretrained:
                 raise WeightsError(f"target {target!r}; expected one of {', '.join(TARGETS)}")
     except (WeightsError, configuration.ConfigError, files.FileError) as error:
         raise WeightsError(f"{path}: {error}") from error
-    except (SafetensorError, OSError, *_MISREAD) as error:
+    except (SafetensorError, OSError, *MISREAD) as error:
         raise WeightsError(f"{path}: damaged, or no weights of this package: {error}") from error
     variables = {name: {} for name in _COLLECTIONS} | traverse_util.unflatten_dict(tensors, sep="/")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -2,8 +2,11 @@
 
 import unicodedata
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
+from cosup_jax import runs, weights
 from cosup_jax.data import datasets, people
 from cosup_jax.data.splits import PatientOverlapError
 from tests.data import slice_folders
@@ -174,3 +177,43 @@ def test_a_run_is_refused_before_anything_is_trained(tiny_run, tmp_path):
     with pytest.raises(PatientOverlapError, match="weights to start from"):
         setup.make_setup(tuned, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_patients_on_the_card_of_weights_are_remembered(tiny, tiny_run, tmp_path):
+    from cosup_jax.training import provenance
+
+    uses = {"train": "train", "validation": "validation", "test": "test"}
+    run, path = runs.open_run(tiny_run), tmp_path / "own.safetensors"
+    weights.save(path, run, {"trained_on": patients((5,))})
+    with pytest.raises(PatientOverlapError, match=r"trained on, in the weights own: phantom_0005"):
+        people.check_uses(tiny, uses, provenance.trained_before(str(path)))
+    # Of others than the card names nobody knows, and whoever reads a score is told.
+    for card in ({}, {"trained_on": ["somebody else"]}):
+        weights.save(path, run, card)
+        config = tiny_config(tiny_run.parent / "tfds", init=str(path))
+        people.check_uses(tiny, uses, provenance.trained_before(config.init))
+        told = people.check_apart(tiny, "test", provenance.whose(config, tiny)["trained_on"])
+        assert told.startswith("the patients of the data trained on (the weights own) are not all")
+    weights.save(path, run, {"trained_on": "nobody"})
+    with pytest.raises(weights.WeightsError, match=r"own.safetensors: its card has no list"):
+        provenance.trained_before(str(path))
+
+
+def test_patients_of_the_weights_that_come_with_the_package_are_not_scored(tmp_path):
+    from cosup_jax.training import provenance
+
+    for name in ("train/a", "val/b", "test/coronacases_001"):
+        slice_folders.add(tmp_path / "in", *f"{name}_1".split("/"))
+    built = slice_folders.built(tmp_path / "in", tmp_path)
+    uses = {"train": "train", "validation": "validation", "test": "test"}
+    with pytest.raises(PatientOverlapError, match="in the weights c2f-base: coronacases_001"):
+        people.check_uses(built, uses, provenance.trained_before("c2f-base"))
+
+
+def test_of_tensors_of_others_nothing_is_known(tmp_path):
+    from cosup_jax.training import provenance
+
+    path = tmp_path / "theirs.safetensors"
+    safetensors.numpy.save_file({"kernel": np.zeros((3, 3), np.float32)}, path)
+    assert provenance.trained_before(str(path)) is None
+    assert provenance.trained_before(str(path.with_suffix(".pth"))) is None

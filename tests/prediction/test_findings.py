@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cosup_jax import phantom
-from cosup_jax.prediction import findings, limits, lungs
+from cosup_jax.prediction import findings, lungs
 from cosup_jax.prediction.lung_tissue import LungError, NoLungsError
 
 SPACING = (5.0, 2.0, 1.0)  # 0.01 mL a voxel
@@ -200,66 +200,6 @@ def test_where_lungs_cannot_be_told_marks_are_what_they_were(two_lesions):
     )
     assert found.values["lesion_ml"] == pytest.approx(0.08)
     assert found.reasons["outside_lung_ml"] == found.reasons["lung_ml"] == "one is dense"
-
-
-def test_marks_outside_are_removed_only_where_they_are_few():
-    labels, mask = np.zeros((6, 40, 40), np.uint8), np.zeros((6, 40, 40), bool)
-    labels[1:3, 5:35, 5:15] = lungs.EITHER
-    mask[1, 10:20, 5:15] = True
-    mask[5, 30, 30:35] = True
-    image = list(np.zeros(mask.shape))
-    given = {"intensity": "hu", "spacing": SPACING, "find": finder(labels)}
-    masks, note = limits.within_lungs(image, list(mask), **given)
-    assert note == "0.050 mL of marks outside of the lungs were removed"
-    np.testing.assert_array_equal(np.stack(masks), mask & (labels > 0))
-    mask[5, 31, 25:35] = True
-    for spacing in (SPACING, None):
-        kept, note = limits.within_lungs(image, list(mask), **given | {"spacing": spacing})
-        assert note.startswith("marks outside of the lungs were kept")
-        np.testing.assert_array_equal(np.stack(kept), mask)
-
-
-def test_marks_above_and_below_all_lung_are_removed():
-    labels, mask = np.zeros((12, 40, 40), np.uint8), np.zeros((12, 40, 40), bool)
-    labels[4:6, 5:35, 5:15] = lungs.EITHER
-    mask[:, 30, 30:35] = True
-    mask[4:6, 10:30, 5:15] = True
-    image = list(np.zeros(mask.shape))
-    given = {"intensity": "hu", "spacing": (4.0, 1.0, 1.0)}
-    find = finder(labels)
-    masks, note = limits.along_z(image, list(mask), **given, find=find)
-    assert [m.any() for m in masks] == [False] * 2 + [True] * 6 + [False] * 4
-    assert note.startswith("0.120 mL of marks in slices more than 10 mm above or below all lung")
-    np.testing.assert_array_equal(np.stack(masks)[2:8], mask[2:8])
-
-    # Both bases may be dense: much is kept, and said.
-    more = mask.copy()
-    more[11, 5:35, 5:35] = True
-    masks, note = limits.along_z(image, list(more), **given, find=find)
-    np.testing.assert_array_equal(np.stack(masks), more)
-    assert note == (
-        "marks in slices more than 10 mm above or below all lung were kept: "
-        "3.7 of 5.4 mL are too many to be errors"
-    )
-
-    def seen_further(volume, spacing):
-        return find(volume, spacing)._replace(extent=(2, 9))
-
-    masks, note = limits.along_z(image, list(mask), **given, find=seen_further)
-    assert all(m.any() for m in masks)
-    assert note == ""
-
-
-@pytest.mark.parametrize("change", [{"intensity": "grey8"}, {"spacing": None}, {}])
-def test_where_lungs_are_not_known_no_mark_is_removed(change):
-    def unclear(volume, spacing):
-        raise LungError("unclear")
-
-    mask = np.ones((9, 8, 8), bool)
-    given = {"intensity": "hu", "spacing": (9.0, 1.0, 1.0), "find": unclear} | change
-    masks, note = limits.along_z(list(mask * 1.0), list(mask), **given)
-    assert np.stack(masks).all()
-    assert note == ""
 
 
 def test_much_lung_without_air_is_noted(two_lesions):

@@ -1,0 +1,158 @@
+"""Marks that are removed because they cannot lie in the lungs, and those that may."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from cosup_jax import phantom
+from cosup_jax.prediction import cohort, limits, lungs
+from cosup_jax.prediction.lung_tissue import LungError
+from tests.prediction.scan_files import Brightest, process
+
+SPACING = (5.0, 2.0, 1.0)  # 0.01 mL a voxel
+
+
+def finder(labels):
+    return lambda volume, spacing: lungs.Lungs(labels, apart=False)
+
+
+def test_marks_outside_are_removed_only_where_they_are_few():
+    labels, mask = np.zeros((6, 40, 40), np.uint8), np.zeros((6, 40, 40), bool)
+    labels[1:3, 5:35, 5:15] = lungs.EITHER
+    mask[1, 10:20, 5:15] = True
+    mask[5, 30, 30:35] = True
+    image = list(np.zeros(mask.shape))
+    given = {"intensity": "hu", "spacing": SPACING, "find": finder(labels)}
+    masks, note = limits.within_lungs(image, list(mask), **given)
+    assert note == "0.050 mL of marks outside of the lungs were removed"
+    np.testing.assert_array_equal(np.stack(masks), mask & (labels > 0))
+    mask[5, 31, 25:35] = True
+    for spacing in (SPACING, None):
+        kept, note = limits.within_lungs(image, list(mask), **given | {"spacing": spacing})
+        assert note.startswith("marks outside of the lungs were kept")
+        np.testing.assert_array_equal(np.stack(kept), mask)
+
+
+def test_marks_above_and_below_all_lung_are_removed():
+    labels, mask = np.zeros((12, 40, 40), np.uint8), np.zeros((12, 40, 40), bool)
+    labels[4:6, 5:35, 5:15] = lungs.EITHER
+    mask[:, 30, 30:35] = True
+    mask[4:6, 10:30, 5:15] = True
+    image = list(np.zeros(mask.shape))
+    given = {"intensity": "hu", "spacing": (4.0, 1.0, 1.0)}
+    find = finder(labels)
+    masks, note = limits.along_z(image, list(mask), **given, find=find)
+    assert [m.any() for m in masks] == [False] * 2 + [True] * 6 + [False] * 4
+    assert note.startswith("0.120 mL of marks in slices more than 10 mm above or below all lung")
+    np.testing.assert_array_equal(np.stack(masks)[2:8], mask[2:8])
+
+    # Both bases may be dense: much is kept, and said.
+    more = mask.copy()
+    more[11, 5:35, 5:35] = True
+    masks, note = limits.along_z(image, list(more), **given, find=find)
+    np.testing.assert_array_equal(np.stack(masks), more)
+    assert note == (
+        "marks in slices more than 10 mm above or below all lung were kept: "
+        "3.7 of 5.4 mL are too many to be errors"
+    )
+
+    def seen_further(volume, spacing):
+        return find(volume, spacing)._replace(extent=(2, 9))
+
+    masks, note = limits.along_z(image, list(mask), **given, find=seen_further)
+    assert all(m.any() for m in masks)
+    assert note == ""
+
+
+@pytest.mark.parametrize("change", [{"intensity": "grey8"}, {"spacing": None}, {}])
+def test_where_lungs_are_not_known_no_mark_is_removed(change):
+    def unclear(volume, spacing):
+        raise LungError("unclear")
+
+    mask = np.ones((9, 8, 8), bool)
+    given = {"intensity": "hu", "spacing": (9.0, 1.0, 1.0), "find": unclear} | change
+    for limit in (limits.along_z, limits.apart):
+        masks, note = limit(list(mask * 1.0), list(mask), **given)
+        assert np.stack(masks).all()
+        assert note == ""
+
+
+@pytest.fixture
+def beside():
+    """Labels of a lung; marks in it, by a corner near it, and far from it."""
+    labels, mask = np.zeros((6, 40, 40), np.uint8), np.zeros((6, 40, 40), bool)
+    labels[1:4, 5:35, 5:15] = lungs.EITHER
+    mask[2, 10:20, 12:30] = True  # begins in the lung and leaves it: dense lung looks like that
+    mask[3, 36, 12:20] = True  # within 5 mm of the lung at one end
+    mask[2, 37:39, 35:39] = True
+    mask[3, 36, 34] = True  # touches the last by a corner
+    return labels, mask
+
+
+def test_parts_that_are_nowhere_near_the_lungs_are_removed(beside):
+    labels, mask = beside
+    given = {"intensity": "hu", "spacing": SPACING, "find": finder(labels)}
+    image = list(np.zeros(mask.shape))
+    masks, note = limits.apart(image, list(mask), **given)
+    assert note == (
+        "0.090 mL of marks in parts that are nowhere within 5 mm of the lungs were removed "
+        "(--unlimited keeps them)"
+    )
+    wanted = mask.copy()
+    wanted[2, 37:39, 35:39] = wanted[3, 36, 34] = False
+    np.testing.assert_array_equal(np.stack(masks), wanted)
+    again, note = limits.apart(image, masks, **given)
+    np.testing.assert_array_equal(np.stack(again), wanted)
+    assert note == ""
+
+
+@pytest.mark.parametrize(("rows", "kept"), [(25, False), (26, True)])
+def test_much_that_is_apart_may_be_lung_that_was_not_found(rows, kept):
+    labels, mask = np.zeros((6, 40, 80), np.uint8), np.zeros((6, 40, 80), bool)
+    labels[1:3, 5:35, 5:15] = lungs.EITHER
+    mask[1, :rows, 40:80] = True  # 10 mL, all there is; and one row more
+    image = list(np.zeros(mask.shape))
+    masks, note = limits.apart(
+        image, list(mask), intensity="hu", spacing=SPACING, find=finder(labels)
+    )
+    assert np.stack(masks).any() == kept
+    assert ("were kept: 10.4 of 10.4 mL are too many to be errors" in note) == kept
+
+
+def test_an_empty_mask_stays_empty(beside):
+    labels, mask = beside
+    nothing = list(np.zeros_like(mask))
+    given = {"intensity": "hu", "spacing": SPACING, "find": finder(labels)}
+    for limit in (limits.apart, limits.along_z):
+        masks, note = limit(list(np.zeros(mask.shape)), nothing, **given)
+        assert not np.stack(masks).any()
+        assert note == ""
+
+
+def test_a_scan_keeps_what_is_in_its_lungs_and_loses_a_speck_beside_them(tmp_path, monkeypatch):
+    patient = phantom.draw_volume(3, size=96, slices=16, infected=True)
+    far = ndimage.distance_transform_edt(patient.lung == 0, sampling=patient.spacing)
+    far[(patient.image < -250) | (far > 40)] = 0  # somewhere in the body
+    speck = np.zeros(far.shape, bool)
+    speck[np.unravel_index(far.argmax(), far.shape)] = True
+    marks = (patient.mask > 0) | speck
+
+    class Marking(Brightest):
+        def labelled(self, slices, intensity, count, box=None):
+            for mark in marks:
+                yield mark.astype(np.float32), np.ones(mark.shape, np.uint8)
+
+    monkeypatch.setattr(cohort, "Segmenter", Marking)
+    # Columns of the axial view run to the patient's left, rows to the back; NIfTI has R, A, S.
+    dz, dy, dx = patient.spacing
+    ct = nib.Nifti1Image(patient.image.astype(np.int16).T, np.diag([-dx, -dy, dz, 1]))
+    nib.save(ct, tmp_path / "chest.nii")
+    each = np.prod(patient.spacing) / 1000
+    for unlimited, wanted in ((False, patient.mask > 0), (True, marks)):
+        out = tmp_path / str(unlimited)
+        (row,) = process([tmp_path / "chest.nii"], out, unlimited=unlimited)
+        assert float(row["lesion_ml"]) == pytest.approx(wanted.sum() * each, abs=1e-3)
+        assert ("nowhere within 5 mm of the lungs were removed" in row["notes"]) != unlimited
+        saved = np.asarray(nib.load(out / "chest" / "mask.nii.gz").dataobj)
+        np.testing.assert_array_equal(saved, wanted.T)
