@@ -1,6 +1,6 @@
 """Whether masks gain by smoothing along z and by dropping specks: Dice of each volume, false marks.
 
-    python benchmarks/prediction/smoothing.py --data ../shared/data
+    python benchmarks/prediction/smoothing.py --data FOLDER
 
 Takes the validation volumes of `medseg_volumes` and `covid_ct_seg_slices` (folders `val/image` and
 `val/mask` of `<case>_<slice>.png`) as stacks. They say nothing of distances, so those below are

@@ -1,7 +1,7 @@
 """Puts evaluated runs side by side, tested by patient; or the scans of one patient at two dates.
 
     python -m cosup_jax compare runs/baseline runs/c2f --measure dice --out comparison
-    python -m cosup_jax compare unet=runs/unet/0,runs/unet/1 c2f=runs/c2f/0,runs/c2f/1
+    python -m cosup_jax compare unet=runs/u/seed0,runs/u/seed1 c2f=runs/c/seed0,runs/c/seed1
     python -m cosup_jax compare --scans March=results/ct1 May=results/ct2 --out change
 
 A run is a folder of `train.py` or one that `evaluate` has written; all must have been scored by

@@ -134,6 +134,17 @@ class Maker:
                 raise
             notes.append(f"no {result} file: {_told(error)}")
 
+    def _command(self) -> str:
+        """Returns the command that makes a page again; a path may tell whose scan it is."""
+        settings, shipped = self.settings, self.network.name in weights.names()
+        options = [f"--weights={self.network.name if shipped else 'WEIGHTS'}"]
+        options += [f"--threshold={settings.threshold}"] + ["--tta"] * settings.tta
+        options += ["--within-lungs"] * settings.within_lungs
+        options += ["--unlimited"] * settings.unlimited
+        if settings.hu_offset is not None:
+            options.append(f"--hu-offset={settings.hu_offset}")
+        return f"python -m cosup_jax predict SCAN --out FOLDER --report {' '.join(options)}"
+
     def _page(
         self,
         folder: Path,
@@ -146,15 +157,11 @@ class Maker:
         name: str,
         content: str,
     ) -> None:
-        settings = self.settings
-        options = [f"--threshold={settings.threshold}"] + ["--tta"] * settings.tta
-        options += ["--within-lungs"] * settings.within_lungs
-        options += ["--unlimited"] * settings.unlimited
         provenance = {
             "input": f"sha256 {content}",
             "weights": f"{self.network.name}, sha256 {self.network.digest}",
             "version": f"cosup-jax {__version__}",
-            "command": f"python -m cosup_jax predict {name} --report {' '.join(options)}",
+            "command": self._command(),
         }
         try:
             report.write_page(

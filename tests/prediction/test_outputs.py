@@ -1,7 +1,10 @@
 """What is written of a scan, in which form, and what happens where that is not possible."""
 
+import argparse
 import errno
+import html
 import os
+import re
 
 import nibabel as nib
 import numpy as np
@@ -9,6 +12,7 @@ import pydicom
 import pytest
 
 from cosup_jax import report
+from cosup_jax.commands import predict
 from cosup_jax.prediction import cohort
 from cosup_jax.prediction.settings import CohortError, Settings
 from cosup_jax.scans import dicom_seg, find, nifti
@@ -228,3 +232,19 @@ def test_a_reason_keeps_words_that_name_nobody(tmp_path, name):
     dicom_folder(tmp_path / name, PixelSpacing=None)
     (row,) = process([tmp_path / name], tmp_path / "out")
     assert row["reason"] == "4 of 4 images without a usable PixelSpacing"
+
+
+@pytest.mark.parametrize(
+    "chosen", [{}, {"tta": True, "within_lungs": True, "unlimited": True, "hu_offset": -1024.5}]
+)
+def test_the_command_on_a_page_makes_it_again_where_paths_are_put_in(tmp_path, chosen):
+    path = scan_file(tmp_path / "Doeringer.nii")
+    (row,) = process([path], tmp_path / "out", report=True, threshold=0.3, **chosen)
+    page = html.unescape((tmp_path / "out" / row["scan"] / "report.html").read_text())
+    (command,) = re.findall(r"python -m cosup_jax predict ([^<]*)", page)
+    parser = argparse.ArgumentParser()
+    predict.add_arguments(parser)
+    found = vars(parser.parse_args(command.split()))
+    wanted = {"threshold": 0.3, "report": True, "weights": "WEIGHTS", **chosen}
+    assert {name: found[name] for name in wanted} == wanted
+    assert "Doeringer" not in command
