@@ -226,6 +226,7 @@ def find_scan(
     case: str,
     scans: Path | None = None,
     known: Mapping[str, tuple[Path, ...]] = MappingProxyType({}),
+    hint: str = "give the folder of the scans with scans=FOLDER",
 ) -> tuple[Path, ...]:
     """Returns the files of the scan that was predicted, if it has still the same content.
 
@@ -235,6 +236,7 @@ def find_scan(
       case: what names it in a message.
       scans: a folder of scans; None: it is where the record says.
       known: the files of each scan there, by their content.
+      hint: what a message tells the user to do where the scan is not found.
 
     Raises:
       DatasetLayoutError: it is not there, or has other content.
@@ -249,23 +251,17 @@ def find_scan(
             )
         return known[content]
     if not said or not isinstance(said, str):
-        raise DatasetLayoutError(
-            f"{where}: its record does not say where the scan lies; give the folder of the scans "
-            "with scans=FOLDER"
-        )
+        raise DatasetLayoutError(f"{where}: its record does not say where the scan lies; {hint}")
     path = Path(said).expanduser()
     if not path.exists():
         raise DatasetLayoutError(
             f"{where}: {path}, where its record says that the scan lies"
             f"{'' if path.is_absolute() else ' (from where predict was started)'}, does not exist; "
-            "give the folder of the scans with scans=FOLDER"
+            f"{hint}"
         )
     found = _by_content(path, root, where)
     if content not in found:
-        raise DatasetLayoutError(
-            f"{where}: {said} is not what was predicted on any more; give the folder of the scans "
-            "with scans=FOLDER"
-        )
+        raise DatasetLayoutError(f"{where}: {said} is not what was predicted on any more; {hint}")
     return found[content]
 
 

@@ -35,6 +35,7 @@ MEASURES = {
     "largest_lesion_ml": ("largest lesion, mL", 1),
     "lesion_mean_hu": ("mean of the infection, HU", 0),
 }
+_NO_DEPTH = "does not say how far its planes lie apart, which the scan alone would tell"
 _BREATH = 0.15  # of the lungs' volume; more is another breath, or another part of the lungs
 
 
@@ -86,12 +87,23 @@ def read(folder: Path, name: str) -> Date:
         values, notes = _anew(place)
     else:
         values = {field: record.row.get(field) for field in MEASURES}
-        notes = tuple(filter(None, [str(record.row.get("notes") or "")]))
+        notes = tuple(filter(None, [_of_what(record), str(record.row.get("notes") or "")]))
     for field, value in values.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if value is not None and not (number and math.isfinite(value)):
             raise DatesError(f"{place / results.RECORD}: {field} is {value!r}; expected a number")
     return Date(name, values, notes, record.made_of, corrected, *_whose(place))
+
+
+def _of_what(record: records.Record) -> str:
+    """Returns why the figures of a record may not be those of the mask that lies there."""
+    if record.digests is None:
+        return (
+            "its record, of an earlier version, does not tell whether its mask was corrected; "
+            f"{records.AS_PREDICTED}"
+        )
+    lost = record.lost_mask()
+    return f"{lost}; {records.AS_PREDICTED}" if lost else ""
 
 
 def _whose(place: Path) -> tuple[str, str]:
@@ -131,14 +143,18 @@ def _anew(place: Path) -> tuple[dict[str, float | None], tuple[str, ...]]:
     if result.mask is None:
         return values, (f"nothing is known of its mask: {result.state}",)
     try:
-        files = results_folder.find_scan(result.record, place.parent, place.name)
+        files = results_folder.find_scan(
+            result.record, place.parent, place.name, hint="expected the scan there, unchanged"
+        )
         source = own_volumes.source_of(files)
         scan = source.read(result.record["made_of"].get("settings", {}).get("hu_offset"))
     except (DatasetLayoutError, *own_volumes.BAD) as error:
         drawn = masks.read_infection(result.mask)
+        if not drawn.depth_known:
+            return values, (f"its mask was corrected, and {_NO_DEPTH}: {error}",)
         volume = lesion_volume(drawn.classes, drawn.grid.spacing)
         why = f"its mask was corrected, and of the lungs nothing is known anew: {error}"
-        return values | {"lesion_ml": round(volume, 3)}, (why,)
+        return values | {"lesion_ml": round(volume, 3)}, (why, *drawn.notes)
     if scan.grid is None:
         return values, ("its masks are pictures",)
     mask, done = masks.read_infection(result.mask).on(scan.grid, nearest=True)

@@ -24,6 +24,7 @@ DONE, FAILED, EARLIER = "done", "failed", "earlier"
 # Settings that say what is written or which scans are meant, not what is found: who asks for less
 # has it already.
 OUTPUTS = ("report", "probability", "format", "identify", "series")
+AS_PREDICTED = "the figures are those of the mask as predicted"
 _OWN_FILES = re.compile(r"(mask|classes|probability)(\.nii\.gz|\.dcm)?|report\.html")
 _LONGEST = 180  # bytes of a name, so that what is put before and behind it has room
 _DIGITS = 12
@@ -101,9 +102,20 @@ class Record:
         return other or self.is_corrected()
 
     def is_corrected(self) -> bool:
-        """Whether somebody has changed the mask."""
-        now = mask_digests(self.folder)
-        return any(now.get(name, old) != old for name, old in (self.digests or {}).items())
+        """Whether a mask lies there that was not written so, under whatever name of ours.
+
+        False where nobody knows, as there are no `digests`.
+        """
+        if self.digests is None:
+            return False
+        return any(self.digests.get(name) != d for name, d in mask_digests(self.folder).items())
+
+    def lost_mask(self) -> str:
+        """Returns which file of the mask, as it was written, is gone or empty; or nothing."""
+        found = measure(self.folder) if self.digests else {}
+        lost = sorted(name for name in self.digests or () if not found.get(name))
+        many = f" ({len(lost)} files)" * (len(lost) > 1)
+        return f"of its mask {lost[0]} is gone or empty{many}" if lost else ""
 
     def write(self, folder: Path) -> None:
         """Writes the record into a folder."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from cosup_jax import files
 from cosup_jax.prediction import findings, records
-from cosup_jax.prediction.records import EARLIER, Record
+from cosup_jax.prediction.records import AS_PREDICTED, EARLIER, Record
 
 COLUMNS = (
     *("scan", "input", "status", "reason", *findings.FIELDS, "seconds", "notes", "sha256"),
@@ -61,7 +61,9 @@ def row(record: Record, call: Call) -> dict[str, Any]:
     if record.earlier:
         marks.append("an earlier result of this place, which holds something else by now")
     if record.is_corrected():
-        marks.append("its mask was changed since; the figures are those of the mask as predicted")
+        marks.append(f"its mask was changed since; {AS_PREDICTED}")
+    elif lost := record.lost_mask():
+        marks.append(f"{lost}; {AS_PREDICTED}")
     if record.done and (other := call.differs(record)):
         marks.append(f"made with other {', '.join(other)} than the last call's")
     notes = record.row.get("notes")

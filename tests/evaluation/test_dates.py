@@ -205,6 +205,14 @@ def segmentation(folder, patient, day):
     with lenient():
         made.PatientID, made.StudyDate = patient, day
         made.save_as(folder / "mask.dcm", enforce_file_format=True)
+    know(folder, "mask.dcm")
+
+
+def know(folder, name):
+    """Puts a file into a record as one that `predict` has written."""
+    record = json.loads((folder / "findings.json").read_text())
+    record["digests"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    write_json(folder / "findings.json", record)
 
 
 def test_another_person_and_days_in_the_wrong_order_are_said(two, tmp_path):
@@ -222,4 +230,68 @@ def test_another_person_and_days_in_the_wrong_order_are_said(two, tmp_path):
     segmentation(two[1], "p1", "about 2020")
     assert noted(*two) == ""
     (two[1] / "mask.dcm").write_bytes(b"\0" * 3)
+    know(two[1], "mask.dcm")
     assert noted(*two) == ""
+
+
+SMALL = np.pad(MASK[:1], ((0, 1), (0, 0), (0, 0)))  # 12 voxels of 18 mm³
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_correction_in_another_format_counts(two, beside):
+    folder = two[1]
+    (folder / "mask.nii.gz").rename(folder / "mask.dcm")  # what predict wrote, as it is never read
+    record = json.loads((folder / "findings.json").read_text())
+    record["digests"] = {"mask.dcm": record["digests"].pop("mask.nii.gz")}
+    write_json(folder / "findings.json", record)
+    assert dates.read(folder, "may").values["lesion_ml"] == 50
+    volumes.save(folder / "mask.nii.gz", SMALL)
+    if not beside:
+        (folder / "mask.dcm").unlink()
+    date = dates.read(folder, "may")
+    assert date.corrected
+    assert date.values["lesion_ml"] == pytest.approx(12 * 0.018)
+
+
+def test_figures_whose_mask_is_gone_or_of_which_nobody_knows_say_so(two):
+    as_predicted = "the figures are those of the mask as predicted"
+    mask, whole = two[1] / "mask.nii.gz", (two[1] / "mask.nii.gz").read_bytes()
+    mask.write_bytes(b"")
+    assert noted(*two) == f"may: of its mask mask.nii.gz is gone or empty; {as_predicted}"
+    mask.unlink()
+    assert noted(*two) == f"may: of its mask mask.nii.gz is gone or empty; {as_predicted}"
+    (two[1] / "mask").mkdir()
+    for name in ("mask/0.png", "mask/1.png"):
+        (two[1] / name).write_bytes(whole)
+        know(two[1], name)
+        (two[1] / name).unlink()
+    assert "of its mask mask.nii.gz is gone or empty (3 files)" in noted(*two)
+    mask.write_bytes(whole)
+    record = json.loads((two[1] / "findings.json").read_text())
+    del record["digests"]
+    write_json(two[1] / "findings.json", record)
+    said = noted(*two)
+    assert "of an earlier version, does not tell whether its mask was corrected" in said
+    assert said.endswith(as_predicted)
+
+
+def test_a_corrected_segmentation_of_unknown_depth_has_no_volume(two, tmp_path):
+    pytest.importorskip("pydicom", reason="reads DICOM")
+    from tests.scans import dicom_series
+    from tests.scans.test_masks import other_tool
+
+    lesions = np.zeros((6, 16, 16), np.uint8)
+    lesions[::2, 2:5, 3:7] = 1
+    hu = np.random.default_rng(0).integers(-1000, 100, lesions.shape, np.int16)
+    dicom_series.save(tmp_path / "series", dicom_series.make_images(hu, (8.0, 1.5, 1.5)))
+    made = other_tool(tmp_path / "series", lesions, names=["Lesion"])
+    made.save_as(two[1] / "mask.dcm")
+    date = dates.read(two[1], "may")
+    assert set(date.values.values()) == {None}
+    assert "does not say how far its planes lie apart" in date.notes[0]
+    assert "does not say where the scan lies; expected the scan there" in date.notes[0]
+    assert "scans=" not in date.notes[0]
+    measures = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.SpacingBetweenSlices = 8.0
+    made.save_as(two[1] / "mask.dcm")
+    assert dates.read(two[1], "may").values["lesion_ml"] == pytest.approx(36 * 0.018)

@@ -219,6 +219,20 @@ def test_what_somebody_put_beside_a_mask_is_kept(tmp_path):
     assert "changed" not in rows["a"]["notes"]
 
 
+def test_the_table_says_of_which_mask_its_figures_are_not(tmp_path):
+    a, b = scan_file(tmp_path / "a.nii"), scan_file(tmp_path / "b.nii", 1)
+    out = tmp_path / "out"
+    process([a, b], out)
+    (out / "a" / "mask.nii.gz").unlink()
+    process([b], out)
+    lost = "of its mask mask.nii.gz is gone or empty; the figures are those of the mask as predict"
+    assert lost in by_scan(out)["a"]["notes"]
+    (out / "b" / "mask.dcm").write_bytes(b"drawn in another format")
+    process([a], out)
+    assert "gone" not in by_scan(out)["a"]["notes"]
+    assert "its mask was changed since" in by_scan(out)["b"]["notes"]
+
+
 def test_a_record_has_the_digest_of_the_mask_in_every_form(tmp_path):
     dicom_folder(tmp_path / "ct")
     inputs = [tmp_path / "ct", scan_file(tmp_path / "a.nii"), slice_folder(tmp_path / "pictures")]
