@@ -5,12 +5,15 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from absl import logging
+
 from cosup_jax import files
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.data.schema import normal_name
 from cosup_jax.scans.images import IMAGE_SUFFIXES, JPEG_MASK, MASK_SUFFIXES
 from cosup_jax.scans.names import UNKNOWN_PATIENT, SliceName, name_from_file
 
+_COLUMNS = ("file", "case", "patient", "slice")
 _DESKTOP_FILES = ("thumbs.db", "desktop.ini")
 # At most nine digits: the slice index is an int32.
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -108,9 +111,9 @@ def match(images: Mapping[str, Path], others: Mapping[str, Path], folder: Path) 
 def read_index(path: Path, images: Mapping[str, Path]) -> dict[str, SliceName]:
     """Reads an index CSV, whose rows name exactly the images of its split.
 
-    Columns: `file` (an image's file name), and optionally `case`, `patient`, `slice`; any other is
-    ignored. A missing column or an empty cell of `case` or `slice` is filled from the file name. A
-    missing column `patient` means that each case is a patient of its own; an empty cell, that the
+    Columns: `file` (an image's file name), and optionally `case`, `patient`, `slice`. A missing
+    column or an empty cell of `case` or `slice` is filled from the file name. A missing column
+    `patient` means that each case is a patient of its own, and a warning; an empty cell, that the
     patient is unknown.
 
     Args:
@@ -123,7 +126,11 @@ def read_index(path: Path, images: Mapping[str, Path]) -> dict[str, SliceName]:
     Raises:
       DatasetLayoutError: naming the CSV's row and what was expected of it.
     """
-    rows = read_rows(path, "file", "`case`, `patient`, `slice`")
+    rows = read_rows(path, _COLUMNS)
+    if not any("patient" in row for _, row in rows):
+        logging.warning(
+            "%s: no column `patient`, so each case is taken for a patient of its own", path
+        )
     stems = {normal_name(image.name): stem for stem, image in images.items()}
     names: dict[str, SliceName] = {}
     for number, row in rows:
@@ -145,13 +152,12 @@ def read_index(path: Path, images: Mapping[str, Path]) -> dict[str, SliceName]:
     return names
 
 
-def read_rows(path: Path, needed: str, optional: str) -> Sequence[tuple[int, dict[str, str]]]:
-    """Reads a CSV whose rows name files.
+def read_rows(path: Path, known: Sequence[str]) -> Sequence[tuple[int, dict[str, str]]]:
+    """Reads a CSV whose rows name files. Other columns than those known are named in a warning.
 
     Args:
       path: the CSV file, UTF-8, comma-separated, with a header.
-      needed: the column that must be there.
-      optional: those that may be, as a message lists them.
+      known: the columns that are read; the first must be there.
 
     Returns:
       of each row its line and its cells by column.
@@ -169,11 +175,20 @@ def read_rows(path: Path, needed: str, optional: str) -> Sequence[tuple[int, dic
         raise DatasetLayoutError(
             f"{path}: {error}; expected a comma-separated UTF-8 CSV"
         ) from error
-    if needed not in columns:
+    strange = sorted(set(columns) - set(known))
+    for name in strange:
+        if (meant := "".join(name.casefold().split())) in known:
+            raise DatasetLayoutError(
+                f"{path}: has the column {name!r}; expected it to be called {meant!r}"
+            )
+    if known[0] not in columns:
+        optional = ", ".join(f"`{name}`" for name in known[1:])
         raise DatasetLayoutError(
-            f"{path}: the columns are {columns}; expected `{needed}`, and optionally {optional}, "
+            f"{path}: the columns are {columns}; expected `{known[0]}`, and optionally {optional}, "
             "separated by commas"
         )
+    if strange:
+        logging.warning("%s: the columns %s are not read", path, ", ".join(map(repr, strange)))
     twice = [name for name in columns if name and columns.count(name) > 1]
     if twice:
         raise DatasetLayoutError(f"{path}: has the column {twice[0]!r} twice; expected each once")

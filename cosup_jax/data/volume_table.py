@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from absl import logging
-
 from cosup_jax.data import schema, slice_files
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.data.own_volumes import UNLABELLED, OwnVolume, image_files, mask_files, path_in
@@ -33,11 +31,7 @@ def read(path: Path) -> Listed:
       DatasetLayoutError: naming the row and what was expected of it.
     """
     root = path.parent
-    optional = ", ".join(f"`{name}`" for name in _COLUMNS[1:])
-    rows = slice_files.read_rows(path, _COLUMNS[0], optional)
-    strange = sorted({name for _, row in rows for name in row} - {*_COLUMNS})
-    if strange:
-        logging.warning("%s: the columns %s are not read", path, ", ".join(map(repr, strange)))
+    rows = slice_files.read_rows(path, _COLUMNS)
     volumes: dict[str, OwnVolume] = {}
     row_of: dict[Path, int] = {}
     for number, row in rows:

@@ -82,6 +82,17 @@ def test_an_index_says_who_is_on_which_slice(folder, tmp_path):
     assert builder.info.metadata["patients"]["train"] == ["", "p1"]
 
 
+@pytest.mark.parametrize("column", ["", "patient_id", "subject"])
+def test_an_index_without_patients_says_who_passes_for_one(folder, tmp_path, caplog, column):
+    rows = [f"{case}_{z:03d}.png" for case in "ab" for z in (3, 4)]
+    lines = [f"file,{column}", *(f"{row},p" for row in rows)] if column else ["file", *rows]
+    write_index(folder, "\n".join(lines))
+    assert built(folder, tmp_path).info.metadata["patients"]["train"] == ["a", "b"]
+    said = "train_index.csv: no column `patient`, so each case is taken for a patient of its own"
+    assert caplog.text.count(said) == 1
+    assert (f"train_index.csv: the columns '{column}' are not read" in caplog.text) == bool(column)
+
+
 def test_other_names_are_cases_of_unknown_patients(folder, tmp_path, caplog):
     add(folder, "train", "thorax")
     builder = built(folder, tmp_path)

@@ -113,6 +113,17 @@ BAD = {
         index("datei;fall\na_003.png;1\n"),
         "train_index.csv: the columns are ['datei;fall']; expected `file`",
     ),
+    **{
+        f"index with {name!r} for {meant!r}": (
+            index(f"file,{name}\n" + ROWS.replace("\n", ",p\n")),
+            f"train_index.csv: has the column {name!r}; expected it to be called {meant!r}",
+        )
+        for name, meant in (("Patient", "patient"), ("PATIENT", "patient"), ("Case", "case"))
+    },
+    "index with capitals and blanks": (
+        index("File , pa tient\n" + ROWS.replace("\n", ",p\n")),
+        "has the column 'File'; expected it to be called 'file'",
+    ),
     "index with another file": (
         index("file\n" + ROWS + "q_1.png\n"),
         "train_index.csv, row 6: file 'q_1.png' does not exist among the images",

@@ -213,6 +213,7 @@ def test_an_absolute_path_into_the_folder_is_one(tmp_path):
     ("old", "new", "message"),
     [
         ("image,mask,patient", "image,mask,mask", "has the column 'mask' twice"),
+        ("mask,patient", "mask,Patient", "has the column 'Patient'; expected .* called 'patient'"),
         ("masks/bob", "masks/ann", r"row 3: d/masks/ann\.nii\.gz is the mask of row 2"),
         ("image,mask,", "image,seg,", "none of the 6 volumes of a table has a mask"),
     ],
