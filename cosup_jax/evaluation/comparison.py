@@ -1,6 +1,7 @@
 """Evaluated runs paired by patient: bootstrap interval and Wilcoxon's test."""
 
 import csv
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,7 +66,7 @@ def read(folder: str | Path) -> Evaluated:
       folder: where summary.json lies, or a run, whose folder `evaluation` is then taken.
 
     Raises:
-      ComparisonError: there is no evaluation, or a damaged one.
+      ComparisonError: there is no evaluation, a damaged one, or one with a slice in two rows.
     """
     given = Path(folder).expanduser()
     place = given if (given / "summary.json").is_file() else given / "evaluation"
@@ -73,11 +74,11 @@ def read(folder: str | Path) -> Evaluated:
         summary = files.read_json(place / "summary.json")
         with (place / "per_slice.csv").open(newline="", encoding="utf-8") as file:
             read = ({k: files.from_cell(v) for k, v in row.items()} for row in csv.DictReader(file))
-            rows = {(row["case_id"], row["slice_index"]): row for row in read}
+            rows = [((row["case_id"], row["slice_index"]), row) for row in read]
         measures = PROTOCOLS[summary["protocol"]].measures
         missing = [name for name in (*SAME, *measures) if name not in summary]
         if not missing:
-            _check_figures(summary, list(rows.values()), measures)
+            _check_figures(summary, [row for _, row in rows], measures)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         if results.is_here(given):
             raise ComparisonError(
@@ -90,7 +91,14 @@ def read(folder: str | Path) -> Evaluated:
         ) from error
     if missing:
         raise ComparisonError(f"{place}/summary.json: no {missing[0]!r}; evaluate the run again")
-    return Evaluated(str(folder), summary, rows)
+    slices = dict(rows)
+    if len(slices) < len(rows):
+        case, index = next(one for one, n in Counter(one for one, _ in rows).items() if n > 1)
+        raise ComparisonError(
+            f"{place / 'per_slice.csv'}: slice {index} of {case!r} has several rows; expected one "
+            "for each slice, so evaluate it again with files of one name each"
+        )
+    return Evaluated(str(folder), summary, slices)
 
 
 def _check_figures(

@@ -15,10 +15,11 @@ from cosup_jax.evaluation.calibration import calibration
 from cosup_jax.evaluation.map_values import AUTO, MapValuesError, Meaning, decide
 from cosup_jax.evaluation.protocols import protocol_named
 from cosup_jax.scans import images
-from cosup_jax.scans.names import name_from_file
+from cosup_jax.scans.names import SliceName, name_from_file
 
 PREDICTIONS, TRUTHS = "predictions", "truths"
 ARRAY_SUFFIX = ".npy"
+EACH_A_PATIENT = "each case is taken for a patient of its own"
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -72,12 +73,14 @@ def evaluate_folders(
     Raises:
       DatasetLayoutError: a folder is missing or holds other files.
       ImageError: a picture is damaged or not grey.
-      SavedMapError: a map or truth without partner, of another size, or an array that is no map.
+      SavedMapError: a map or truth without partner, of another size, or an array that is no map;
+        two maps of one slice of one case.
       MapValuesError: the values of the pictures can mean several things.
     """
     rules = protocol_named(protocol)
     maps, masks = _maps(Path(predictions).expanduser()), _masks(Path(truths).expanduser())
     _match(maps, masks)
+    names = _names(maps)
     meaning = _meaning(maps.values(), map_values)
     scores = tables.Scores(rules)
     for stem, path in tqdm(maps.items(), desc="slices", unit="slice", delay=2.0, leave=False):
@@ -87,11 +90,11 @@ def evaluate_folders(
                 f"{path}: {prob.shape[1]} x {prob.shape[0]} pixels, but its truth {masks[stem]} "
                 f"has {truth.shape[1]} x {truth.shape[0]}; expected the same size"
             )
-        name = name_from_file(stem)
-        place = {n: getattr(name, n) for n in ("case_id", "patient_id", "slice_index")}
+        place = {n: getattr(names[stem], n) for n in ("case_id", "patient_id", "slice_index")}
         scores.add(place, rules.score(prob, truth))
         scores.truths.add(place, truth, truth)
-    about = {"dataset": str(truths), "split": "", "predictions": str(predictions), "note": ""}
+    note = EACH_A_PATIENT * any(name.case_known for name in names.values())
+    about = {"dataset": str(truths), "split": "", "predictions": str(predictions), "note": note}
     about["map_values"] = meaning.words
     summary = scores.summary(about)
     if not rules.stretched:
@@ -129,6 +132,21 @@ def _match(maps: Mapping[str, Path], masks: Mapping[str, Path]) -> None:
             )
     if not maps:
         raise SavedMapError("both folders are empty; expected a map and a truth for each slice")
+
+
+def _names(maps: Mapping[str, Path]) -> dict[str, SliceName]:
+    """Returns what the name of each map says, and refuses one slice of one case twice."""
+    names: dict[str, SliceName] = {}
+    stem_of: dict[tuple[str, int], str] = {}
+    for stem, path in maps.items():
+        name = names[stem] = name_from_file(stem)
+        first = stem_of.setdefault((name.case_id, name.slice_index), stem)
+        if first != stem:
+            raise SavedMapError(
+                f"{path}: case {name.case_id!r}, slice {name.slice_index}, as {maps[first].name} "
+                "is; expected one file for each (<case>_<slice>)"
+            )
+    return names
 
 
 def _meaning(paths: Iterable[Path], declared: str) -> Meaning:

@@ -49,6 +49,13 @@ def test_a_run_less_the_first_by_patient(tmp_path):
     assert other["p"] == pytest.approx(2 / 2**6)  # all six signs alike
 
 
+def test_a_slice_with_two_rows_is_refused(tmp_path):
+    path = write(tmp_path / "a") / "per_slice.csv"
+    path.write_text(path.read_text() + path.read_text().splitlines()[2] + "\n")
+    with pytest.raises(comparison.ComparisonError, match="slice 1 of 'scan0' has several rows"):
+        comparison.read(tmp_path / "a")
+
+
 def test_seeds_of_a_method_are_averaged_for_each_patient(tmp_path):
     gains = {"a": (0.0,), "b": (0.01, 0.03)}
     methods = {

@@ -40,6 +40,34 @@ def test_maps_and_masks_are_matched_by_name(folders):
     assert printed.startswith(said)
 
 
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [("a_1", "a_01"), ("scan", "scan_0"), ("scan_0", "scan_000"), ("b_c_7", "b_c_07")],
+)
+@pytest.mark.parametrize("suffix", [".png", ".npy"])
+def test_one_slice_under_two_names_is_refused(folders, first, other, suffix):
+    for path in [*folders.glob("m*/*.png")]:
+        path.unlink()
+    for stem in (first, other):
+        Image.fromarray(TRUTH).save(folders / "masks" / f"{stem}.png")
+        if suffix == ".npy":
+            np.save(folders / f"maps/{stem}.npy", GREY / 255)
+        else:
+            Image.fromarray(GREY).save(folders / f"maps/{stem}.png")
+    with pytest.raises(saved.SavedMapError, match="slice [0-9]+, as .* is; expected one") as caught:
+        evaluate(folders)
+    assert {f"{first}{suffix}", f"{other}{suffix}"} <= set(
+        str(caught.value).replace("/", " ").replace(":", " ").split()
+    )
+
+
+def test_whose_pictures_are_is_said_where_their_names_are_taken_for_it(folders):
+    assert evaluate(folders)["note"].split("; ")[0] == saved.EACH_A_PATIENT
+    for path in [*folders.glob("m*/a_*.png")]:
+        path.rename(path.with_stem(path.stem.replace("_", "")))
+    assert saved.EACH_A_PATIENT not in evaluate(folders)["note"]
+
+
 def as_array(dtype):
     return lambda path: np.save(path.with_suffix(".npy"), (GREY / 255).astype(dtype))
 
