@@ -3,8 +3,9 @@
 Every layout (`volume_layouts`) ends in the same list of volumes, and each of these is read here.
 """
 
+import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from absl import logging
 from cosup_jax.data import schema, slice_files, volume_cases
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.scans import dicom_files, find, masks, nifti
+from cosup_jax.scans.geometry import SHEARED
 from cosup_jax.scans.intensity import IntensityError
 from cosup_jax.scans.nifti import VolumeError
 from cosup_jax.scans.nifti_labels import OtherGridError, UndeclaredError
@@ -203,6 +205,20 @@ def source_of(image: tuple[Path, ...]) -> Source:
     if len(found) != 1:
         raise VolumeError(f"{first.parent} holds {len(found)} scans; expected one")
     return found[0]
+
+
+def sheared(volumes: Iterable[OwnVolume]) -> dict[str, float]:
+    """Returns by case `Grid.shear` of the scans whose grids are sheared, by their headers alone.
+
+    A scan that cannot be read is refused, or left out, where its slices are read.
+    """
+    found = {}
+    for volume in volumes:
+        with contextlib.suppress(*BAD):
+            shear = source_of(volume.image).grid_shear()
+            if abs(shear - 1) > SHEARED:
+                found[volume.case_id] = shear
+    return found
 
 
 def _read(volume: OwnVolume, reading: Reading) -> tuple[Scan, np.ndarray | None, np.ndarray | None]:

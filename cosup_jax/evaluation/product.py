@@ -19,6 +19,7 @@ from cosup_jax.data.preprocess import UnlabelledSliceError
 from cosup_jax.data.records import Records
 from cosup_jax.evaluation import scoring, whole_volumes
 from cosup_jax.evaluation.protocols import protocol_named
+from cosup_jax.evaluation.volumes import sheared_cases
 from cosup_jax.evaluation.whole_volumes import Pair
 from cosup_jax.prediction import results
 from cosup_jax.prediction.segment import Segmenter
@@ -88,13 +89,15 @@ def _pairs(builder: tfds.core.DatasetBuilder, split: str, maker: results.Maker) 
             )
         cases.setdefault(example["case_id"].decode(), {})[int(example["slice_index"])] = place
     whole = Records(builder, split, decoders=_NO_LUNGS)
+    sheared = sheared_cases(builder)
     for case, places in tqdm(sorted(cases.items()), desc="scans", delay=2.0, leave=False):
         examples = [whole[places[index]] for index in sorted(places)]
         pred, notes = predicted(examples, maker)
         truth = [example["mask"][..., 0] > 0 for example in examples]
         z, y, x = (float(side) for side in examples[0]["spacing"])
         person = examples[0]["patient_id"].decode()
-        yield Pair(case, person, pred, truth, (z, y, x), sorted(places), notes)
+        shear = sheared.get(case, 1.0)
+        yield Pair(case, person, pred, truth, (z, y, x), sorted(places), notes, shear=shear)
 
 
 def predicted(

@@ -1,7 +1,7 @@
 """A trained network scored on any split of any dataset, each slice once."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from cosup_jax.data import datasets, people, pipeline
 from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_image
 from cosup_jax.evaluation import calibration, pictures, saved, tables
 from cosup_jax.evaluation.protocols import Protocol, protocol_named
-from cosup_jax.evaluation.volumes import Volumes
+from cosup_jax.evaluation.volumes import Volumes, sheared_cases
 from cosup_jax.prediction import predictor
 from cosup_jax.runs import DATA, Run, read_data
 
@@ -83,7 +83,14 @@ def evaluate_run(
     folder = None if out is None else Path(out).expanduser()
     keep = saved.Writer(folder) if folder is not None and save_predictions else None
     size = run.config.batch_size
-    scores, volumes = score(dataset, predict, rules, batch_size=size, keep=keep)
+    scores, volumes = score(
+        dataset,
+        predict,
+        rules,
+        batch_size=size,
+        keep=keep,
+        sheared=sheared_cases(builder),
+    )
     others = None
     if tune_threshold:
         validation = open_split(builder, run.config.data.validation, run.preprocessing)
@@ -218,6 +225,7 @@ def score(
     *,
     batch_size: int,
     keep: saved.Writer | None = None,
+    sheared: Collection[str] = (),
     resize: Callable[[np.ndarray, tuple[int, int]], np.ndarray] = resize_image,
 ) -> tuple[tables.Scores, Volumes]:
     """Scores every slice of a dataset once, in order.
@@ -228,9 +236,10 @@ def score(
       protocol: how to score.
       batch_size: slices predicted at once; one shape, so one compilation.
       keep: writes each map and its truth, as they are scored.
+      sheared: the cases that have no distances, see `volumes.sheared_cases`.
       resize: makes what is predicted of a slice a map (H, W) of the slice's own size.
     """
-    scores, volumes = tables.Scores(protocol), Volumes()
+    scores, volumes = tables.Scores(protocol), Volumes(sheared)
     for example, prob in predictions(dataset, predict, batch_size):
         if not hosts.is_first():
             continue

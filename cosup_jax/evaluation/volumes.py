@@ -4,17 +4,20 @@ Volumes are measured on the grid of the scan whatever the protocol: σ(S_p) is r
 own size and cut at 0.5.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow_datasets as tfds
 
 from cosup_jax import metrics
 from cosup_jax.metrics import THRESHOLD, Counts
 
-_IN_MM = ("volume_ml", "true_volume_ml", "volume_error_ml", "hd95_mm", "surface_dice")
+_DISTANCES = ("hd95_mm", "surface_dice")
+_IN_MM = ("volume_ml", "true_volume_ml", "volume_error_ml", *_DISTANCES)
 UNKNOWN_SPACING = "spacing unknown: no volumes or distances"
+SHEARED_GRID = "the grid is sheared, as a tilted gantry leaves it: no distances"
 _GAPS = "slices missing in between: no distances"
 _SIZES = "slices of several sizes: no distances"
 
@@ -35,10 +38,15 @@ class _Case:
 
 
 class Volumes:
-    """Collects the masks of slices in any order; a bit a voxel."""
+    """Collects the masks of slices in any order; a bit a voxel.
 
-    def __init__(self) -> None:
+    Args:
+      sheared: the cases of which distances are not measured, see `sheared_cases`.
+    """
+
+    def __init__(self, sheared: Collection[str] = ()) -> None:
         self._cases: dict[str, _Case] = {}
+        self._sheared = sheared
 
     def __len__(self) -> int:
         return len(self._cases)
@@ -63,7 +71,22 @@ class Volumes:
         for case_id, case in sorted(self._cases.items()):
             place = {"case_id": case_id, "patient_id": case.patient_id, "slices": len(case.slices)}
             spacing = dict(zip(("spacing_z", "spacing_y", "spacing_x"), case.spacing, strict=True))
-            yield {**place, **spacing, **_measures(case)}
+            row = {**place, **spacing, **_measures(case)}
+            yield without_distances(row) if case_id in self._sheared else row
+
+
+def sheared_cases(builder: tfds.core.DatasetBuilder) -> Mapping[str, float]:
+    """Returns `Grid.shear` of the cases of a built dataset whose grids are sheared.
+
+    Datasets built by earlier versions do not know of any.
+    """
+    return builder.info.metadata.get("sheared", {})
+
+
+def without_distances(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the row of a volume on a sheared grid, whose `note` says what is missing."""
+    blank = dict.fromkeys(_DISTANCES, float("nan"))
+    return {**row, **blank, "note": row["note"] or SHEARED_GRID}
 
 
 def _measures(case: _Case) -> dict[str, Any]:

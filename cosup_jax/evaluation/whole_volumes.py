@@ -10,14 +10,14 @@ import numpy as np
 from cosup_jax import metrics
 from cosup_jax.evaluation import tables
 from cosup_jax.evaluation.protocols import Protocol
-from cosup_jax.evaluation.volumes import Volumes
+from cosup_jax.evaluation.volumes import Volumes, without_distances
 from cosup_jax.figures import files as figure_files
 from cosup_jax.figures import plots
 from cosup_jax.metrics import LesionScores
 from cosup_jax.metrics.lesions import OVERLAP, SMALLEST_ML
+from cosup_jax.scans.geometry import SHEARED
 
 FIGURE = "bland_altman"
-_SHEARED = 1e-3
 _DESCRIPTION = "masks of whole volumes, at their own size, mean over slices"
 _LIMITS = 1.96  # standard deviations to the limits of agreement
 
@@ -74,15 +74,15 @@ def score(
             scores.truths.add(place, truth, truth)
             collected.add(place, pred.astype(np.float64), truth)
         (row,) = collected.rows()
-        fault = row.pop("note")
+        fault = row["note"]
         lesions: dict[str, int | None] = dict.fromkeys(LesionScores._fields)
         if not fault:  # the slices are a volume of known size
             masks = np.stack(pair.pred), np.stack(pair.truth)
             lesions |= metrics.lesion_scores(*masks, pair.spacing)._asdict()
-        if not fault and abs(pair.shear - 1) > _SHEARED:
-            row |= dict.fromkeys(("hd95_mm", "surface_dice"), math.nan)
-            fault = "the grid is sheared, as a tilted gantry leaves it: no distances"
-        rows.append({**row, **lesions, "note": "; ".join(filter(None, [fault, *pair.notes]))})
+        if abs(pair.shear - 1) > SHEARED:
+            row = without_distances(row)
+        note = "; ".join(filter(None, [row.pop("note"), *pair.notes]))
+        rows.append({**row, **lesions, "note": note})
     if not rules.stretched:
         about = {"protocol_description": _DESCRIPTION, **about}
     summary = scores.summary(about, rows)

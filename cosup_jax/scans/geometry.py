@@ -14,6 +14,7 @@ import numpy as np
 _AXIAL = nib.orientations.axcodes2ornt(("L", "P", "S"))
 # Grids are the same if no corner of one is further away than this, in sides of a voxel.
 TOLERANCE = 0.1
+SHEARED = 1e-3  # `Grid.shear` above 1, from which on distances between voxels are not measured
 SIDES = (0.01, 100.0)  # mm, between which those of the voxels of any scan are
 _LONGEST_SIDE = 1e5  # mm, of a voxel; more is damage
 _FURTHEST = 1e9  # mm, from the origin

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from cosup_jax.scans import dicom_files, images, intensity, labels, nifti, nifti_write, zips
+from cosup_jax.scans import (
+    dicom_files,
+    images,
+    intensity,
+    labels,
+    nifti,
+    nifti_write,
+    series_geometry,
+    zips,
+)
 from cosup_jax.scans.dicom_files import Part
 from cosup_jax.scans.geometry import SIDES
 from cosup_jax.scans.scan import Scan
@@ -100,6 +109,27 @@ class Source:
         if self.kind == "slices":
             return _read_slices(self.files, hu_offset)
         return _read_dicom(self, hu_offset)
+
+    def grid_shear(self) -> float:
+        """Returns `Grid.shear` of its voxels, by the headers alone; 1 of pictures.
+
+        Raises:
+          VolumeError, ScanError: naming the file and what is wrong with it.
+        """
+        if self.fault:
+            raise ScanError(self.fault)
+        if self.member is not None:
+            with zips.unpacked(self.path, self.member) as path:
+                return _nifti_shear(path)
+        if self.kind == "nifti":
+            return _nifti_shear(self.files[0])
+        if self.stack is None:
+            return 1.0
+        return series_geometry.sort([image.plane for image in self.stack.images]).grid.shear
+
+
+def _nifti_shear(path: Path) -> float:
+    return nifti.place_of(nifti.read_header(path), path).grid.shear
 
 
 def _read_nifti(path: Path, hu_offset: float | None, member: Part | None = None) -> Scan:

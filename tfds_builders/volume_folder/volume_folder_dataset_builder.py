@@ -199,6 +199,12 @@ class Builder(CtSliceBuilder):
         groups, notes = volume_layouts.deal(
             listed, Dealing(options.fold, options.folds, options.seed, options.test != "no")
         )
+        sheared = own_volumes.sheared(v for group in groups.values() for v in group)
+        if sheared:
+            notes.append(
+                f"evaluations have no distances of {', '.join(sheared)}: the grid is sheared, as a "
+                "tilted gantry leaves it"
+            )
         notes = [*listed.notes, *notes]
         for note in notes:
             logging.warning("%s: %s", self.name, note)
@@ -208,6 +214,7 @@ class Builder(CtSliceBuilder):
             options=dataclasses.asdict(options),
             cases={name: [v.case_id for v in group] for name, group in groups.items()},
             provenance=dict(listed.provenance),
+            sheared=sheared,
         )
         return {
             name: [Case(v.case_id, v.patient_id, (v, self._reading(listed))) for v in group]
