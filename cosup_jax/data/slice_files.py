@@ -37,7 +37,8 @@ def list_slices(folder: Path, root: Path, *, masks: bool = False) -> dict[str, P
         of one stem.
     """
     if not folder.is_dir():
-        raise DatasetLayoutError(f"{folder}: no such folder; expected one full of PNG or TIFF")
+        what = "a file" if folder.exists() else "no such folder"
+        raise DatasetLayoutError(f"{folder}: {what}; expected a folder full of PNG or TIFF")
     found: dict[str, Path] = {}
     for path in visible(folder):
         _check_file(path, root, masks)

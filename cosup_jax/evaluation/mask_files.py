@@ -7,13 +7,15 @@ from typing import NamedTuple
 
 from cosup_jax.data import results_folder, schema, slice_files
 from cosup_jax.data.volume_lists import stem_of
-from cosup_jax.evaluation.saved import SavedMapError
+from cosup_jax.evaluation.saved import ARRAY_SUFFIX, SavedMapError
 from cosup_jax.scans import dicom_files, masks, nifti, results
+from cosup_jax.scans.images import IMAGE_SUFFIXES
 from cosup_jax.scans.results import MASKS
 
 Values = Mapping[int, int] | None
 PREDICTION, TRUTH = "prediction", "truth"
 _CORRECTED = "corrected by hand since predict wrote it"
+_NO_MASK = f", which has no {' or '.join(MASKS)} in it"
 _CHANNEL = "_0000"  # which nnU-Net puts behind the names of images, and not of labels
 
 
@@ -53,15 +55,24 @@ class Side(NamedTuple):
 def holds_volumes(place: Path) -> bool:
     """Whether a folder has masks of volumes in it, or files that somebody may take for such."""
     if not place.is_dir():
-        return _named(place) and place.is_file()
-    return any(
-        _named(path) or masks.to_do(path) or (path.is_dir() and any(map(_named, path.iterdir())))
-        for path in place.iterdir()
-    )
+        return _named(place) or (place.is_file() and _may_be_mask(place))
+    return any(_may_be_mask(path) or _holds_mask(path) for path in slice_files.visible(place))
 
 
 def _named(path: Path) -> bool:
-    return path.name.lower().endswith((*nifti.SUFFIXES, *dicom_files.SUFFIXES))
+    """Whether a file is called as volumes are, or as those of other formats."""
+    name = path.name.lower()
+    return name.endswith((*nifti.SUFFIXES, *dicom_files.SUFFIXES)) or bool(masks.to_do(path))
+
+
+def _may_be_mask(path: Path) -> bool:
+    if path.suffix.lower() in (*IMAGE_SUFFIXES, ARRAY_SUFFIX):  # need not be opened
+        return False
+    return _named(path) or (path.is_file() and dicom_files.looks_like(path))
+
+
+def _holds_mask(path: Path) -> bool:
+    return path.is_dir() and any(map(_may_be_mask, slice_files.visible(path)))
 
 
 def listed(place: Path) -> dict[str, Mask]:
@@ -71,14 +82,20 @@ def listed(place: Path) -> dict[str, Mask]:
       place: the folder; or a file, which is called by an empty name.
 
     Raises:
-      SavedMapError: no such folder, or two masks of one name.
+      SavedMapError: no such folder, a file that is no mask, or two masks of one name.
       DatasetLayoutError: a link out of the folder, or results with two masks of which nobody knows
         which one is meant.
     """
     if place.is_file():
+        if not _may_be_mask(place) or masks.to_do(place):
+            raise SavedMapError(
+                f"{place}: is no mask of a volume{masks.to_do(place)}; expected a NIfTI file, a "
+                "DICOM Segmentation or a folder of them"
+            )
         return {"": Mask(place)}
     if not place.is_dir():
-        raise SavedMapError(f"{place}: no such folder; expected one with masks of volumes")
+        what = "file" if _named(place) else "folder"
+        raise SavedMapError(f"{place}: no such {what}; expected masks of volumes there")
     found: dict[str, Mask] = {}
     for entry in slice_files.visible(place):
         for mask in _masks_at(entry):
@@ -89,6 +106,22 @@ def listed(place: Path) -> dict[str, Mask]:
                     f"{mask.path}: has the name of {found[name].path}; expected one a volume"
                 )
             found[name] = mask
+    return found
+
+
+def unread(side: Side) -> list[str]:
+    """Returns what in a folder may be a mask of a volume and is not read, each with the reason."""
+    if side.place.is_file():
+        return []
+    read = {place for mask in side.masks.values() for place in (mask.path, mask.path.parent)}
+    found = []
+    for entry in slice_files.visible(side.place):
+        if entry in read:
+            continue
+        if masks.to_do(entry):
+            found.append(f"{entry.name}{masks.to_do(entry)}")
+        elif _holds_mask(entry) or results.is_here(entry):
+            found.append(f"{entry.name}/{_NO_MASK}")
     return found
 
 
@@ -154,6 +187,6 @@ def paired(pred: Side, truth: Side) -> dict[str, tuple[Mask, Mask]]:
 def _to_do(folder: Path, name: str) -> str:
     """Returns what to do with a file or folder of a name that is not read, where there is one."""
     if name and (folder / name).is_dir():
-        return f", but {name}/, which has no {' or '.join(MASKS)} in it"
+        return f", but {name}/{_NO_MASK}"
     found = [p for p in slice_files.visible(folder) if p.name.startswith(name) and masks.to_do(p)]
     return f", but {found[0].name}{masks.to_do(found[0])}" if found else ""

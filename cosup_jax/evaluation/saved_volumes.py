@@ -23,6 +23,8 @@ from cosup_jax.scans.geometry import Grid
 from cosup_jax.scans.masks import Drawing
 from cosup_jax.scans.nifti_labels import UndeclaredError
 
+_SHOWN = 5  # names of what is not read
+
 
 def evaluate_saved(
     predictions: str | Path,
@@ -65,6 +67,10 @@ def evaluate_saved(
         for kind, place, given in zip((PREDICTION, TRUTH), places, values, strict=True)
     ]
     note = "each volume is taken for a patient of its own"
+    for side in sides:
+        if others := mask_files.unread(side):
+            shown = "; ".join(others[:_SHOWN]) + f"; … ({len(others)})" * (len(others) > _SHOWN)
+            note += f"; not read of the {side.kind}s: {shown}"
     if places[0].samefile(places[1]):
         note += "; PREDICTIONS AND TRUTHS ARE THE SAME"
     about = {

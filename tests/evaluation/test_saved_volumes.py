@@ -182,7 +182,7 @@ def test_results_of_predict_and_names_of_nnunet(tmp_path):
 BAD = {
     "no truth": (lambda p, t: (t / "a.nii.gz").unlink(), "a.nii.gz: no truth of this name"),
     "no prediction": (lambda p, t: (p / "b.nii.gz").unlink(), "b.nii.gz: no prediction of this"),
-    "no folder": (lambda p, t: p.rename(p.with_name("q")), "no such folder"),
+    "no folder": (lambda p, t: p.rename(p.with_name("q")), "pred: no such folder"),
     "two of a name": (lambda p, t: save(p, "a.nii", box()).rename(p / "a.nii"), "has the name of"),
     "other labels": (lambda p, t: save(t, "a", box(7)), "holds the labels 7; expected only"),
     "a probability": (lambda p, t: save(p, "a", box() * 0.5), "label 0.5 is no whole number"),
