@@ -73,8 +73,19 @@ def test_what_the_user_can_mend_is_said_without_a_traceback(tmp_path, capsys):
     phantoms = ["lung_phantom", f"--data_dir={tmp_path / 'out'}"]
     assert main(["build", *phantoms, "--config=huge"]) == 1
     assert "there are default, tiny" in capsys.readouterr().err
-    assert main(["show", *phantoms, "--config=tiny", "--split=tests"]) == 1
-    assert "Unknown split 'tests'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("split", ["tests", "train[:x]", "train+", ""])
+def test_a_split_that_is_not_there_lists_those_that_are(tmp_path, capsys, monkeypatch, split):
+    monkeypatch.chdir(tmp_path)
+    where = ["lung_phantom", "--config=tiny", f"--data_dir={tmp_path / 'out'}"]
+    assert main(["show", *where, f"--split={split}"]) == 1
+    said = capsys.readouterr().err
+    assert f"lung_phantom/tiny/1.0.0 has no split {split!r}" in said
+    assert "it has train, validation, test, parts such as test[:50%]" in said
+    assert "damaged" not in said
+    assert "remove" not in said
+    assert not list(tmp_path.glob("*.png"))
 
 
 def test_an_interrupted_build_leaves_no_half_of_it(tmp_path, capsys, monkeypatch):

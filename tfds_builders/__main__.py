@@ -18,7 +18,7 @@ import tensorflow_datasets as tfds
 
 import tfds_builders
 from cosup_jax import errors, options
-from cosup_jax.data import datasets, inspection
+from cosup_jax.data import datasets, inspection, people
 
 _MEBIBYTE = 1 << 20
 
@@ -81,6 +81,7 @@ def build(builder: tfds.core.DatasetBuilder, chosen: argparse.Namespace) -> None
 def show(builder: tfds.core.DatasetBuilder, chosen: argparse.Namespace) -> None:
     """Prints what a built dataset holds and saves a contact sheet."""
     datasets.prepare(builder, chosen.manual_dir)
+    people.check_split(builder, chosen.split)  # before minutes of counting
     contents = inspection.count(builder, images=True)
     print(datasets.describe(builder))
     for part in (inspection.table, inspection.ranges, inspection.histogram):
