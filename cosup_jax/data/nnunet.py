@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cosup_jax.data import slice_files
+from cosup_jax.data import slice_files, volume_cases
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.data.own_volumes import UNLABELLED, OwnVolume, image_files, mask_files, path_in
 from cosup_jax.data.schema import normal_name
@@ -177,7 +177,7 @@ def _raw(root: Path, about: Mapping[str, Any], path: Path) -> list[OwnVolume]:
             "expected the ones that are meant there"
         )
     chosen = about.get("dataset")
-    if isinstance(chosen, dict) and chosen.keys() != {volume.case_id for volume in volumes}:
+    if isinstance(chosen, dict) and {*map(normal_name, chosen)} != {v.case_id for v in volumes}:
         raise DatasetLayoutError(
             f"{path}: names {len(chosen)} cases and their files under 'dataset', which are others "
             f"than the {len(volumes)} in {root / TRAIN}; expected the files there, and no others"
@@ -195,8 +195,8 @@ def _pairs(
 ) -> list[OwnVolume]:
     if not images.is_dir():
         raise DatasetLayoutError(f"{images}: no such folder; expected one with volumes")
-    found: dict[str, Path] = {}
-    for path in slice_files.visible(images):
+
+    def case_of(path: Path) -> str:
         named = _CHANNEL.fullmatch(path.name.removesuffix(ending))
         if not path.name.endswith(ending) or named is None:
             raise DatasetLayoutError(f"{path}: expected a file named <case>_0000{ending}")
@@ -204,31 +204,30 @@ def _pairs(
             raise DatasetLayoutError(
                 f"{path}: channel {int(named[2])} of {named[1]!r}; expected one channel, CT"
             )
-        found[named[1]] = path
+        return named[1]
+
+    found = volume_cases.by_name(slice_files.visible(images), case_of)
     if not found and split != UNLABELLED:
         raise DatasetLayoutError(f"{images}: is empty; expected files named <case>_0000{ending}")
-    if labels is not None:
-        _check_labels(found, labels, ending)
-    return [
-        OwnVolume(
-            case,
-            case,
-            image_files(path, root, f"case {case!r}"),
-            ()
-            if labels is None
-            else mask_files(labels / f"{case}{ending}", root, f"case {case!r}"),
-            split=split,
-        )
-        for case, path in found.items()
-    ]
+    drawn = {} if labels is None else _labels(found, labels, ending)
+    volumes = []
+    for case, path in found.items():
+        where = f"case {case!r}"
+        mask: tuple[Path, ...] = ()
+        if labels is not None:
+            mask = mask_files(drawn.get(case, labels / f"{case}{ending}"), root, where)
+        volumes.append(OwnVolume(case, case, image_files(path, root, where), mask, split=split))
+    return volumes
 
 
-def _check_labels(images: Mapping[str, Path], folder: Path, ending: str) -> None:
+def _labels(images: Mapping[str, Path], folder: Path, ending: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise DatasetLayoutError(f"{folder}: no such folder; expected the labels of {len(images)}")
-    for path in slice_files.visible(folder):
-        if path.name.removesuffix(ending) not in images:
+    found = volume_cases.by_name(slice_files.visible(folder), lambda p: p.name.removesuffix(ending))
+    for case, path in found.items():
+        if case not in images:
             raise DatasetLayoutError(f"{path}: labels of no case; expected <case>{ending}")
+    return found
 
 
 def _decathlon(root: Path, about: Mapping[str, Any], path: Path) -> list[OwnVolume]:

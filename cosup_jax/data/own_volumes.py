@@ -106,15 +106,28 @@ def image_files(path: Path, root: Path | None, where: str) -> tuple[Path, ...]:
 def path_in(root: Path, name: Any, where: str) -> Path:
     """Returns the path that a table or description names, relative to its folder or absolute.
 
+    Names are compared as `schema.normal_name` has them, where none is spelled alike.
+
     Raises:
       DatasetLayoutError: no such text, or it leads out of the folder.
     """
     if not isinstance(name, str) or "\0" in name or not name.strip():
         raise DatasetLayoutError(f"{where}: {name!r}; expected a path in {root}")
-    path = root / name
+    path = _as_spelled(root / name)
     if not path.resolve().is_relative_to(root.resolve()):
         raise DatasetLayoutError(f"{where}: {name!r} leads out of {root}; expected a path in it")
     return path
+
+
+def _as_spelled(path: Path) -> Path:
+    """Returns a path as the folders spell it, where that is known and not as it is given."""
+    if path.exists() or path.is_symlink() or path == path.parent:
+        return path
+    folder = _as_spelled(path.parent)
+    wanted = schema.normal_name(path.name)
+    there = folder.iterdir() if folder.is_dir() else ()
+    same = [entry for entry in there if schema.normal_name(entry.name) == wanted]
+    return same[0] if len(same) == 1 else path
 
 
 def mask_files(path: Path, root: Path | None, where: str) -> tuple[Path, ...]:

@@ -153,15 +153,18 @@ def read_index(path: Path, images: Mapping[str, Path]) -> dict[str, SliceName]:
     return names
 
 
-def read_rows(path: Path, known: Sequence[str]) -> Sequence[tuple[int, dict[str, str]]]:
+def read_rows(
+    path: Path, known: Sequence[str], paths: Sequence[str] = ()
+) -> Sequence[tuple[int, dict[str, str]]]:
     """Reads a CSV whose rows name files. Other columns than those known are named in a warning.
 
     Args:
       path: the CSV file, UTF-8, comma-separated, with a header.
       known: the columns that are read; the first must be there.
+      paths: those of them that hold paths, whose characters are kept as they are written.
 
     Returns:
-      of each row its line and its cells by column.
+      of each row its line and its cells by column, without blanks around them.
 
     Raises:
       DatasetLayoutError: naming the row and what was expected of it.
@@ -200,9 +203,13 @@ def read_rows(path: Path, known: Sequence[str]) -> Sequence[tuple[int, dict[str,
             )
     # An index may be one of ours, in which no cell is a formula.
     return [
-        (number, {k: normal_name(files.from_cell(v)) for k, v in row.items()})
-        for number, row in rows
+        (number, {k: _cell(v, as_path=k in paths) for k, v in row.items()}) for number, row in rows
     ]
+
+
+def _cell(text: str, *, as_path: bool) -> str:
+    text = files.from_cell(text)
+    return text.strip() if as_path else normal_name(text)
 
 
 def _name_from_row(row: Mapping[str, str], stem: str, where: str) -> SliceName:

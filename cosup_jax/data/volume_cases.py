@@ -13,7 +13,7 @@ from cosup_jax.data.builder import DatasetLayoutError
 def by_name(
     paths: Iterable[Path], name_of: Callable[[Path], str], one: str = "one file per volume"
 ) -> dict[str, Path]:
-    """Returns paths by the names of their volumes.
+    """Returns paths by the names of their volumes, in the form in which names are compared.
 
     Args:
       paths: in any order; hidden ones are left out.
@@ -25,7 +25,7 @@ def by_name(
     """
     found: dict[str, Path] = {}
     for path in sorted(path for path in paths if not path.name.startswith(".")):
-        name = name_of(path)
+        name = schema.normal_name(name_of(path))
         if name in found:
             raise DatasetLayoutError(f"{path}: has the name of {found[name].name}; expected {one}")
         found[name] = path

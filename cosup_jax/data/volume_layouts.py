@@ -172,7 +172,7 @@ def _dealt(
 ) -> tuple[dict[str, list[OwnVolume]], str]:
     # Nobody knows whose a volume of an unknown patient is; it is dealt by itself.
     whose = {v.case_id: v.patient_id or f"\0{v.case_id}" for v in volumes}
-    count = min(dealing.folds, len(set(whose.values())))
+    count = len(set(whose.values()))
     needed = [name for name in ("train", "validation") if name not in given]
     needed += ["test"] * (dealing.test and "test" not in given)
     if count < len(needed):
@@ -181,6 +181,10 @@ def _dealt(
             f"{', '.join(needed[:-1])} and {needed[-1]}; expected {len(needed)} at least, splits "
             f"that are given{', or test=no' * ('test' in needed)}"
         )
+    if dealing.folds < len(needed):
+        less = f" ({len(needed) - 1} with test=no)" * ("test" in needed)
+        raise DealingError(f"folds={dealing.folds}; expected {len(needed)} at least{less}")
+    count = min(dealing.folds, count)
     if not 0 <= dealing.fold < count:
         raise DealingError(f"no fold {dealing.fold}; expected fold=0 to fold={count - 1}")
     fold_of = splits.folds(whose.values(), count, dealing.seed)

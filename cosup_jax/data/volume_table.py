@@ -9,7 +9,8 @@ from cosup_jax.data.own_volumes import UNLABELLED, OwnVolume, image_files, mask_
 from cosup_jax.data.volume_lists import EACH_A_PATIENT, Listed, stem_of
 
 NAME = "volumes.csv"
-_COLUMNS = ("image", "mask", "lung", "case", "patient", "split")
+_PATHS = ("image", "mask", "lung")
+_COLUMNS = (*_PATHS, "case", "patient", "split")
 _SPLITS = {
     "": "",
     **dict.fromkeys(("train", "training"), "train"),
@@ -31,7 +32,7 @@ def read(path: Path) -> Listed:
       DatasetLayoutError: naming the row and what was expected of it.
     """
     root = path.parent
-    rows = slice_files.read_rows(path, _COLUMNS)
+    rows = slice_files.read_rows(path, _COLUMNS, _PATHS)
     volumes: dict[str, OwnVolume] = {}
     row_of: dict[Path, int] = {}
     for number, row in rows:
