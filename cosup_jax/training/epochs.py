@@ -58,6 +58,11 @@ class Fit:
         progress = self.progress
         return progress.epoch >= self.setup.config.epochs or progress.stopping.should_stop
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it stands: completed epochs, and steps taken since."""
+        return self.progress.epoch, len(self.rows)
+
     def steps_done(self, steps: int) -> int:
         """Returns how many steps were taken in all, of `steps` an epoch."""
         return self.progress.epoch * steps + len(self.rows)

@@ -108,10 +108,11 @@ def fit(fits: Sequence[Fit]) -> None:
     bar = ProgressBar(setup, steps, min(one.steps_done(steps) for one in fits), len(fits))
     with contextlib.closing(bar), signals.noted():
         while going := [one for one in fits if not one.is_over]:
-            # Those that an interruption has left behind catch up, so that all take the same step.
-            done = min(one.steps_done(steps) for one in going)
-            now = [one for one in going if one.steps_done(steps) == done]
-            started, left = time.perf_counter(), steps - done % steps
+            # Those that an interruption has left behind catch up, so that all take the same step;
+            # whose last step of an epoch is taken closes it before others go on to the next.
+            place = min(one.place for one in going)
+            now = [one for one in going if one.place == place]
+            started, left = time.perf_counter(), steps - len(now[0].rows)
             try:
                 train_epoch(now, steps, bar)
                 seconds = time.perf_counter() - started

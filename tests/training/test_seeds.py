@@ -2,15 +2,16 @@
 
 import itertools
 import json
+import signal
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from cosup_jax import runs
+from cosup_jax import runs, signals
 from cosup_jax.experiments import trials
-from cosup_jax.runs import checkpoints, logs
+from cosup_jax.runs import checkpoints, logs, stored
 from cosup_jax.training import epochs, loop
 from tests.phantoms import tiny_config
 from tests.training.tiny import TINY
@@ -90,6 +91,31 @@ def test_a_seed_left_behind_catches_up(alone, data_dir, tmp_path):
         assert figures(folder) == figures(other)
     run, other = (runs.open_run(place) for place in (folders[1], alone[0][1]))
     jax.tree.map(np.testing.assert_array_equal, run.variables, other.variables)
+
+
+@pytest.mark.parametrize("count", [2, 4])  # in the first epoch, and in the last
+def test_a_stop_while_a_later_seed_is_scored_changes_nothing(
+    count, alone, data_dir, tmp_path, monkeypatch
+):
+    original, calls = epochs.report.score, itertools.count(1)
+
+    def stopped(*given):
+        if next(calls) == count:
+            raise signals.Stopped(signal.SIGTERM)
+        return original(*given)
+
+    monkeypatch.setattr(epochs.report, "score", stopped)
+    folders = [tmp_path / "0", tmp_path / "1"]
+    with pytest.raises(signals.Stopped):
+        loop.train_seeds(config(data_dir), [0, 1], folders)
+    assert [len(figures(folder)) for folder in folders] == [count // 2, count // 2 - 1]
+    loop.train_seeds(config(data_dir), [0, 1], folders)
+    for folder, other in zip(folders, alone[0], strict=True):
+        assert figures(folder) == figures(other)
+        found, expected = (
+            stored.read(stored.look(place / checkpoints.FOLDER, 2)) for place in (folder, other)
+        )
+        jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
 @pytest.mark.parametrize(
