@@ -25,6 +25,12 @@ _PLACES = (
     "data.cache_gib",
     "log.image_epochs",
 )
+# Fields that are the table's own, and what sets them.
+_OF_TABLE = {
+    "seed": "how many seeds each row has is said by --seeds",
+    "data.name": "the dataset is named by --data, that of training alone by --train-on",
+    "data.source": "the folder is given by --source, that of --train-on by --train-source",
+}
 _MODEL, _GUIDE, _SEMI = "model.", "model.guide", "semi."
 
 
@@ -90,9 +96,7 @@ class Request:
         Raises:
           ConfigError: no such configuration, or a wrong override.
         """
-        config = self.file_config(row)
-        overrides = [o for o in self.overrides if _is_for(o, row) and _is_known(o, config)]
-        configuration.override(config, list(map(_plain, sorted(overrides, key=_is_special))))
+        config = self._set_config(row)
         config.data.source = self.train_source if self.transfers else self.source
         config.seed = seed
         if row.guide is not None:
@@ -106,9 +110,14 @@ class Request:
 
     def trains_guide(self, row: Row) -> bool:
         """Whether the guide of a row is one of this table's runs, not one given by the user."""
-        return row.guide is not None and not any(
-            _field_of(o) == "init" and _is_for(o, row) for o in self.overrides
-        )
+        return row.guide is not None and not self._set_config(row).init
+
+    def _set_config(self, row: Row) -> ConfigDict:
+        """Returns the configuration of a row's file with the overrides."""
+        config = self.file_config(row)
+        overrides = [o for o in self.overrides if _is_for(o, row) and _applies(o, row, config)]
+        configuration.override(config, list(map(_plain, sorted(overrides, key=_is_special))))
+        return config
 
     def file_config(self, row: Row) -> ConfigDict:
         """Returns the configuration of a row as its file has it.
@@ -129,9 +138,9 @@ class Request:
         return [f"--config.data.{name}={value}" for name, value in fields.items()]
 
     def not_applying(self, row: Row) -> list[str]:
-        """Returns the overrides for all rows that a row's network does not have."""
+        """Returns the overrides for all rows that a row cannot take."""
         config = self.file_config(row)
-        return [o for o in self.overrides if not _is_special(o) and not _is_known(o, config)]
+        return [o for o in self.overrides if not _is_special(o) and not _applies(o, row, config)]
 
     def changes(self, row: Row) -> dict[str, str]:
         """Returns the fields that differ from the row's file, with their values as text."""
@@ -175,8 +184,11 @@ def check_overrides(request: Request) -> None:
     """Refuses an override that no selected row or guide can take, and any wrong value.
 
     Raises:
-      ConfigError: naming it.
+      ConfigError: naming it, and for a field that is the table's own, what sets that.
     """
+    for override in request.overrides:
+        if told := _OF_TABLE.get(_field_of(override)):
+            raise configuration.ConfigError(f"{override}: {told}")
     rows: dict[str, Row] = {}
     for row in request.definition.rows:
         rows |= {r.run: r for r in (row.guide, row) if r is not None}
@@ -200,12 +212,15 @@ def check_overrides(request: Request) -> None:
         ranges.check(config)
 
 
-def _is_known(override: str, config: ConfigDict) -> bool:
+def _applies(override: str, row: Row, config: ConfigDict) -> bool:
     """Whether a row can take an override.
 
-    Rows differ in their networks' own settings, and no setting makes one semi-supervised.
+    Rows differ in their networks' own settings, and no setting makes one semi-supervised. What all
+    networks start from, as a backbone, is no guide: that is named for its row alone.
     """
     name = _field_of(override)
+    if name == "init" and row.guide is not None:
+        return _is_special(override)
     if name.startswith(_SEMI):
         return config.semi.per_round > 0
     return not name.startswith(_MODEL) or name in configuration.field_names(config)

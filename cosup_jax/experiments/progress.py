@@ -147,7 +147,7 @@ def overview(request: Request) -> str:
             lines.append(f"{row.name}: cannot be run: {error}")
             continue
         lines.append(f"{row.name}: {request.configs / row.config}, at most {limit} epochs")
-        lines += [f"  {o} does not apply: this row has no such setting" for o in unknown]
+        lines += [f"  {o} does not apply: {_why(row, o)}" for o in unknown]
         lines += [f"  {text}" for text in _states(found)]
         if request.config(row).semi.per_round:
             lines.append("  and before them the other steps of semi-supervised training")
@@ -161,6 +161,13 @@ def overview(request: Request) -> str:
         elif row.guide is not None:
             lines.append(f"  guided by {request.config(row).init}")
     return "\n".join([*lines, _estimate(list(left.values()))])
+
+
+def _why(row: Row, override: str) -> str:
+    """Says why an override for all rows is not one for this row."""
+    if override.startswith("--config.init="):
+        return f"it would be this row's guide, which --config.init@{row.run}= names"
+    return "this row has no such setting"
 
 
 def _left(found: Sequence[Progress], limit: int) -> tuple[int, float | None]:

@@ -19,12 +19,13 @@ def load_weights(run: str, state: TrainState) -> TrainState:
       state: a fresh state of the same network, or of a `GuidedNet` whose guide it is.
 
     Raises:
-      CheckpointError: no checkpoint there, or the network is another one; the tensors are named.
+      CheckpointError: no checkpoint there, or the network is another one; the tensors are named. Or
+        a file fills a part of a guide only, which is not trained here.
     """
     path, wanted = Path(run).expanduser(), state.latest
     try:
         if path.is_file():
-            weights = _read_file(path, _of_guide(wanted))
+            weights = _read_file(path, wanted)
         else:
             weights, _ = read_best(path)
     except (CheckpointError, interop.ConversionError, interop.WeightsFileError) as error:
@@ -37,7 +38,12 @@ def load_weights(run: str, state: TrainState) -> TrainState:
 
 
 def _read_file(path: Path, variables: dict[str, Any]) -> dict[str, Any]:
-    found = interop.load(path, variables)
+    found = interop.load(path, _of_guide(variables))
+    if found.kept and GUIDE in variables["params"]:
+        raise CheckpointError(
+            f"it does not fill {', '.join(found.kept)} of the guide, which is not trained here; "
+            "give a run of the guide's network, or a file with all of its weights"
+        )
     print(found.report)
     return found.variables
 

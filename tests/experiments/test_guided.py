@@ -92,6 +92,26 @@ def test_another_guide_can_be_given(make_request, invented, scored, tmp_path):
         assert not request.folder(GUIDED.guide, 0).exists()
 
 
+def test_what_all_rows_start_from_is_no_guide(make_request, tmp_path):
+    """A backbone for all: the guide is trained from it, and the guided row has the trained one."""
+    override = f"--config.init={tmp_path / 'backbone.pth'}"
+    request = make_request("infnet-table3", overrides=(*SHORT, override))
+    plan.check_overrides(request)
+    assert request.trains_guide(GUIDED)
+    assert request.config(GUIDED).init == str(request.folder(GUIDED.guide, 0).absolute())
+    for row in (GUIDED.guide, ROWS["fcn8s"]):
+        assert request.config(row).init == str(tmp_path / "backbone.pth")
+    assert request.not_applying(GUIDED) == [override]
+    assert progress.missing_guides(request, GUIDED, [0, 1]) == [0, 1]
+    said = progress.overview(dataclasses.replace(request, selected=("guided_fcn8s",)))
+    assert f"{override} does not apply: it would be this row's guide, which --config.init@" in said
+    named = (override, f"--config.init@guided_fcn8s={tmp_path / 'guide.pth'}")
+    both = dataclasses.replace(request, overrides=(*SHORT, *named))
+    assert both.config(GUIDED).init == str(tmp_path / "guide.pth")
+    assert not both.trains_guide(GUIDED)
+    assert both.trains_guide(ROWS["guided_unet"])
+
+
 def test_classes_are_compared_each_for_itself(make_request, invented, scored):
     names = ("fcn8s", "guided_fcn8s", "fcn8s-consolidation", "guided_fcn8s-consolidation")
     request = make_request("infnet-table3", selected=names, overrides=SHORT)

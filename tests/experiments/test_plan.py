@@ -103,6 +103,20 @@ def test_an_override_that_no_row_has_is_refused(make_request, override, message)
         plan.check_overrides(make_request(overrides=(f"--config.{override}",)))
 
 
+@pytest.mark.parametrize(
+    ("override", "option"),
+    [
+        ("data.source=folder", "--source, that of --train-on by --train-source"),
+        ("data.source@c2f=folder", "--train-source"),
+        ("data.name=slice_folder", "--data, that of training alone by --train-on"),
+        ("seed=7", "--seeds"),
+    ],
+)
+def test_what_the_table_itself_sets_is_no_override(make_request, override, option):
+    with pytest.raises(configuration.ConfigError, match=f"^--config.{override}: .*{option}$"):
+        plan.check_overrides(make_request(overrides=(f"--config.{override}",)))
+
+
 def test_changes_are_what_was_set_and_not_where_data_lie(make_request):
     overrides = ("--config.model.width=8", "--config.data.data_dir=/x", "--config.epochs=300")
     request = make_request(source="/y", overrides=overrides)
