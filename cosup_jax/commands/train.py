@@ -101,10 +101,10 @@ def start(
             "--distributed trains labelled slices only; semi-supervised rounds take one process"
         )
     # Imported here so that a mistyped command line is answered at once.
-    from cosup_jax.training import semi, setup
+    from cosup_jax.training import preview, semi
 
     if dry_run:
-        print((semi.dry_run if config.semi.per_round else setup.dry_run)(config))
+        print((semi.dry_run if config.semi.per_round else preview.dry_run)(config))
         return
     with hosts.together(where):
         _train(config, workdir, seeds)

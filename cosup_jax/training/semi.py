@@ -26,14 +26,14 @@ from ml_collections import ConfigDict
 from cosup_jax import config as configuration
 from cosup_jax import ranges, runs
 from cosup_jax.data import people, splits
-from cosup_jax.training import provenance, pseudo, rounds, setup
+from cosup_jax.training import preview, provenance, pseudo, rounds
 from cosup_jax.training.setup import keep_description, make_setup
 
 LABELLED, ROUNDS, PSEUDO, PRETRAIN = "labelled", "rounds", "pseudo", "pretrain"
 
 
 def dry_run(config: ConfigDict) -> str:
-    """Returns what `setup.dry_run` says, and what the four steps are.
+    """Returns what `preview.dry_run` says, and what the four steps are.
 
     Raises:
       ValueError: a setting that means nothing, or slices that cannot be used as asked.
@@ -46,7 +46,7 @@ def dry_run(config: ConfigDict) -> str:
     exclude = f", less those of {', '.join(semi.exclude_patients)}" * bool(semi.exclude_patients)
     return "\n".join(
         [
-            setup.dry_run(labelled_config(config)),
+            preview.dry_run(labelled_config(config), [semi.pretrain_batch_size]),
             "semi-supervised training, in four steps:",
             f"  1. {labelled} labelled slices, at most {config.epochs} epochs",
             f"  2. {rounds.describe(config, labelled, unlabelled)}{exclude}",

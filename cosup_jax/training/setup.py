@@ -20,7 +20,7 @@ from cosup_jax.data import augment, datasets, people, pipeline, sampling
 from cosup_jax.data.preprocess import prepare_example
 from cosup_jax.runs import checkpoints, interrupted, logs
 from cosup_jax.runs.state import TrainState, count_parameters, create_state, make_optimizer
-from cosup_jax.training import provenance, start
+from cosup_jax.training import provenance
 from cosup_jax.training.step import parallel_eval_step, parallel_train_step
 
 # Fields that may change between a run and its continuation without changing what it computes.
@@ -254,45 +254,4 @@ def make_state(setup: Setup) -> TrainState:
         size=tuple(c.data.size),
         seed=c.seed,
         average=c.averaging.decay > 0,
-    )
-
-
-def dry_run(config: ConfigDict) -> str:
-    """Returns configuration, shapes, parameters and memory of a run, without training.
-
-    The dataset is built, weights to start from are read, the step is compiled for its memory.
-    """
-    setup = make_setup(config, Path("(none: dry run)"))
-    state = make_state(setup)
-    state = start.with_weights(config, state) if config.init else state
-    shape = (config.batch_size, *config.data.size, 1)
-    types = {"image": "float32", "mask": "uint8", "edge": "uint8"}
-    batch = {name: jax.ShapeDtypeStruct(shape, dtype) for name, dtype in types.items()}
-    output = jax.eval_shape(
-        functools.partial(state.apply_fn, train=False), state.variables, batch["image"]
-    )
-    largest = max(setup.train_steps)
-    memory = devices.memory(setup.train_steps[largest], state, batch, setup.devices)
-    steps = setup.builder.info.splits[config.data.train].num_examples // config.batch_size
-    per_module = [f"  {name}: {count_parameters(tree):,}" for name, tree in state.params.items()]
-    shapes = [f"  {name}: {value.shape} {value.dtype}" for name, value in batch.items()]
-    heads = zip(
-        (*setup.model.edge_stages, *setup.model.mask_stages),
-        (*output.edge_logits, *output.mask_logits),
-        strict=True,
-    )
-    shapes += [f"  logits: {output.logits.shape} {output.logits.dtype}"]
-    shapes += [f"  supervised {name}: {value.shape}" for name, value in heads]
-    return "\n".join(
-        [
-            configuration.to_json(config),
-            describe(setup, state),
-            f"{steps} steps an epoch, at most {config.epochs} epochs",
-            "parameters:",
-            *per_module,
-            "shapes:",
-            *shapes,
-            f"memory of a training step on each device, at {largest[0]}×{largest[1]}: "
-            f"{memory / 2**30:.2f} GiB",
-        ]
     )

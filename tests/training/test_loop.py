@@ -16,7 +16,7 @@ from cosup_jax.evaluation import scoring
 from cosup_jax.experiments import trials
 from cosup_jax.experiments.trials import train_and_evaluate
 from cosup_jax.runs import checkpoints, initial, interrupted, logs
-from cosup_jax.training import loop, progress, setup
+from cosup_jax.training import loop, preview, progress, setup
 from tests.phantoms import tiny_config
 from tests.training.tiny import TINY
 
@@ -228,11 +228,11 @@ def test_early_stopping_and_plateau_act_after_their_patience(
 
 
 def test_training_on_what_is_scored_is_said(data_dir):
-    text = setup.dry_run(quick_config(data_dir, data__train="train+validation"))
+    text = preview.dry_run(quick_config(data_dir, data__train="train+validation"))
     assert "note: validation is trained on too" in text
     assert "5 steps an epoch" in text
     with pytest.raises(SplitError, match="no split 'tset'"):
-        setup.dry_run(tiny_config(data_dir, data__test="tset"))
+        preview.dry_run(tiny_config(data_dir, data__test="tset"))
 
 
 def test_a_network_without_heads_and_fusion_is_described(data_dir, tmp_path):
@@ -244,12 +244,26 @@ def test_a_network_without_heads_and_fusion_is_described(data_dir, tmp_path):
 
 
 def test_dry_run_prints_and_trains_nothing(data_dir, tmp_path):
-    text = setup.dry_run(quick_config(data_dir, data__scales=(1.0, 2.0)))
-    for words in ('"theta": 0.8', "parameters:", "supervised S3: (4, 32, 32, 1)", "at 64×64:"):
+    text = preview.dry_run(quick_config(data_dir, data__scales=(1.0, 2.0)))
+    for words in (
+        *('"theta": 0.8', "parameters:", "supervised S3: (4, 32, 32, 1)", "3 steps an epoch"),
+        "at 64×64 and batch 4:",
+    ):
         assert words in text
     nowhere = str(tmp_path / "nowhere")
     with pytest.raises(checkpoints.CheckpointError, match=f"no checkpoints in {nowhere}"):
-        setup.dry_run(quick_config(data_dir, init=nowhere))
+        preview.dry_run(quick_config(data_dir, init=nowhere))
+
+
+def test_a_dry_run_counts_the_steps_of_a_drawn_epoch_and_refuses_what_has_none(data_dir):
+    drawn = quick_config(data_dir, sampling__groups=(("", "all", 1.0),), sampling__slices=42)
+    text = preview.dry_run(drawn, [4, 8])
+    assert "10 steps an epoch" in text
+    assert [line.partition(":")[0] for line in text.splitlines()[-2:]] == [
+        f"memory of a training step on each device, at 32×32 and batch {size}" for size in (4, 8)
+    ]
+    with pytest.raises(pipeline.EmptySplitError, match="12 slices, fewer than a batch of 16"):
+        preview.dry_run(quick_config(data_dir, batch_size=16))
 
 
 @pytest.mark.parametrize(

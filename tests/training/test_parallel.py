@@ -155,3 +155,18 @@ def test_prefetching_keeps_order_and_loses_nothing():
     on = jax.local_devices()[:2]
     found = [int(b["x"][0, 0, 0]) for b in devices.prefetch(iter(batches), on)]
     assert found == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_state_that_a_step_uses_up_is_needed_once(count):
+    state = {"weights": np.zeros(10**6, np.float32)}
+    batch = {"image": jax.ShapeDtypeStruct((4, 50_000), np.float32)}
+
+    def add(state, batch, axis_name):
+        mean = jax.lax.pmean(batch["image"].mean(), axis_name)
+        return {"weights": state["weights"] + mean}, {"mean": mean}
+
+    on = jax.local_devices()[:count]
+    found = devices.memory(devices.map_train_step(add, on), state, batch, on)
+    least = 4 * 10**6 + 4 * 4 * 50_000 // count
+    assert least <= found <= least + 10_000

@@ -252,12 +252,14 @@ def test_the_four_steps(tfds, monkeypatch, tmp_path):
 
 
 def test_a_dry_run_tells_the_four_steps(tfds, builder, monkeypatch):
-    monkeypatch.setattr(semi.setup, "dry_run", lambda config: f"K = {config.semi.per_round}")
+    monkeypatch.setattr(
+        semi.preview, "dry_run", lambda config, also: f"K = {config.semi.per_round}, {also}"
+    )
     config = semi_config(tfds, semi__epochs=0.5)
     patient = sorted(builder.info.metadata["patients"]["train"])[0]
     config.semi.exclude_patients = (patient,)
     assert semi.dry_run(config).splitlines() == [
-        "K = 0",
+        "K = 0, [4]",
         "semi-supervised training, in four steps:",
         f"  1. 5 labelled slices, at most {config.epochs} epochs",
         # Half of 8, 11 and 12 slices in batches of 4: 1, 1 and 2 steps.
