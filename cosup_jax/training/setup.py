@@ -15,7 +15,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax import devices, files, losses, models, ranges, runs
+from cosup_jax import devices, files, losses, models, ranges, runs, weights
 from cosup_jax.data import augment, datasets, people, pipeline, sampling
 from cosup_jax.data.preprocess import prepare_example
 from cosup_jax.runs import checkpoints, interrupted, logs
@@ -237,12 +237,18 @@ def keep_description(setup: Setup) -> None:
 
 
 def _found_from_anywhere(config: ConfigDict) -> ConfigDict:
-    """Returns a configuration whose folders of data are found from any working folder."""
+    """Returns a configuration whose data, and what it starts from, are found from anywhere."""
     kept = config.copy_and_resolve_references()
     for name in ("source", "data_dir"):
         if kept.data[name]:
-            kept.data[name] = str(Path(kept.data[name]).expanduser().absolute())
+            kept.data[name] = _absolute(kept.data[name])
+    if kept.init and kept.init not in weights.names() and Path(kept.init).expanduser().exists():
+        kept.init = _absolute(kept.init)
     return kept
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def make_state(setup: Setup) -> TrainState:

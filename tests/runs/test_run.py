@@ -3,6 +3,7 @@
 import functools
 import importlib.metadata
 import json
+import os
 import shutil
 
 import jax
@@ -13,6 +14,7 @@ import cosup_jax
 from cosup_jax import config as configuration
 from cosup_jax import runs
 from cosup_jax.runs import checkpoints, logs
+from cosup_jax.training import setup
 from cosup_jax.training.setup import RunMismatch, keep_description, make_setup
 from tests.phantoms import tiny_config
 
@@ -99,6 +101,29 @@ def test_a_run_finds_its_data_from_any_folder(tiny_run, tmp_path, monkeypatch):
     assert runs.read_config(tmp_path / "run").data.data_dir == str(tiny_run.parent / "tfds")
     monkeypatch.chdir(tmp_path)
     keep_description(make_setup(tiny_config(tiny_run.parent / "tfds"), tmp_path / "run"))
+
+
+@pytest.mark.parametrize("init", ["before", "before/weights.pth", "c2f-small"])
+def test_a_run_finds_what_it_started_from_from_any_folder(init, tiny_run, tmp_path, monkeypatch):
+    """A file that has the name of weights of the package is not what that name means."""
+    folder = shutil.copytree(tiny_run, tmp_path / "run")
+    shutil.rmtree(folder / "checkpoints")  # so that it starts anew
+    (tmp_path / "before").mkdir()
+    for name in ("before/weights.pth", "c2f-small", "other"):
+        (tmp_path / name).touch()
+    data = tiny_run.parent / "tfds"
+    monkeypatch.setattr(setup.provenance, "_before", lambda _: {})
+    monkeypatch.chdir(tmp_path)
+    keep_description(make_setup(tiny_config(data, init=init), folder))
+    kept = init if init == "c2f-small" else str(tmp_path / init)
+    assert runs.read_config(folder).init == kept
+    shutil.copytree(tiny_run / "checkpoints", folder / "checkpoints")
+    monkeypatch.chdir(tmp_path / "before")
+    for same in (kept, os.path.relpath(kept)) if kept != init else (kept,):
+        keep_description(make_setup(tiny_config(data, init=same), folder))
+        assert runs.read_config(folder).init == kept
+    with pytest.raises(RunMismatch, match=r"differing in init\)"):
+        keep_description(make_setup(tiny_config(data, init="../other"), folder))
 
 
 def test_who_was_trained_on_before_is_kept_when_the_run_before_has_gone(tiny_run, tmp_path):
