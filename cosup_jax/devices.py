@@ -26,12 +26,13 @@ class DeviceError(ValueError):
     """The devices at hand do not fit what is asked of them."""
 
 
-def choose_devices(count: int, batch_size: int) -> list[jax.Device]:
+def choose_devices(count: int, batch_size: int, field: str = "batch_size") -> list[jax.Device]:
     """Returns the devices to train on, of all processes.
 
     Args:
       count: how many in all; 0 takes all.
       batch_size: slices in a batch; the devices must divide it.
+      field: of the configuration, which has the batch size.
 
     Raises:
       DeviceError: there are fewer devices, they do not divide the batch, processes have differently
@@ -57,7 +58,7 @@ def choose_devices(count: int, batch_size: int) -> list[jax.Device]:
     if batch_size % len(chosen):
         raise DeviceError(
             f"a batch of {batch_size} slices is not divided by {len(chosen)} devices; give a "
-            f"multiple with --config.batch_size, or fewer devices with --config.devices"
+            f"multiple with --config.{field}, or fewer devices with --config.devices"
         )
     return chosen
 

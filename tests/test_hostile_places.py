@@ -91,7 +91,8 @@ COMMANDS = {
     ],
     "train semi-supervised": lambda i, run: [
         *("train", "--workdir=OUT", "--config.data.train=train[:5]", "--config.semi.per_round=3"),
-        *("--config.semi.unlabelled=train[5:]", *tiny_fields(run)),
+        *("--config.semi.unlabelled=train[5:]", "--config.semi.pretrain_batch_size=4"),
+        *tiny_fields(run),
     ],
 }
 

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from cosup_jax import evaluation, hosts, models, runs
 from cosup_jax.runs import checkpoints
 from cosup_jax.training import loop, semi
+from cosup_jax.training.setup import check_config
 
 FOLDER = "evaluation"
 
@@ -58,6 +59,8 @@ def train_semi(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     folder = Path(workdir).expanduser()
     semi.open_unlabelled(config)
     with runs.own(folder):
+        # So that the third step takes no setting with which the fourth, if begun, cannot go on.
+        check_config(semi.finetune_config(config, folder), folder)
         return _four_steps(config, folder)
 
 

@@ -26,6 +26,7 @@ from cosup_jax.scans import images
 
 INDEX = "train_index.csv"
 MASK_VALUES = {0: 0, 255: 1}
+_PIXELS = dict.fromkeys(("image", "mask", "lung"), tfds.decode.SkipDecoding())
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 
 
@@ -98,13 +99,12 @@ def open_pool(
       PoolError: no such split, a patient to exclude who is not in it, or nothing is left.
     """
     check_split(builder, split, exclude)
+    pool_size(builder, split, exclude)
     left_out = set(map(schema.normal_name, exclude))
     source = Records(builder, split)
     reader = tqdm(source, desc=f"reading {split}", unit="slice", delay=2.0)
     found = [_slice(i, example, settings) for i, example in enumerate(reader)]
     kept = {s.file: s for s in found if s.patient_id not in left_out}
-    if not kept:
-        raise PoolError(f"the split {split!r} of {builder.info.full_name} has no slice left")
     order = splits.ranked(kept, f"semi:{seed}")
     return Pool(source, [kept[file] for file in order], settings)
 
@@ -129,6 +129,22 @@ def check_split(builder: tfds.core.DatasetBuilder, split: str, exclude: Sequence
             f"--config.semi.exclude_patients names {', '.join(strangers)}, not in the split "
             f"{split!r}; its patients are {', '.join(patients)}"
         )
+
+
+def pool_size(builder: tfds.core.DatasetBuilder, split: str, exclude: Sequence[str] = ()) -> int:
+    """Counts the slices that `open_pool` would have; no pixels are read.
+
+    Raises:
+      PoolError: there are none.
+    """
+    left_out = set(map(schema.normal_name, exclude))
+    patients = (
+        schema.normal_name(example["patient_id"].decode())
+        for example in Records(builder, split, decoders=_PIXELS)
+    )
+    if count := sum(patient not in left_out for patient in patients):
+        return count
+    raise PoolError(f"the split {split!r} of {builder.info.full_name} has no slice left")
 
 
 def _slice(place: int, example: Mapping[str, Any], settings: Preprocessing) -> Slice:

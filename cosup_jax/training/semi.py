@@ -24,12 +24,14 @@ import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax import ranges, runs
+from cosup_jax import devices, ranges, runs
 from cosup_jax.data import people, splits
 from cosup_jax.training import preview, provenance, pseudo, rounds
 from cosup_jax.training.setup import keep_description, make_setup
 
 LABELLED, ROUNDS, PSEUDO, PRETRAIN = "labelled", "rounds", "pseudo", "pretrain"
+# What only the third step depends on, so that the rounds are not lost where it has to be changed.
+_OF_PRETRAINING = ("semi.pretrain_epochs", "semi.pretrain_batch_size")
 
 
 def dry_run(config: ConfigDict) -> str:
@@ -40,10 +42,10 @@ def dry_run(config: ConfigDict) -> str:
     """
     check(config)
     semi, builder = config.semi, open_unlabelled(config)
-    labelled, unlabelled = (
-        builder.info.splits[name].num_examples for name in (config.data.train, semi.unlabelled)
-    )
-    exclude = f", less those of {', '.join(semi.exclude_patients)}" * bool(semi.exclude_patients)
+    labelled = builder.info.splits[config.data.train].num_examples
+    unlabelled = pseudo.pool_size(builder, semi.unlabelled, semi.exclude_patients)
+    exclude = f", without those of {', '.join(semi.exclude_patients)}"
+    exclude *= bool(semi.exclude_patients)
     return "\n".join(
         [
             preview.dry_run(labelled_config(config), [semi.pretrain_batch_size]),
@@ -87,9 +89,16 @@ def check(config: ConfigDict) -> None:
 
 
 def open_unlabelled(config: ConfigDict) -> tfds.core.DatasetBuilder:
-    """Builds the dataset where needed, so that a fault is told before anything is trained."""
+    """Builds the dataset where needed, so that a fault is told before anything is trained.
+
+    Raises:
+      ValueError: a step would refuse what it is given, as far as that can be told; the field is
+        named.
+    """
     builder = make_setup(config, Path()).builder
     semi = config.semi
+    size = semi.pretrain_batch_size
+    devices.choose_devices(config.devices, size, "semi.pretrain_batch_size")
     pseudo.check_split(builder, semi.unlabelled, semi.exclude_patients)
     whose = people.people(builder, semi.unlabelled, semi.exclude_patients)
     for use, split in provenance.uses(config, builder).items():
@@ -100,6 +109,21 @@ def open_unlabelled(config: ConfigDict) -> tfds.core.DatasetBuilder:
                 f"data.{use}: {', '.join(both[:5])}. Leave them out with "
                 "--config.semi.exclude_patients"
             )
+    try:
+        people.check_split(builder, rounds_config(config).data.train)
+    except people.SplitError as error:
+        raise people.SplitError(
+            f"--config.semi.unlabelled={semi.unlabelled}: the rounds train on it beside "
+            f"data.train={config.data.train}, and {error}"
+        ) from error
+    count = config.sampling.slices or pseudo.pool_size(
+        builder, semi.unlabelled, semi.exclude_patients
+    )
+    if count < size:
+        raise configuration.ConfigError(
+            f"--config.semi.pretrain_batch_size={size}: an epoch of pre-training has {count} "
+            f"slices of {semi.unlabelled}, fewer than a batch; give a smaller one"
+        )
     return builder
 
 
@@ -149,7 +173,7 @@ def label_all(config: ConfigDict, workdir: Path) -> None:
       workdir: its folder, with step 1 in `labelled`.
     """
     ready = make_setup(rounds_config(config), workdir / ROUNDS)
-    keep_description(ready)
+    keep_description(ready, _OF_PRETRAINING)
     pool = pseudo.open_pool(
         ready.builder,
         config.semi.unlabelled,

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -195,8 +195,40 @@ def describe(setup: Setup, state: TrainState) -> str:
     )
 
 
-def keep_description(setup: Setup) -> None:
+def check_config(config: ConfigDict, workdir: Path, free: Sequence[str] = ()) -> bool:
+    """Tells whether a folder holds a started run, which must be of this configuration.
+
+    Args:
+      config: what is to be run there.
+      workdir: the folder.
+      free: fields that change nothing of this run, beside `FREE_FIELDS`.
+
+    Raises:
+      RunMismatch: naming the fields that differ.
+    """
+    path = workdir / runs.CONFIG
+    # A run that failed before its first checkpoint may be started again with other settings.
+    if not path.exists() or not (checkpoints.exist(workdir) or interrupted.exists(workdir)):
+        return False
+    files.read_json(path)  # which names it where it is damaged
+    # Where no slices are labelled, the rest of `semi` says nothing.
+    idle = [f"semi.{name}" for name in config.semi if name != "per_round"]
+    free = (*FREE_FIELDS, *free, *([] if config.semi.per_round else idle))
+    here = configuration.to_json(_found_from_anywhere(config))
+    if differing := configuration.differences(path.read_text(), here, free):
+        raise RunMismatch(
+            f"{workdir} holds a run of another configuration (differing in "
+            f"{', '.join(differing)}); give another --workdir, or remove the folder"
+        )
+    return True
+
+
+def keep_description(setup: Setup, free: Sequence[str] = ()) -> None:
     """Writes configuration, versions and data fingerprint, or checks them against a started run.
+
+    Args:
+      setup: of the run.
+      free: as of `check_config`.
 
     Raises:
       RunMismatch: naming the fields that differ.
@@ -206,25 +238,14 @@ def keep_description(setup: Setup) -> None:
     config_json = configuration.to_json(_found_from_anywhere(setup.config))
     used = [setup.config.data.train, setup.config.data.validation]
     whose: dict[str, Any] = {}
-    # A run that failed before its first checkpoint may be started again with other settings.
-    started = checkpoints.exist(setup.workdir) or interrupted.exists(setup.workdir)
-    if config_path.exists() and started:
-        files.read_json(config_path)  # which names it where it is damaged
-        differing = configuration.differences(config_path.read_text(), config_json, FREE_FIELDS)
-        if differing:
+    if check_config(setup.config, setup.workdir, free) and data_path.exists():
+        kept = runs.read_data(setup.workdir)
+        if not provenance.is_same(kept, setup.builder, used):
             raise RunMismatch(
-                f"{setup.workdir} holds a run of another configuration (differing in "
-                f"{', '.join(differing)}); give another --workdir, or remove the folder"
+                f"{setup.workdir} holds a run on other data ({data_path}); give another --workdir"
             )
-        if data_path.exists():
-            kept = runs.read_data(setup.workdir)
-            if not provenance.is_same(kept, setup.builder, used):
-                raise RunMismatch(
-                    f"{setup.workdir} holds a run on other data ({data_path}); give another "
-                    "--workdir"
-                )
-            # The run that this one started from may have gone, and its people with it.
-            whose = {name: kept[name] for name in runs.PEOPLE if name in kept}
+        # The run that this one started from may have gone, and its people with it.
+        whose = {name: kept[name] for name in runs.PEOPLE if name in kept}
     data = {
         "dataset": setup.builder.info.full_name,
         "fingerprint": datasets.fingerprint(setup.builder, used),

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,12 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cosup_jax import config as configuration
 from cosup_jax.data import datasets, pipeline
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.experiments import trials
 from cosup_jax.runs import logs
 from cosup_jax.training import pseudo, rounds, semi
-from cosup_jax.training.setup import keep_description, make_setup
+from cosup_jax.training.setup import RunMismatch, check_config, keep_description, make_setup
 from tests.phantoms import tiny_config
 from tests.training.tiny import TINY
 
@@ -251,44 +253,25 @@ def test_the_four_steps(tfds, monkeypatch, tmp_path):
     assert first.semi.per_round == third.semi.per_round == 0
 
 
-def test_a_dry_run_tells_the_four_steps(tfds, builder, monkeypatch):
-    monkeypatch.setattr(
-        semi.preview, "dry_run", lambda config, also: f"K = {config.semi.per_round}, {also}"
-    )
-    config = semi_config(tfds, semi__epochs=0.5)
-    patient = sorted(builder.info.metadata["patients"]["train"])[0]
-    config.semi.exclude_patients = (patient,)
-    assert semi.dry_run(config).splitlines() == [
-        "K = 0, [4]",
-        "semi-supervised training, in four steps:",
-        f"  1. 5 labelled slices, at most {config.epochs} epochs",
-        # Half of 8, 11 and 12 slices in batches of 4: 1, 1 and 2 steps.
-        f"  2. 7 unlabelled slices, 3 a round: 3 rounds, 4 steps, less those of {patient}",
-        "  3. their pseudo labels alone, at most 100 epochs of batch 4",
-        f"  4. 5 labelled slices, at most {config.epochs} epochs",
-    ]
-    config.semi.unlabelled = "unlabelled"
-    with pytest.raises(
-        pseudo.PoolError, match="no split 'unlabelled' .*semi.per_round.*has train, validation"
-    ):
-        semi.dry_run(config)
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "says"),
-    [
-        ("semi__epochs", 0.0, r"semi.epochs is 0.0, expected a number above 0"),
-        ("semi__pretrain_epochs", 0, r"semi.pretrain_epochs is 0, expected a whole number"),
-        ("semi__unlabelled", "validation", "that split is used for validation"),
-        ("semi__unlabelled", "test", "that split is used for test"),
-        ("semi__unlabelled", "unlabelled", "no split 'unlabelled' .*has train, validation, test"),
-        ("semi__exclude_patients", ("nobody",), "names nobody, not in the split"),
-        ("model", {"name": "unet", "classes": 3}, "pseudo labels do not tell classes apart"),
-    ],
-)
-def test_wrong_settings_are_named(field, value, says, tfds, tmp_path):
-    config = semi_config(tfds)
-    config.update_from_flattened_dict({field.replace("__", "."): value})
-    with pytest.raises(ValueError, match=says):
-        trials.train_semi(config, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+def test_what_pretraining_takes_may_change_until_it_is_used(whole, quick_run, tfds, tmp_path):
+    folder = shutil.copytree(whole[0], tmp_path / "run", symlinks=True)
+    changed = {"semi__pretrain_epochs": 9, "semi__pretrain_batch_size": 2}
+    # The labelled slices alone: nothing of `semi` means anything.
+    first = semi.labelled_config(semi_config(tfds, data__train="train"))
+    shutil.copytree(quick_run, tmp_path / "first")
+    (tmp_path / "first" / "config.json").write_text(configuration.to_json(first))
+    other = semi_config(tfds, data__train="train", semi__unlabelled="x", **changed)
+    assert check_config(semi.labelled_config(other), tmp_path / "first")
+    with pytest.raises(RunMismatch, match=r"differing in semi\.per_round, semi\.pretrain_batch"):
+        check_config(other, tmp_path / "first")
+    before = labels(folder)
+    semi.label_all(semi_config(tfds, **changed), folder)
+    assert labels(folder) == before
+    with pytest.raises(RunMismatch, match=r"differing in semi\.epochs\)"):
+        semi.label_all(semi_config(tfds, semi__epochs=0.5, **changed), folder)
+    # The last step has begun from what was pre-trained.
+    (folder / "checkpoints").symlink_to(quick_run / "checkpoints")
+    last = semi.finetune_config(semi_config(tfds), folder)
+    (folder / "config.json").write_text(configuration.to_json(last))
+    with pytest.raises(RunMismatch, match=r"differing in semi\.pretrain_batch_size, semi\.pre"):
+        trials.train_semi(semi_config(tfds, **changed), folder)
