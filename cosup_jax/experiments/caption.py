@@ -103,7 +103,8 @@ def head(request: Request, results: Sequence[RowResult]) -> str:
         name.startswith(_EXTENT) and name not in _NO_EXTENT for c in changes for name in c
     )
     stopped = sum(run.stopped for run in runs)
-    full = request.seeds >= FULL_SEEDS and not smaller and stopped == len(runs)
+    complete = all(len(result.runs) == request.seeds for result in scored)
+    full = request.seeds >= FULL_SEEDS and not smaller and complete and stopped == len(runs)
     sizes = sorted({f"{c.data.size[0]}×{c.data.size[1]}" for c in configs})
     networks = [c.model.get("labeller", c.model) for c in configs]
     widths = sorted({network.width for network in networks})

@@ -13,6 +13,7 @@ from cosup_jax.experiments import data, progress, trials
 from cosup_jax.experiments.plan import Request
 from cosup_jax.experiments.results import RowResult, RunResult
 from cosup_jax.experiments.rows import Row
+from cosup_jax.training import loop
 
 RESULT = "result.json"
 FAILURE = "failure.txt"
@@ -38,7 +39,10 @@ def run_rows(request: Request) -> Iterator[list[RowResult]]:
 
 
 def run_row(request: Request, row: Row) -> RowResult:
-    """Trains and scores the seeds of a row."""
+    """Trains and scores the seeds of a row.
+
+    Where training diverges for some, the others are scored, and the result names those that failed.
+    """
     failure = request.folder(row, 0).parent / FAILURE
     seeds = range(request.seeds)
     try:
@@ -47,35 +51,65 @@ def run_row(request: Request, row: Row) -> RowResult:
             data.check_trained(request, row, seed)
         print(f"\n{request.table}, {row.name}: {len(left)} of {len(seeds)} runs to train")
         guides = progress.missing_guides(request, row, left)
+        diverged = ""
         if row.guide is not None and guides:
             print(f"before it {row.guide.run}, which guides it: {len(guides)} runs to train")
-            train(request, row.guide, guides)
-        train(request, row, left)
-        found = tuple(score(request, row, seed) for seed in seeds)
+            if told := _diverged(request, row.guide, guides):
+                diverged = f"{row.guide.run}, {told}"
+                unguided = progress.missing_guides(request, row, guides)
+                left = [seed for seed in left if seed not in unguided]
+        diverged = "; ".join(filter(None, [diverged, _diverged(request, row, left)]))
+        ended: Sequence[int] = seeds
+        if diverged:
+            ended = [s for s in seeds if progress.progress(request, row, s).finished]
+        found = tuple(score(request, row, seed) for seed in ended)
     # Whatever goes wrong in one row, memory included, must not lose the others.
     except Exception as error:
         files.write_text(failure, traceback.format_exc())
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         logging.warning("%s failed: %s (see %s)", row.name, reason, failure)
         return RowResult(row, failed=reason)
-    failure.unlink(missing_ok=True)
-    return RowResult(row, found)
+    if diverged:
+        files.write_text(failure, f"{diverged}\n")
+        logging.warning("%s, some seeds failed: %s (see %s)", row.name, diverged, failure)
+    else:
+        failure.unlink(missing_ok=True)
+    return RowResult(row, found, failed=diverged)
+
+
+def _diverged(request: Request, row: Row, seeds: Sequence[int]) -> str:
+    """Trains seeds of a row; says which have diverged, and how."""
+    try:
+        train(request, row, seeds)
+    except loop.TrainingDiverged as error:
+        return str(error)
+    return ""
 
 
 def train(request: Request, row: Row, seeds: Sequence[int]) -> None:
-    """Trains seeds of a row, each to a folder of its own: together, or one after another."""
+    """Trains seeds of a row, each to a folder of its own: together, or one after another.
+
+    Raises:
+      TrainingDiverged: naming the seeds that have; the others are trained.
+    """
     configs = [request.config(row, seed) for seed in seeds]
     folders = [request.folder(row, seed) for seed in seeds]
     # Each seed has a guide of its own, so guided networks are not trained together.
-    if seeds and not (request.solo or configs[0].semi.per_round or row.guide):
+    if len(seeds) > 1 and not (request.solo or configs[0].semi.per_round or row.guide):
         trials.train_seeds(configs[0], seeds, folders)
         return
+    told = []
     for config, folder in zip(configs, folders, strict=True):
         print(f"seed {config.seed}, in {folder}")
-        if config.semi.per_round:
-            trials.train_semi(config, folder)
-        else:
-            trials.train_and_evaluate(config, folder)
+        try:
+            if config.semi.per_round:
+                trials.train_semi(config, folder)
+            else:
+                trials.train_and_evaluate(config, folder)
+        except loop.TrainingDiverged as error:
+            told.append(f"seed {config.seed}: {error}")
+    if told:
+        raise loop.TrainingDiverged("; ".join(told))
 
 
 def score(request: Request, row: Row, seed: int) -> RunResult:

@@ -34,12 +34,23 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, Any
 def train_seeds(
     config: ConfigDict, seeds: Sequence[int], workdirs: Sequence[str | Path]
 ) -> list[dict[str, Any]]:
-    """Trains several seeds by `loop.train_seeds`, and returns the summary of each's evaluation."""
+    """Trains several seeds by `loop.train_seeds`, and returns the summary of each's evaluation.
+
+    Raises:
+      ValueError: as `loop.train_seeds`; where some seeds have diverged, the others are evaluated.
+    """
+    failure = None
     with contextlib.ExitStack() as owned:
-        setups = loop.train_seeds(config, seeds, workdirs)
+        try:
+            setups = loop.train_seeds(config, seeds, workdirs)
+        except loop.TrainingDiverged as error:
+            setups, failure = list(error.finished), error
         for setup in setups:
             owned.enter_context(runs.own(setup.workdir))
-        return [final_evaluation(setup.workdir, setup.config) for setup in setups]
+        found = [final_evaluation(setup.workdir, setup.config) for setup in setups]
+    if failure:
+        raise failure
+    return found
 
 
 def train_semi(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:

@@ -23,7 +23,13 @@ from cosup_jax.training.setup import Setup
 
 
 class TrainingDiverged(ValueError):
-    """The loss or the weights are no longer numbers."""
+    """The loss or the weights are no longer numbers.
+
+    Attributes:
+      finished: the other seeds trained together with those that this tells of, which have ended.
+    """
+
+    finished: Sequence[Setup] = ()
 
 
 @dataclasses.dataclass
@@ -40,6 +46,7 @@ class Fit:
       position: the iterator's state behind them.
       stream: its batches, each with the iterator's state just after it.
       log: what it writes down.
+      error: why it cannot go on; None while it can.
     """
 
     setup: Setup
@@ -51,6 +58,7 @@ class Fit:
     position: dict[str, Any] | None
     stream: Iterator[tuple[dict[str, jax.Array], dict[str, Any]]] = dataclasses.field(init=False)
     log: logs.RunLog = dataclasses.field(init=False)
+    error: TrainingDiverged | None = None
 
     @property
     def is_over(self) -> bool:
@@ -151,25 +159,27 @@ def stateful_prefetch(
 def train_epoch(fits: Sequence[Fit], steps: int, bar: ProgressBar) -> None:
     """Takes the steps of one epoch that are left, the same one for all.
 
+    One whose loss is no number takes no further step, and says so in its `error`.
+
     Raises:
-      TrainingDiverged: a loss is no number.
       Stopped: the process was asked to end; the step in progress is completed.
     """
-    setup, epochs, taken = fits[0].setup, fits[0].progress.epoch, len(fits[0].rows)
-    pending: Sequence[Mapping[str, jax.Array]] = ()
+    setup, (epochs, taken) = fits[0].setup, fits[0].place
+    pending: Sequence[tuple[Fit, Mapping[str, jax.Array]]] = ()
     for number in range(epochs * steps + taken, (epochs + 1) * steps):
-        if hosts.stop_asked():
+        going = [one for one in fits if one.error is None]
+        if hosts.stop_asked() or not going:
             break
-        batches, positions = zip(*(next(one.stream) for one in fits), strict=True)
+        batches, positions = zip(*(next(one.stream) for one in going), strict=True)
         mapped = setup.train_steps[setup.drawn_size(number)]
-        states: Sequence[TrainState] = [one.state for one in fits]
+        states: Sequence[TrainState] = [one.state for one in going]
         states, metrics = take_step(mapped, states, batches)
-        for one, state, position in zip(fits, states, positions, strict=True):
+        for one, state, position in zip(going, states, positions, strict=True):
             one.state, one.position = state, position
         # Reading the metrics one step late keeps the device busy meanwhile.
-        collect(fits, pending, bar)
-        pending = metrics
-    collect(fits, pending, bar)
+        collect(pending, bar)
+        pending = list(zip(going, metrics, strict=True))
+    collect(pending, bar)
     signals.check()
 
 
@@ -181,21 +191,18 @@ def take_step(
     return after, metrics
 
 
-def collect(
-    fits: Sequence[Fit], metrics: Sequence[Mapping[str, jax.Array]], bar: ProgressBar
-) -> None:
+def collect(metrics: Sequence[tuple[Fit, Mapping[str, jax.Array]]], bar: ProgressBar) -> None:
     """Takes the metrics of a step, if there are any, to the rows of their fits.
 
-    Raises:
-      TrainingDiverged: a loss is no number.
+    One whose loss is no number says so in its `error`.
     """
-    for one, values in zip(fits, metrics, strict=False):
-        one.rows.append(devices.first(values))
-        loss = one.rows[-1]["loss"]
-        if not math.isfinite(loss):
-            raise diverged(one, f"the loss became {loss} in step {len(one.rows)}")
-    if metrics:
-        last_rows = [one.rows[-1] for one in fits]
+    for one, values in metrics:
+        if one.error is None:  # or the step was taken before the loss of the last one was read
+            one.rows.append(devices.first(values))
+            loss = one.rows[-1]["loss"]
+            if not math.isfinite(loss):
+                one.error = diverged(one, f"the loss became {loss} in step {len(one.rows)}")
+    if last_rows := [one.rows[-1] for one, _ in metrics if one.error is None]:
         bar.step({n: float(np.mean([r[n] for r in last_rows])) for n in ("loss", "dice")})
 
 

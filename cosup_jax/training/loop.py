@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -42,7 +42,7 @@ def train_seeds(
     with a folder like that of a run of its own, which may also have been started as one, or go on
     as one. The seeds share data and the compiled step, which they take one after another: as one
     program under `vmap` their convolutions would be grouped ones, which take longer. A seed that
-    has stopped takes no part any more.
+    has stopped, or diverged, takes no part any more.
 
     Args:
       config: see configs/base.py; its own seed does not count.
@@ -55,7 +55,7 @@ def train_seeds(
     Raises:
       ValueError: anything wrong with configuration, data or devices; or the seeds or folders do not
         differ.
-      TrainingDiverged: the loss became NaN.
+      TrainingDiverged: the loss of one or more became NaN; its `finished` are the others.
       RunMismatch: a folder holds a run of another configuration or other data.
     """
     folders = [Path(folder).expanduser() for folder in workdirs]
@@ -90,7 +90,8 @@ def fit(fits: Sequence[Fit]) -> None:
       fits: of one configuration, with different seeds.
 
     Raises:
-      TrainingDiverged: the loss, the weights or the validation loss are no numbers.
+      TrainingDiverged: the loss, the weights or the validation loss of one or more are no numbers;
+        the others have gone on to their end.
       Stopped: the process was asked to end; what it has done of an epoch is kept.
     """
     if all(one.is_over for one in fits):
@@ -107,7 +108,7 @@ def fit(fits: Sequence[Fit]) -> None:
     used = time.process_time()  # what an epoch cost, wherever else the processors were meanwhile
     bar = ProgressBar(setup, steps, min(one.steps_done(steps) for one in fits), len(fits))
     with contextlib.closing(bar), signals.noted():
-        while going := [one for one in fits if not one.is_over]:
+        while going := [one for one in fits if not (one.is_over or one.error)]:
             # Those that an interruption has left behind catch up, so that all take the same step;
             # whose last step of an epoch is taken closes it before others go on to the next.
             place = min(one.place for one in going)
@@ -119,17 +120,50 @@ def fit(fits: Sequence[Fit]) -> None:
                 speed = {"seconds": seconds, "slices_per_s": left * config.batch_size / seconds}
                 before, used = used, time.process_time()
                 speed["cpu_seconds"] = used - before
-                for one in now:
-                    told = close_epoch(one, speed, validation)
-                    bar.say(f"seed {one.setup.config.seed}, {told}" if len(fits) > 1 else told)
+                for one in [one for one in now if not one.error]:
+                    with _apart(one):
+                        told = close_epoch(one, speed, validation)
+                        bar.say(f"{_seed(one)}, {told}" if len(fits) > 1 else told)
             except signals.Stopped:
                 for one in now:
-                    one.keep_steps()
-                raise
+                    with _apart(one):
+                        one.keep_steps()
+                if not all(one.error for one in fits):
+                    raise
+            finally:
+                for one in now if len(fits) > 1 else ():
+                    if one.error:
+                        bar.say(f"{_seed(one)} is given up: {one.error}")
     for one in fits:
         one.log.close()
-        _finish(one)
-        print(f"{one.setup.workdir}: trained {one.progress.epoch} epochs; {one.best_words()}")
+        if not one.error:
+            _finish(one)
+            print(f"{one.setup.workdir}: trained {one.progress.epoch} epochs; {one.best_words()}")
+    if any(one.error for one in fits):
+        raise _failure(fits)
+
+
+@contextlib.contextmanager
+def _apart(one: Fit) -> Iterator[None]:
+    """Has what one seed diverges by end that seed alone."""
+    try:
+        yield
+    except TrainingDiverged as error:
+        one.error = error
+
+
+def _seed(one: Fit) -> str:
+    return f"seed {one.setup.config.seed}"
+
+
+def _failure(fits: Sequence[Fit]) -> TrainingDiverged:
+    """Returns what to raise where some have diverged, with those that have not."""
+    errors = {_seed(one): one.error for one in fits if one.error}
+    if len(fits) == 1:
+        return next(iter(errors.values()))
+    failure = TrainingDiverged("; ".join(f"{seed}: {error}" for seed, error in errors.items()))
+    failure.finished = [one.setup for one in fits if not one.error]
+    return failure
 
 
 def _finish(one: Fit) -> None:

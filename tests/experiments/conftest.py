@@ -11,7 +11,7 @@ import pytest
 from cosup_jax import config as configuration
 from cosup_jax import evaluation
 from cosup_jax.experiments import plan, trials
-from cosup_jax.training import semi
+from cosup_jax.training import loop, semi
 from tests.phantoms import CONFIGS, tiny_config
 
 
@@ -59,7 +59,9 @@ def trained(monkeypatch, tiny_run):
 
 @pytest.fixture
 def invented(monkeypatch):
-    """Replaces training and evaluation by texts; returns `fail`, rows whose training fails.
+    """Replaces training and evaluation by texts; returns `fail`, of what training fails.
+
+    Its keys are rows, or a row and a seed, its values what is raised.
 
     The Dice of a run is 0.5, and 0.1 more for each module of its row, 0.01 for each seed and
     0.05 where flips are averaged.
@@ -67,9 +69,10 @@ def invented(monkeypatch):
     fail = {}
 
     def train(config, folder):
-        row = folder.parent.name
-        if row in fail:
-            raise fail[row]
+        row, seed = folder.parent.name, int(folder.name)
+        for failing in (row, (row, seed)):
+            if failing in fail:
+                raise fail[failing]
         write_run(folder, config, epochs=config.epochs)
 
     def evaluate_run(run, *, protocol, tta, out):
@@ -94,9 +97,15 @@ def replace_training(monkeypatch, train):
     """Puts `train(config, folder)` in the place of all ways to train a run."""
 
     def train_seeds(config, seeds, folders):
+        told = []
         for seed, folder in zip(seeds, folders, strict=True):
             config.seed = seed
-            train(config, folder)
+            try:
+                train(config, folder)
+            except loop.TrainingDiverged as error:
+                told.append(f"seed {seed}: {error}")
+        if told:
+            raise loop.TrainingDiverged("; ".join(told))
 
     def train_semi(config, folder):
         train(semi.finetune_config(config, folder), folder)

@@ -9,7 +9,7 @@ import pytest
 
 from cosup_jax import cli
 from cosup_jax.experiments import caption, data, progress, runner
-from cosup_jax.training import semi
+from cosup_jax.training import loop, semi
 from tests.experiments.conftest import write_run
 from tests.phantoms import CONFIGS
 
@@ -81,6 +81,28 @@ def test_a_failing_row_does_not_lose_the_others(experiment, invented, no_data, t
     assert experiment(*command) == 0
     assert "+10.00" in (tmp_path / "table4.md").read_text()
     assert not (tmp_path / "runs" / "esm" / runner.FAILURE).exists()
+
+
+@pytest.mark.parametrize("solo", [True, False])
+def test_seeds_that_diverge_are_named_and_the_others_scored(make_request, invented, solo):
+    request = make_request(selected=("c2f",), seeds=3, overrides=("--config.epochs=2",), solo=solo)
+    row = next(row for row in request.definition.rows if row.name == "c2f")
+    invented["c2f", 1] = loop.TrainingDiverged("the loss became nan")
+    result = runner.run_row(request, row)
+    assert [run.seed for run in result.runs] == [0, 2]
+    assert result.failed == "seed 1: the loss became nan"
+    failure = request.folder(row, 0).parent / runner.FAILURE
+    assert failure.read_text() == f"{result.failed}\n"
+    results = [result]
+    (ours, *_) = caption.lines(request, results, ["dice"])
+    assert ours[2] == "61.00 ± 1.41"
+    assert ours[-1].startswith("failed: seed 1: the loss became nan")
+    assert caption.head(request, results).startswith("Reduced")
+    invented["c2f", 1] = OSError("no space")  # which is nothing of one seed alone
+    assert runner.run_row(request, row).runs == ()
+    invented.clear()
+    assert len(runner.run_row(request, row).runs) == 3
+    assert not failure.exists()
 
 
 @pytest.mark.parametrize("solo", [True, False])

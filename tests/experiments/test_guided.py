@@ -9,6 +9,7 @@ from cosup_jax import config as configuration
 from cosup_jax import evaluation
 from cosup_jax.experiments import caption, plan, progress, runner
 from cosup_jax.experiments.tables import TABLES
+from cosup_jax.training import loop
 from tests.experiments.conftest import write_run, write_scores
 from tests.phantoms import CONFIGS
 
@@ -56,6 +57,15 @@ def test_the_guide_of_each_seed_is_trained_first(make_request, invented, scored,
     (setting,) = [s for s in written.caption if s.startswith("Set for this table")]
     assert "init" not in setting
     assert "guide" not in setting
+
+
+def test_a_seed_whose_guide_diverges_is_left_out_and_named(make_request, invented, scored):
+    request = make_request("infnet-table3", selected=("guided_fcn8s",), seeds=3, overrides=SHORT)
+    invented["infnet", 1] = loop.TrainingDiverged("the loss became nan")
+    result = runner.run_row(request, GUIDED)
+    assert [run.seed for run in result.runs] == [0, 2]
+    assert result.failed == "infnet, seed 1: the loss became nan"
+    assert not request.folder(GUIDED, 1).exists()
 
 
 def test_a_finished_guide_is_taken_as_it_is(make_request, invented, scored):

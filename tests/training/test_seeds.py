@@ -3,6 +3,7 @@
 import itertools
 import json
 import signal
+import unittest.mock
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from cosup_jax import runs, signals
 from cosup_jax.experiments import trials
-from cosup_jax.runs import checkpoints, logs, stored
+from cosup_jax.runs import checkpoints, interrupted, logs, stored
 from cosup_jax.training import epochs, loop
 from tests.phantoms import tiny_config
 from tests.training.tiny import TINY
@@ -116,6 +117,73 @@ def test_a_stop_while_a_later_seed_is_scored_changes_nothing(
             stored.read(stored.look(place / checkpoints.FOLDER, 2)) for place in (folder, other)
         )
         jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def spoil(monkeypatch, *, at=0, score=0):
+    """Has seed 1 lose its weights in a step, or its validation loss at the end of an epoch."""
+    step, scored, calls = epochs.take_step, epochs.report.score, itertools.count(1)
+    scores = itertools.count(1)
+
+    def take_step(mapped, states, batches):
+        if next(calls) == at:
+            lost = states[-1].replace(params=jax.tree.map(lambda a: a * np.nan, states[-1].params))
+            states = [*states[:-1], lost]
+        return step(mapped, states, batches)
+
+    def made_up(setup, *given):
+        found = scored(setup, *given)
+        lost = setup.config.seed == 1 and next(scores) == score
+        return found._replace(loss=float("nan")) if lost else found
+
+    monkeypatch.setattr(epochs, "take_step", take_step)
+    monkeypatch.setattr(epochs.report, "score", made_up)
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "told", "kept"),
+    [
+        ({"at": 5}, "the loss became nan in step 2 of epoch 2.* that of epoch 1", 1),
+        ({"score": 1}, "the validation loss became nan at the end of epoch 1.*holds no", 0),
+    ],
+)
+def test_a_seed_that_diverges_does_not_end_the_others(
+    spoiled, told, kept, alone, data_dir, tmp_path, monkeypatch, capsys
+):
+    folders = [tmp_path / "0", tmp_path / "1"]
+    with monkeypatch.context() as patch:
+        spoil(patch, **spoiled)
+        with pytest.raises(loop.TrainingDiverged, match=f"^seed 1: {told}"):
+            trials.train_seeds(config(data_dir), [0, 1], folders)
+    assert "seed 1 is given up: the" in capsys.readouterr().out
+    assert figures(folders[0]) == figures(alone[0][0])
+    assert files(folders[0]) == files(alone[0][0])
+    assert len(figures(folders[1])) == kept
+    # The same command goes on with what is left.
+    assert trials.train_seeds(config(data_dir), [0, 1], folders) == alone[1]
+    assert figures(folders[1]) == figures(alone[0][1])
+
+
+def test_where_all_seeds_diverge_each_is_named(data_dir, tmp_path):
+    folders = [tmp_path / "0", tmp_path / "1"]
+    wild = config(data_dir, optimizer__name="sgd", learning_rate=1e38)
+    with pytest.raises(loop.TrainingDiverged, match=r"^seed 0: the .*; seed 1: the "):
+        trials.train_seeds(wild, [0, 1], folders)
+
+
+def test_a_stop_keeps_what_the_seeds_have_that_did_not_diverge(
+    alone, data_dir, tmp_path, monkeypatch
+):
+    folders = [tmp_path / "0", tmp_path / "1"]
+    with monkeypatch.context() as patch:
+        spoil(patch, at=2)
+        stopped = signals.Stopped(signal.SIGTERM)
+        patch.setattr(signals, "check", unittest.mock.Mock(side_effect=stopped))
+        with pytest.raises(signals.Stopped):
+            loop.train_seeds(config(data_dir), [0, 1], folders)
+    assert [interrupted.exists(folder) for folder in folders] == [True, False]
+    loop.train_seeds(config(data_dir), [0, 1], folders)
+    for folder, other in zip(folders, alone[0], strict=True):
+        assert figures(folder) == figures(other)
 
 
 @pytest.mark.parametrize(
