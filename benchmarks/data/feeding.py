@@ -35,16 +35,16 @@ class Watch:
     """Wraps the step and the stream of a run, and adds up for how long the device has waited."""
 
     def __init__(self) -> None:
-        self.waited = 0.0
+        self.waited, self.steps = 0.0, 0
         self._running: Any = None
 
     def step(self, step: Callable) -> Callable:
-        """Returns the step, whose latest results are remembered."""
+        """Returns the step, whose calls are counted and whose latest results are remembered."""
 
-        def run(states: Any, batches: Any) -> Any:
-            states, metrics = step(states, batches)
-            self._running = metrics
-            return states, metrics
+        def run(state: Any, batch: Any) -> Any:
+            state, self._running = step(state, batch)
+            self.steps += 1
+            return state, self._running
 
         return run
 
@@ -91,33 +91,34 @@ def measure(config: Any, folder: Path, watched_epochs: int) -> dict[str, Any]:
     size = tuple(config.data.size)
     setup = dataclasses.replace(setup, train_steps={size: watch.step(setup.train_step)})
     train = setup.open(config.data.train)
-    steps = pipeline.steps_per_epoch(train, config.batch_size)
+    steps = pipeline.steps_per_epoch(train, config.batch_size, config.sampling.slices)
     with checkpoints.open_checkpoints(folder) as manager:
         one = epochs.begin(setup, make_state(setup), manager)
         one.stream = watch.stream(epochs.stateful_prefetch(one, train))
         bar = ProgressBar(setup, steps, 0, 1)
         epochs.train_epoch([one], steps, bar)
-        watch.waited, began = 0.0, time.perf_counter()
-        for _ in range(watched_epochs):
+        watch.waited, watch.steps, began = 0.0, 0, time.perf_counter()
+        for epoch in range(1, 1 + watched_epochs):
+            one.rows.clear()
+            one.progress = dataclasses.replace(one.progress, epoch=epoch)
             epochs.train_epoch([one], steps, bar)
-        seconds = time.perf_counter() - began
+        seconds, taken = time.perf_counter() - began, watch.steps
         bar.close()
         batch, _ = next(one.stream)
         # Both are timed from an idle device on.
-        states, pending = jax.block_until_ready(setup.train_step((one.state,), (batch,)))
+        state, pending = jax.block_until_ready(setup.train_step(one.state, batch))
         again = time.perf_counter()
         for _ in range(steps):
-            states, metrics = setup.train_step(states, (batch,))
-            if pending is not None:
-                devices.first(pending[0])
+            state, metrics = setup.train_step(state, batch)
+            devices.first(pending)
             pending = metrics
-        jax.block_until_ready((states, pending))
+        jax.block_until_ready((state, pending))
         again = time.perf_counter() - again
     return {
         "device": setup.devices[0].device_kind,
-        "steps": watched_epochs * steps,
+        "steps": taken,
         "seconds": seconds,
-        "slices_per_s": watched_epochs * steps * config.batch_size / seconds,
+        "slices_per_s": taken * config.batch_size / seconds,
         "slices_per_s_one_batch": steps * config.batch_size / again,
         "waiting": watch.waited / seconds,
     }
