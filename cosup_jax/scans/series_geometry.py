@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cosup_jax.scans.geometry import Grid
+from cosup_jax.scans.geometry import Grid, GridError
 from cosup_jax.scans.nifti import VolumeError
 
 _SAME_DIRECTION = 1e-3
@@ -95,8 +95,11 @@ def sort(planes: Sequence[Plane]) -> Arrangement:
     shape = (planes[0].columns, planes[0].rows, len(planes))
     upright = affine.copy()
     upright[:3, 2] = _LPS_TO_RAS @ normal * distance
-    spacing = Grid(shape, upright).spacing
-    return Arrangement(order.tolist(), Grid(shape, affine), spacing, distance, notes)
+    try:
+        grid, spacing = Grid(shape, affine), Grid(shape, upright).spacing
+    except GridError as error:
+        raise VolumeError(f"the headers place the images nowhere: {error}") from error
+    return Arrangement(order.tolist(), grid, spacing, distance, notes)
 
 
 def _values(planes: Sequence[Plane], field: str, attribute: str) -> np.ndarray:

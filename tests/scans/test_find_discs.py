@@ -148,6 +148,24 @@ def test_a_broken_neighbour_blocks_no_series(tmp_path, broken):
     assert "1 image of a series of one or two" in str(others)
 
 
+@pytest.mark.parametrize(
+    ("fields", "count"),
+    [
+        ({"PixelSpacing": [683594, 683594]}, 6),
+        ({"PixelSpacing": [1e-200, 1]}, 6),
+        ({"SliceThickness": 1e8}, 1),
+        ({"step": (0, 0, 2e5)}, 6),
+    ],
+)
+def test_a_series_of_absurd_geometry_is_one_scan_that_failed(tmp_path, fields, count):
+    save(tmp_path / "d/good", make_images(WIDE))
+    save(tmp_path / "d/odd", make_images(WIDE[:count], series=9, **fields))
+    good, odd = scans_of(tmp_path / "d")[0]
+    np.testing.assert_array_equal(voxels(good), WIDE)
+    with pytest.raises(ValueError, match="the headers place the images nowhere: the affine makes"):
+        odd.read()
+
+
 def test_a_whole_folder_that_cannot_be_read_is_a_scan_that_failed(tmp_path):
     save(tmp_path / "d/good", make_images(WIDE))
     for path in save(tmp_path / "d/bad", make_images(WIDE)):
