@@ -18,6 +18,8 @@ from cosup_jax.scans.names import clean_name, name_from_file, volume_name
 from cosup_jax.scans.source import ScanError, Source
 from cosup_jax.scans.walk import Aside, Given
 
+_DRAWN = "picture of labels"
+
 
 class Found(NamedTuple):
     """What is in the inputs.
@@ -67,7 +69,13 @@ def find_scans(
             for folder, pictures in one.pictures.items():
                 singles[folder] += pictures
         _count(one.aside, aside)
-    for folder, pictures in singles.items():
+    for folder, listed in singles.items():
+        drawn = labels.label_pictures(folder, listed)
+        pictures = [path for path in listed if path not in drawn]
+        if pictures and drawn:
+            aside.counts[_DRAWN] += len(drawn)
+        else:
+            pictures = listed
         scans += _cases(folder if len(pictures) > 1 else pictures[0], pictures)
     for one in given:
         _check_not_empty(one, scans, seen)
@@ -145,7 +153,7 @@ def _in_folder(one: Given, dicom: Sequence[Source], aside: Aside) -> list[Source
         if maps:
             aside.counts["label map"] += len(maps)
         if count := sum(map(len, drawn.values())):
-            aside.counts["picture of labels"] += count
+            aside.counts[_DRAWN] += count
         groups = {folder: paths for folder, paths in greys.items() if paths}
         for folder in odd:
             aside.counts["picture that is no grey slice"] += len(groups.pop(folder))

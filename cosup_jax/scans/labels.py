@@ -116,10 +116,26 @@ def label_pictures(folder: Path, paths: Iterable[Path]) -> list[Path]:
 def _has_few_greys(path: Path) -> bool:
     try:
         with Image.open(path) as picture:
+            if picture.mode.startswith(("I", "F")):  # Pillow counts no colours of these
+                return np.unique(np.asarray(picture)).size <= _FEW_GREYS
             return picture.getcolors(_FEW_GREYS) is not None
     # Pillow raises whatever the bytes provoke.
     except Exception:
         return False
+
+
+def are_masks(slices: Sequence[np.ndarray]) -> list[bool]:
+    """Returns for each slice whether it holds from 2 to 8 values, as masks do and no CT does.
+
+    Slices of one value may be either: if all others are masks, they are empty ones, or else none.
+
+    Args:
+      slices: (H, W) whole numbers each.
+    """
+    kinds = [np.flatnonzero(np.bincount(pixels.ravel())) for pixels in slices]
+    few = [1 < kind.size <= _FEW_GREYS for kind in kinds]
+    together = {value for kind in kinds for value in kind[: _FEW_GREYS + 1]}
+    return [True] * len(few) if any(few) and len(together) <= _FEW_GREYS else few
 
 
 def is_grey(path: Path) -> bool:

@@ -172,8 +172,9 @@ def _read_slices(files: Sequence[Path], hu_offset: float | None) -> Scan:
         if stems.count(path.stem) > 1:
             raise ScanError(f"{path}: another slice is called {path.stem} too; rename one of them")
     pixels = [images.read_grey(path) for path in files]
-    if labels.are_labels(pixels, most=1):
-        raise ScanError(f"{files[0]}: the slices hold two values, as masks do; expected a CT")
+    masks = labels.are_masks(pixels)
+    if all(masks):
+        raise ScanError(f"{files[0]}: the slices hold few values, as masks do; expected a CT")
     depths = {array.dtype.itemsize for array in pixels}
     if len(depths) > 1:
         odd = next(p for p, a in zip(files, pixels, strict=True) if a.dtype != pixels[0].dtype)
@@ -184,9 +185,18 @@ def _read_slices(files: Sequence[Path], hu_offset: float | None) -> Scan:
         intensity=found.kind,
         save=partial(_save_slices, stems),
         intercept=found.offset,
-        notes=found.notes,
+        notes=(*_among(masks), *found.notes),
         unknown=_no_density(found.no_density),
     )
+
+
+def _among(masks: Sequence[bool]) -> list[str]:
+    if not any(masks):
+        return []
+    return [
+        f"{sum(masks)} of {len(masks)} slices hold few values, as masks do (the first is number "
+        f"{masks.index(True) + 1}): if they are masks, take them out"
+    ]
 
 
 def _save_slices(

@@ -54,7 +54,8 @@ def scan_file(path, seed=0):
 def slice_folder(folder, prefix="s"):
     folder.mkdir(parents=True)
     for i in range(3):
-        grey = np.full((20 + i, 30), 10, np.uint8)
+        # Of fewer greys it would be a mask.
+        grey = np.tile(np.arange(30, dtype=np.uint8) % 9 + 10, (20 + i, 1))
         grey[:5, 10:20] = 200
         Image.fromarray(grey).save(folder / f"{prefix}{i}.png")
     return folder

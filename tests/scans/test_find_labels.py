@@ -59,12 +59,64 @@ def test_a_ct_in_a_window_is_no_label_map(tmp_path):
     assert source.read().intensity == "grey8"
 
 
-def test_two_values_in_all_slices_are_a_mask(tmp_path):
+def draw(path, pixels):
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+GREY = np.random.default_rng(0).integers(0, 256, (8, 8)).astype(np.uint8)
+DRAWN = LABELS[:8, :8, 0]
+DRAWINGS = {
+    "0 and 255": (DRAWN > 0) * np.uint8(255),
+    "0, 1 and 2": DRAWN.astype(np.uint8),
+    "0 and 65535": (DRAWN > 0) * np.uint16(65535),
+    "1 and 1000": np.where(DRAWN > 0, np.uint16(1000), np.uint16(1)),
+    "eight classes": (GREY // 32) * np.uint8(30),
+}
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_few_values_in_all_slices_are_a_mask(tmp_path, name):
     for i in range(3):
-        Image.fromarray(np.eye(8, dtype=np.uint8) * np.uint8(255)).save(tmp_path / f"s{i}.png")
+        draw(tmp_path / f"s{i}.png", DRAWINGS[name])
+    draw(tmp_path / "s3.png", np.full_like(DRAWINGS[name], DRAWINGS[name].min()))
     (source,), _ = scans_of(tmp_path)
-    with pytest.raises(ScanError, match="two values, as masks do"):
+    with pytest.raises(ScanError, match="few values, as masks do"):
         source.read()
+
+
+@pytest.mark.parametrize("values", [(0, 0), (0, 7, 255), (9,)])
+def test_flat_slices_are_no_masks(tmp_path, values):
+    for i, value in enumerate(values):
+        draw(tmp_path / f"s{i}.png", np.full((8, 8), value, np.uint8))
+    (source,), _ = scans_of(tmp_path)
+    scan = source.read()
+    assert [int(pixels.max()) for pixels in scan.slices] == [*values]
+    assert not [note for note in scan.notes if "masks" in note]
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_masks_listed_with_their_slices_are_set_aside(tmp_path, name):
+    grey = GREY.astype(DRAWINGS[name].dtype)
+    for i in range(3):
+        draw(tmp_path / f"s{i}.png", grey)
+        draw(tmp_path / f"s{i}_mask.png", DRAWINGS[name])
+    (source,), others = scans_of(*sorted(tmp_path.iterdir()))
+    assert [path.name for path in source.files] == ["s0.png", "s1.png", "s2.png"]
+    assert str(others) == "set aside: 3 picture of labels"
+    (alone,), _ = scans_of(tmp_path / "s0_mask.png")
+    with pytest.raises(ScanError, match="few values, as masks do"):
+        alone.read()
+
+
+def test_slices_among_which_some_may_be_masks_say_so(tmp_path):
+    draw(tmp_path / "a0.png", np.zeros_like(GREY))
+    for i in range(3):
+        draw(tmp_path / f"a{i + 1}.png", GREY)
+        draw(tmp_path / f"b{i}.png", DRAWINGS["0 and 255"])
+    (source,), _ = scans_of(tmp_path)
+    (note,) = (note for note in source.read().notes if "masks" in note)
+    assert note.startswith("3 of 7 slices hold few values, as masks do (the first is number 5)")
 
 
 SHARES = np.linspace(0, 1, LABELS.size, dtype=np.float32).reshape(LABELS.shape)
