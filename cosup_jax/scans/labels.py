@@ -1,7 +1,7 @@
 """Masks and label maps among scans: they lie beside a CT in many data sets, and are none.
 
-A label map holds few whole numbers from 0 on, which no CT does, in whatever unit. Files are read
-piece by piece, and no further than it takes to know.
+A label map holds few whole numbers from 0 on, or up to 255 that come in runs, which no CT does, in
+whatever unit. Files are read piece by piece, and no further than it takes to know.
 """
 
 import re
@@ -20,14 +20,46 @@ from cosup_jax.scans.nifti import DAMAGE, GZIP, MAX_VOXELS
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _PIECE = 1 << 20  # voxels
 _MAX_START = 1 << 24  # bytes before the voxels
-_FEW, _MANY = 32, 255  # values of a label map, and of one whose name says so
+_FEW, _MANY = 32, 255  # values of any label map, and of one whose values come in runs
+_RUNS = 0.8  # of voxels with the next one's value; of a CT in 8 bits, smoothed ones too, to 0.7
+_CLIPPED = 2  # commonest values that may be those of a CT's background, and come in runs there too
 _FEW_GREYS = 8
 _ONE = 1 + 1e-4  # as rounded where the file scales it
 _NAMED = re.compile(
-    r"(^|[^a-z])(seg|segs|segmentation|segmentations|mask|masks|label|labels|gt|lesion|lesions|"
+    r"(^|[^a-z])([a-z]*segs?|segmentation|segmentations|mask|masks|label|[a-z]*labels|gt|lesion|lesions|"
     r"infection|infections|lung|lungs|lung_?mask)([^a-z]|$)"
 )
 _NAMED_MAP = re.compile(r"(^|[^a-z])(probs?|probability|probabilities|heatmap|softmax)([^a-z]|$)")
+
+
+class _Values:
+    """The whole numbers up to 255 of a volume, and how often the next voxel in a row is equal."""
+
+    def __init__(self) -> None:
+        self.counts, self._pairs, self._equal = np.zeros((3, _MANY + 1), np.int64)
+
+    def add(self, rows: np.ndarray) -> None:
+        """Counts uint8 rows of voxels, along the last axis."""
+        here, equal = rows[..., :-1], rows[..., :-1] == rows[..., 1:]
+        for counts, values in (
+            (self.counts, rows),
+            (self._pairs, here),
+            (self._equal, here[equal]),
+        ):
+            counts += np.bincount(values.ravel(), minlength=_MANY + 1)
+
+    def may_be_labels(self, *, named: bool) -> bool:
+        """Whether they are few, or come in runs, which no CT's noise has.
+
+        Args:
+          named: the name says that they are labels; else two values that a window may have clipped
+            a CT to, and 0, are no evidence.
+        """
+        if np.count_nonzero(self.counts) <= _FEW + 1:
+            return True
+        pairs = self._pairs[1:]
+        asked = np.argsort(pairs)[: None if named else -_CLIPPED]
+        return bool(self._equal[1:][asked].sum() > _RUNS * pairs[asked].sum())
 
 
 def is_label_volume(file: IO[bytes], name: str) -> bool:
@@ -37,20 +69,18 @@ def is_label_volume(file: IO[bytes], name: str) -> bool:
       file: its content, compressed or not.
       name: of the file.
     """
-    most = _MANY if _NAMED.search(name.lower()) else _FEW
-    is_map = bool(_NAMED_MAP.search(name.lower()))
     try:
         start = file.read(2)
         file.seek(0)
         if start == GZIP:
             with igzip.open(file) as stream:
-                return _holds_labels(cast(BufferedIOBase, stream), most, is_map)
-        return _holds_labels(cast(BufferedIOBase, file), most, is_map)
+                return _holds_labels(cast(BufferedIOBase, stream), name.lower())
+        return _holds_labels(cast(BufferedIOBase, file), name.lower())
     except (*DAMAGE, KeyError):  # the last for voxels of a type that nobody knows
         return False
 
 
-def _holds_labels(stream: BufferedIOBase, most: int, is_map: bool) -> bool:
+def _holds_labels(stream: BufferedIOBase, name: str) -> bool:
     first = stream.read(4)
     size = int.from_bytes(first, "little")
     size = size if size in _HEADERS else int.from_bytes(first, "big")
@@ -60,46 +90,49 @@ def _holds_labels(stream: BufferedIOBase, most: int, is_map: bool) -> bool:
     slope, intercept = header.get_slope_inter()
     offset, kind = int(header.get_data_offset()), header.get_data_dtype()
     left = int(np.prod(header.get_data_shape(), dtype=np.float64))
-    scaled = slope not in (None, 1.0) or intercept not in (None, 0.0)
-    if scaled:
-        most = min(most, _FEW)
     if kind.kind not in "iuf" or not size <= offset < _MAX_START:
         return False
     if not 0 < left <= MAX_VOXELS:
         return False
     stream.read(offset - size)
-    seen: set[int] = set()
+    scaled = slope not in (None, 1.0) or intercept not in (None, 0.0)
+    named, is_map = bool(_NAMED.search(name)) and not scaled, bool(_NAMED_MAP.search(name))
+    seen = _Values()
     while left:
         piece = stream.read(min(left, _PIECE) * kind.itemsize)
         values = np.frombuffer(piece, kind, len(piece) // kind.itemsize)
         if not values.size:
             return False
+        left -= values.size
         if is_map:
             shares = values * (slope or 1.0) + (intercept or 0.0)
             if not ((shares >= 0) & (shares <= _ONE)).all():
                 return False
-            left -= values.size
             continue
         if not (values >= 0).all() or values.max() > _MANY:
             return False
         whole = values.astype(np.uint8)
         if kind.kind == "f" and (whole != values).any():
             return False
-        seen.update(np.flatnonzero(np.bincount(whole)).tolist())
-        if len(seen) > most:
+        seen.add(whole)
+        if not seen.may_be_labels(named=named):
             return False
-        left -= values.size
     return True
 
 
-def are_labels(slices: Sequence[np.ndarray], most: int = _FEW) -> bool:
-    """Whether slices hold labels: 0 and from 1 to `most` other whole numbers up to 255."""
+def are_labels(slices: Sequence[np.ndarray]) -> bool:
+    """Whether slices hold labels: 0 and others of the whole numbers to 255, few or in runs.
+
+    Args:
+      slices: (H, W) whole numbers each.
+    """
     if any(pixels.min() < 0 or pixels.max() > _MANY for pixels in slices):
         return False
-    counts = np.zeros(_MANY + 1, np.int64)
+    seen = _Values()
     for pixels in slices:
-        counts += np.bincount(pixels.ravel(), minlength=counts.size)
-    return bool(counts[0]) and 1 < int(np.count_nonzero(counts)) <= most + 1
+        seen.add(pixels.astype(np.uint8))
+    several = bool(seen.counts[0]) and bool(seen.counts[1:].any())
+    return several and seen.may_be_labels(named=False)
 
 
 def label_pictures(folder: Path, paths: Iterable[Path]) -> list[Path]:

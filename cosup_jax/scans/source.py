@@ -137,7 +137,7 @@ def _read_nifti(path: Path, hu_offset: float | None, member: Part | None = None)
     slices = list(volume.slices())
     if (volume.slope, volume.intercept) == (1.0, 0.0) and labels.are_labels(slices):
         raise ScanError(
-            f"{path}: holds few whole numbers from 0 on, as label maps do; expected a CT volume"
+            f"{path}: holds whole numbers, few or in runs, as label maps do; expected a CT volume"
         )
 
     def save(folder: Path, result: str, slices: Sequence[np.ndarray]) -> None:

@@ -59,6 +59,54 @@ def test_a_ct_in_a_window_is_no_label_map(tmp_path):
     assert source.read().intensity == "grey8"
 
 
+def organs(count, run=12):
+    """Labels 1 to `count` in pieces as wide as organs are, with 0 between them."""
+    pieces = np.arange(-(-(count + 1) // 10) * 10).reshape(-1, 10) % (count + 1)
+    return np.repeat(np.repeat(pieces, run, axis=0), 3, axis=1)[..., None].repeat(2, axis=2)
+
+
+MAPS = {
+    "33 values": ("s0001.nii.gz", np.uint8, 33),
+    "many organs, named so": ("case1_totalseg.nii.gz", np.int16, 104),
+    "many organs, not named so": ("case1.nii", np.float32, 104),
+    "255 values": ("case1.multilabels.nii", np.uint8, 255),
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_maps_of_many_labels_are_told_by_their_runs(tmp_path, name):
+    file, kind, count = MAPS[name]
+    path = forge(tmp_path / file, organs(count).astype(kind))
+    (alone,), _ = scans_of(path)
+    with pytest.raises(ScanError, match="as label maps do; expected a CT volume"):
+        alone.read()
+    forge(tmp_path / "ct.nii", ct())
+    (source,), others = scans_of(tmp_path)
+    assert source.name == "ct"
+    assert str(others) == "set aside: 1 label map"
+
+
+def of_8_bits(low, high):
+    """A smooth CT of 8 bits, most of it clipped to black or white in narrow windows."""
+    x, y, _ = np.mgrid[-1:1:80j, -1:1:60j, -1:1:4j]
+    hu = np.where(x**2 + y**2 < 0.8, np.where(abs(abs(x) - 0.4) + y**2 < 0.25, -850, 40), -1000)
+    hu = hu + np.random.default_rng(0).normal(0, 15, hu.shape)
+    return np.rint(255 * np.clip((hu - low) / (high - low), 0, 1)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("window", [(-1024, 1024), (-1350, 150), (-1000, -400), (-160, 240)])
+def test_a_ct_of_8_bits_is_no_label_map_whatever_its_window_and_name(tmp_path, window):
+    grey = of_8_bits(*window)
+    for name in ("ct.nii", "medseg4.nii"):
+        forge(tmp_path / name, grey)
+    sources, others = scans_of(tmp_path)
+    assert [source.name for source in sources] == ["ct", "medseg4"]
+    assert not others
+    np.testing.assert_array_equal(
+        np.sort(np.stack(sources[0].read().slices).ravel()), np.sort(grey.ravel())
+    )
+
+
 def draw(path, pixels):
     Image.fromarray(pixels).save(path)
     return path
