@@ -55,7 +55,9 @@ class Maker:
                 known["find"] = lungs.begun(lung_network.find, true, scan.spacing, beside)
             masks, labels, kept, near = self._mark(scan, name)
         done = unlike.doubt(near, sum(int(np.count_nonzero(mask)) for mask in masks))
-        done += [*unlike.flags(true, **known), *unlike.lost(true)]
+        feet_first = not scan.no_sides
+        done += unlike.flags(true, **known, feet_first=feet_first)
+        done += unlike.lost(true, feet_first=feet_first)
         if len({mask.shape for mask in masks}) == 1:
             for limit in self._limits():
                 masks, note = limit(true, masks, **known)
@@ -171,6 +173,7 @@ class Maker:
                 mask=_stack(masks),
                 probability=_stack(probabilities) / np.float32(255),
                 spacing=scan.spacing,
+                no_sides=scan.no_sides,
                 intensity="hu" if scan.intensity == "hu" else "grey",
                 findings=_rounded(result.values),
                 reasons=result.reasons,

@@ -29,6 +29,7 @@ def flags(
     intensity: str,
     spacing: tuple[float, float, float] | None,
     find: lungs.Finder = lungs.find,
+    feet_first: bool = True,
 ) -> list[str]:
     """Returns a note for each way in which a scan is unusual; of grey values nothing is known.
 
@@ -37,6 +38,7 @@ def flags(
       intensity: as for `findings.describe`.
       spacing: as for `findings.describe`.
       find: finds the lungs.
+      feet_first: whether it is known that the first slice lies at the feet.
     """
     if intensity != "hu" or spacing is None:
         return []
@@ -44,11 +46,15 @@ def flags(
         lung: lungs.Lungs | None = find(slices, spacing)
     except LungError:
         lung = None
-    return [f"unlike the scans trained on: {text}" for text in _flags(slices, spacing, lung)]
+    found = _flags(slices, spacing, lung, ("lower", "upper") if feet_first else ("first", "last"))
+    return [f"unlike the scans trained on: {text}" for text in found]
 
 
 def _flags(
-    slices: Sequence[np.ndarray], spacing: tuple[float, float, float], lung: lungs.Lungs | None
+    slices: Sequence[np.ndarray],
+    spacing: tuple[float, float, float],
+    lung: lungs.Lungs | None,
+    ends: tuple[str, str],
 ) -> list[str]:
     found = []
     if spacing[0] > THICKEST:
@@ -57,8 +63,8 @@ def _flags(
         found.append(f"noise of {deviation:.0f} HU from pixel to pixel (over {NOISIEST:g})")
     if lung is not None:
         areas = np.count_nonzero(lung.labels, axis=(1, 2))
-        ends = {"lower": areas[0], "upper": areas[-1]}
-        cut = [end for end, area in ends.items() if area > CUT * areas.max()]
+        outer = zip(ends, (areas[0], areas[-1]), strict=True)
+        cut = [end for end, area in outer if area > CUT * areas.max()]
         if cut:
             found.append(f"it ends within the lungs at the {' and the '.join(cut)} end")
         if lung.apart and (blood := between(slices, lung.labels)) > CONTRAST:
@@ -97,12 +103,14 @@ def between(slices: Sequence[np.ndarray], labels: np.ndarray) -> float:
     return 0.0 if blood.size < _FEWEST else float(np.median(blood))
 
 
-def lost(slices: Sequence[np.ndarray]) -> list[str]:
+def lost(slices: Sequence[np.ndarray], *, feet_first: bool = True) -> list[str]:
     """Returns notes on slices of which nothing is there, or that are the same as the one before.
 
     Args:
       slices: (H, W) each.
+      feet_first: as for `flags`.
     """
+    counted = " from the feet" if feet_first else ""
     empty = [i for i, pixels in enumerate(slices, 1) if pixels.min() == pixels.max()]
     same = [
         i
@@ -113,12 +121,12 @@ def lost(slices: Sequence[np.ndarray]) -> list[str]:
     if empty:
         found.append(
             f"{len(empty)} of {len(slices)} slices hold one value alone (the first is number "
-            f"{empty[0]} from the feet): what was there is not counted"
+            f"{empty[0]}{counted}): what was there is not counted"
         )
     if same:
         found.append(
             f"{len(same)} of {len(slices)} slices hold the same values as the next (the first is "
-            f"number {same[0]} from the feet): others may be lost"
+            f"number {same[0]}{counted}): others may be lost"
         )
     return found
 

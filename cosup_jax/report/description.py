@@ -57,6 +57,7 @@ def remarks(
     shape: tuple[int, ...],
     spacing: Sequence[float] | None,
     intensity: str,
+    no_sides: str,
 ) -> list[str]:
     """Returns what a reader should know of how the volume is shown."""
     height, width = shape[1:]
@@ -80,4 +81,8 @@ def remarks(
         said.append("Values are grey levels, not Hounsfield units.")
     if spacing is None:
         said.append("The size of the voxels is not known; they are drawn as cubes.")
+    if no_sides:
+        said.append(
+            f"What is right, front or head is assumed, hence the question marks: {no_sides}."
+        )
     return said

@@ -20,6 +20,7 @@ from cosup_jax.report import description, stacks, tables
 _SCRIPTS = ("decode.js", "planes.js", "burden.js", "views.js", "controls.js", "main.js")
 # Bytes that the page's settings and remarks take at most, beside those of each slice.
 _REST, _PER_SLICE = 10_000, 64
+_DOUBT = "?"  # behind the name of a side that is a guess
 
 
 def write_page(
@@ -31,6 +32,7 @@ def write_page(
     probability: np.ndarray | None = None,
     spacing: Sequence[float] | None = None,
     intensity: str = "hu",
+    no_sides: str = "",
     findings: Mapping[str, Any],
     reasons: Mapping[str, str] | None = None,
     provenance: Mapping[str, str],
@@ -52,6 +54,8 @@ def write_page(
       probability: (Z, H, W) in 0..1, or None.
       spacing: (z, y, x) in mm, or None where it is not known; voxels are then drawn as cubes.
       intensity: `hu`, or `grey` where the values are not Hounsfield units.
+      no_sides: why sides and ends of the body are a guess; they then have a question mark. Empty
+        where they are known.
       findings: label to number, text, or None. A label may end in its unit, such as `lesion_ml`.
       reasons: label to the reason why its finding is None.
       provenance: name to text: hash of the input, weights, version, command.
@@ -73,6 +77,7 @@ def write_page(
         "findings": tables.findings_rows(findings, reasons or {}),
         "provenance": tables.provenance_terms(provenance),
         "notes": tables.list_items(notes),
+        "doubt": _DOUBT if no_sides else "",
         "settings": "",
         "pictures": "",
     }
@@ -87,6 +92,7 @@ def write_page(
         "shape": mask.shape,
         "spacing": None if spacing is None else [*map(float, spacing)],
         "intensity": intensity,
+        "doubt": texts["doubt"],
         "levels": levels.tolist(),
         "exact": image.quality is None and image.size == mask.shape[1:],
         "windows": description.windows(volume, levels, intensity),
@@ -97,7 +103,7 @@ def write_page(
             for name, stack in layers.items()
         },
     }
-    remarks = description.remarks(image, mask.shape, spacing, intensity)
+    remarks = description.remarks(image, mask.shape, spacing, intensity, no_sides)
     texts["notes"] = tables.list_items([*notes, *remarks])
     texts["settings"] = json.dumps(settings, separators=(",", ":"))
     texts["pictures"] = "\n".join(_block(name, stack) for name, stack in layers.items())

@@ -43,6 +43,13 @@ class Scan:
     save_nifti: Callable[[Path, str, Sequence[np.ndarray]], None] | None = None
     grid: Grid | None = None
 
+    @property
+    def no_sides(self) -> str:
+        """Why which side is right, and which end the head, is a guess; empty where it is none."""
+        return self.unknown.get("sides", "") or (
+            "" if self.grid else "pictures do not say how they lie in the body"
+        )
+
     def values(self, index: int) -> np.ndarray:
         """Returns a slice as (H, W) float32 in its true unit."""
         return self.slices[index].astype(np.float32) * np.float32(self.slope) + np.float32(

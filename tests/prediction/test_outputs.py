@@ -26,6 +26,7 @@ from tests.prediction.scan_files import (
     slice_folder,
 )
 from tests.scans.dicom_series import SECRETS
+from tests.scans.nifti_files import ct, forge
 
 pytestmark = pytest.mark.usefixtures("fake")
 
@@ -117,6 +118,29 @@ def test_a_page_that_cannot_be_made_loses_nothing_else(tmp_path, monkeypatch):
     assert row["status"] == "done"
     assert "no page: " in row["notes"]
     assert names(tmp_path / "out" / "a") == ["mask.nii.gz"]
+
+
+def without_orientation(folder):
+    voxels = ct()
+    voxels[..., 0] = -1000
+    return forge(folder / "a.nii", voxels, sform_code=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda path: scan_file(path / "a.nii"), ""),
+        (lambda path: slice_folder(path / "a"), "pictures do not say how they lie in the body"),
+        (without_orientation, "the header does not say which side is right"),
+    ],
+)
+def test_the_page_says_where_sides_are_a_guess(tmp_path, make, why):
+    (row,) = process([make(tmp_path)], tmp_path / "out", report=True)
+    page = (tmp_path / "out" / row["scan"] / "report.html").read_text()
+    assert ("question marks: " in page) == bool(why)
+    assert f"question marks: {why}" in page or not why
+    assert ("<span>feet?</span>" in page) == bool(why)
+    assert ("(the first is number 1):" in row["notes"]) == ("header" in why)
 
 
 class Odd(Exception):

@@ -21,9 +21,9 @@ def chest():
     return np.concatenate([body, image, body]), ((labels > 0) * halves).astype(np.uint8)
 
 
-def flags(image, labels, spacing=WHOLE, intensity="hu"):
+def flags(image, labels, spacing=WHOLE, intensity="hu", **more):
     found = lungs.Lungs(labels, apart=True)
-    return unlike.flags(image, intensity=intensity, spacing=spacing, find=lambda *_: found)
+    return unlike.flags(image, intensity=intensity, spacing=spacing, find=lambda *_: found, **more)
 
 
 def test_a_whole_chest_has_none(chest):
@@ -55,6 +55,12 @@ def test_each_way_to_be_unlike_is_named(chest, said):
     assert any(said in note for note in notes)
 
 
+def test_ends_of_a_scan_that_may_lie_upside_down_are_counted(chest):
+    image, labels = chest
+    (note,) = flags(image[5:], labels[5:], feet_first=False)
+    assert note.endswith("it ends within the lungs at the first end")
+
+
 def test_thick_slices_are_named(chest):
     (note,) = flags(*chest, spacing=(10.0, 3.8, 3.8))
     assert "slices 10.0 mm apart (over 8)" in note
@@ -74,8 +80,11 @@ def test_slices_of_which_nothing_is_there_are_noted(chest):
     assert unlike.lost(image) == []
     image[3], image[9] = -1024, image[8]
     empty, same = unlike.lost(image)
-    assert "1 of 18 slices hold one value alone (the first is number 4" in empty
-    assert "1 of 18 slices hold the same values as the next (the first is number 9" in same
+    assert "1 of 18 slices hold one value alone (the first is number 4 from the feet)" in empty
+    assert "hold the same values as the next (the first is number 9 from the feet)" in same
+    empty, same = unlike.lost(image, feet_first=False)
+    assert "(the first is number 4):" in empty
+    assert "(the first is number 9):" in same
 
 
 def test_slices_of_different_sizes_are_compared_too():

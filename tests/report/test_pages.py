@@ -154,6 +154,18 @@ def test_grey_slices_of_unknown_size_without_probability(browser, scan, tmp_path
     assert box["width"] / box["height"] == pytest.approx(9.6, rel=0.05)
 
 
+@pytest.mark.parametrize(("why", "doubt"), [("pictures <do> not say", "?"), ("", "")])
+def test_sides_that_nobody_knows_have_a_question_mark(browser, scan, tmp_path, why, doubt):
+    page = opened(browser, write(tmp_path / "scan.html", scan, no_sides=why))
+    marks = page.browser.find_elements("css selector", "#planes abbr")
+    assert {mark.text for mark in marks} == {side + doubt for side in "RLAPHF"}
+    assert {mark.get_attribute("title")[-1] for mark in marks} & {"?"} == {*doubt}
+    assert page.text(".ends") == f"feet{doubt}head{doubt}"
+    label = page.find("#axial input").accessible_name
+    assert label == f"Axial slice, from the feet to the head{doubt}"
+    assert ("hence the question marks: pictures <do> not say." in page.text("#notes")) == bool(why)
+
+
 def test_one_slice_without_infection(browser, scan, tmp_path):
     one = {"volume": scan.image[:1], "mask": np.zeros_like(scan.mask[:1]), "probability": None}
     page = opened(browser, write(tmp_path / "scan.html", scan, **one))

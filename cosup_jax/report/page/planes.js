@@ -1,4 +1,5 @@
-// The three planes of a volume with axes (z, y, x): z to the head, y to the back, x to the left.
+// The three planes of a volume with axes (z, y, x): z to the head, y to the back, x to the left,
+// as far as the scan says so.
 
 const PLANES = {
   axial: { through: 0, down: 1, across: 2, upright: false, marks: ["R", "L", "A", "P"] },

@@ -44,8 +44,8 @@ function makeView(name) {
   const marks = plane.marks.map((letter, k) => {
     const mark = document.createElement("abbr");
     mark.className = ["left", "right", "top", "bottom"][k];
-    mark.textContent = letter;
-    mark.title = DIRECTIONS[letter];
+    mark.textContent = letter + settings.doubt;
+    mark.title = DIRECTIONS[letter] + settings.doubt;
     return mark;
   });
   stage.append(canvas, svg, ...lines, ...marks);
