@@ -43,7 +43,7 @@ class Read(NamedTuple):
       lossy: whether compression has changed them.
       inverted: whether they are meant to be shown with 0 as white.
       shifted: whether the numbers were stored in the upper bits.
-      measured: whether what the header calls padding is a value like its neighbours.
+      measured: whether what the header calls padding are values like their neighbours.
     """
 
     values: np.ndarray
@@ -64,7 +64,7 @@ def notes(images: Sequence[Read]) -> list[str]:
         "store their numbers in the upper bits (HighBit); they were shifted down": sum(
             image.shifted for image in images
         ),
-        "call a value padding (PixelPaddingValue) that is as common as its neighbours; it was "
+        "call values padding (PixelPaddingValue) that are as common as their neighbours; they were "
         "taken as measured": sum(image.measured for image in images),
     }
     return [f"{count} of {len(images)} images {text}" for text, count in texts.items() if count]

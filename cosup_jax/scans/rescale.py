@@ -128,18 +128,24 @@ def hounsfield(
 
 
 def padding_is_measured(numbers: np.ndarray, rescale: Rescale) -> bool:
-    """Whether one value that a header calls padding is as common as those next to it.
+    """Whether what a header calls padding is as common as what lies next to it.
 
     That cannot be padding, which no measurement may have: the header was taken over from another
-    image. Values of air are air either way.
+    image. Of a range it is so where no value in it makes up half of what is there: whatever fills
+    the edges of a picture is one value. Values of air are air either way.
 
     Args:
       numbers: as stored, with all bits that the padding needs.
       rescale: from `read`.
     """
     first, last = rescale.ends
-    if rescale.padding is None or first != last:
+    if rescale.padding is None:
         return False
+    if first != last:
+        inside = numbers[(numbers >= first) & (numbers <= last)]
+        inside = inside[inside * rescale.slope + rescale.intercept > _LIKE_AIR]
+        most = np.unique(inside, return_counts=True)[1].max(initial=0)
+        return bool(2 * most < inside.size)
     if first * rescale.slope + rescale.intercept <= _LIKE_AIR:
         return False
     near = [int(np.count_nonzero(numbers == first + step)) for step in range(-_NEAR, _NEAR + 1)]

@@ -25,7 +25,7 @@ def corners(hu):
     return np.hypot(y, x) > hu.shape[1] / 2
 
 
-def padded(chest, value, *, signed=0, bits=16, vr="US"):
+def padded(chest, value, *, signed=0, bits=16, vr="US", limit=None):
     """Stored HU + 1024, the corners being padding that the header names."""
     images = make_images(chest.image, chest.spacing, BitsStored=bits, PixelRepresentation=signed)
     for image, hu in zip(images, chest.image, strict=True):
@@ -33,6 +33,8 @@ def padded(chest, value, *, signed=0, bits=16, vr="US"):
         image.PixelData = stored.astype("<i2" if signed else "<u2").tobytes()
         image.HighBit = bits - 1
         image.add_new("PixelPaddingValue", vr, value)
+        if limit is not None:
+            image.add_new("PixelPaddingRangeLimit", vr, limit)
     return images
 
 
@@ -41,6 +43,9 @@ PADDINGS = {
     "in the middle of bone": {"value": 3000},
     "below all, signed": {"value": -2000, "signed": 1, "vr": "SS"},
     "beyond the 12 bits stored": {"value": 63536, "bits": 12},
+    "a range above bone": {"value": 3000, "limit": 4000},
+    "a range below air": {"value": -2000, "limit": -1200, "signed": 1, "vr": "SS"},
+    "a range beyond the 12 bits stored": {"value": 63536, "limit": 65000, "bits": 12},
 }
 
 
@@ -74,6 +79,21 @@ AS_THEY_ARE = {
     "in the upper 12 bits": (lambda n: n << 4, {"BitsStored": 12, "HighBit": 15}, "HighBit"),
     "HighBit that is wrong": (lambda n: n, {"BitsStored": 12, "HighBit": 15}, ""),
     "padding that is soft tissue": (lambda n: n, {"PixelPaddingValue": 1064}, "as measured"),
+    "a range of padding up to tissue": (
+        lambda n: n,
+        {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 1024},
+        "as measured",
+    ),
+    "a range of padding over all, its sign lost": (
+        lambda n: n,
+        {"PixelPaddingValue": 63536, "PixelPaddingRangeLimit": 0},
+        "as measured",
+    ),
+    "a range of padding within lung": (
+        lambda n: n,
+        {"PixelPaddingValue": 204, "PixelPaddingRangeLimit": 0},
+        "as measured",
+    ),
 }
 
 
