@@ -72,7 +72,8 @@ def find_box(slices: Iterable[np.ndarray]) -> Box | None:
 
 
 def _enclosed(values: np.ndarray) -> Air:
-    step = max(1, round(max(values.shape) / _COARSE))
+    # Of a narrow picture one coarse pixel must be left across.
+    step = max(1, min(round(max(values.shape) / _COARSE), *values.shape))
     height, width = (n // step for n in values.shape)
     parts = values[: height * step, : width * step].reshape(height, step, width, step)
     grey = parts.mean((1, 3), dtype=np.float32)

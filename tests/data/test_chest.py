@@ -69,6 +69,14 @@ def test_a_picture_without_a_chest_to_cut_out_stays_whole(picture):
     assert chest.find_box([picture]) == (slice(0, picture.shape[0]), slice(0, picture.shape[1]))
 
 
+@pytest.mark.parametrize("shape", [(3, 512), (3, 1000), (512, 3), (1, 4096), (700, 1), (5, 640)])
+def test_a_narrow_picture_has_a_box_within_it(shape):
+    for values in (np.random.default_rng(0).random(shape), np.zeros(shape)):
+        box = chest.find_box([values])
+        for side, size in zip(box, shape, strict=True):
+            assert 0 <= side.start < side.stop <= size
+
+
 def test_slices_of_several_sizes_have_no_common_box():
     assert chest.find_box([slice_with(RIGHT), slice_with(RIGHT, shape=(121, 160))]) is None
     assert chest.find_box([]) is None

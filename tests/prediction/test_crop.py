@@ -60,6 +60,15 @@ def test_slices_without_a_box_are_cut_each_to_its_own(volume, cropping):
         np.testing.assert_allclose(probability, alone, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(3, 512), (3, 1000), (1, 600), (512, 1)])
+def test_narrow_slices_are_shown_too(cropping, shape):
+    segmenter = Segmenter(cropping)
+    narrow = np.random.default_rng(0).integers(-1000, 400, (2, *shape)).astype(np.float32)
+    box = segmenter.box(narrow, "hu")
+    found = list(segmenter(iter(narrow), "hu", 2, box))
+    assert [probability.shape for probability in found] == [shape] * 2
+
+
 def test_a_network_of_whole_slices_has_no_box(volume, bright):
     assert Segmenter(bright).box(volume, "hu") is None
 
