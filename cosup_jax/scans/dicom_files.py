@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from cosup_jax.scans.dicom_stream import (
     MAX_FILE_BYTES,
+    MAX_FRAMES_BYTES,
     START,
     Bounded,
     Budget,
@@ -19,6 +21,7 @@ from cosup_jax.scans.dicom_stream import (
     begins_like,
     most_bytes,
 )
+from cosup_jax.scans.nifti import SUFFIXES as NIFTI_SUFFIXES
 from cosup_jax.scans.nifti import VolumeError
 
 MAX_FILES = 20_000
@@ -28,6 +31,7 @@ INDEX = "DICOMDIR"  # lists what else is on a disc
 
 _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 1
+_CHUNK = 1 << 20
 DAMAGE = (
     *(OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
     *(ValueError, IndexError, KeyError, TypeError, UnicodeError),
@@ -98,15 +102,34 @@ class Reader:
         Raises:
           VolumeError: unreadable or damaged.
         """
+        with self._stream(part) as file:
+            return file.read() if part.member is None else file.read(part.size)
+
+    def digest(self, part: Part) -> bytes:
+        """Returns the SHA-256 of the content, which is never in memory as a whole.
+
+        Raises:
+          VolumeError: unreadable or damaged.
+        """
+        found = hashlib.sha256()
+        with self._stream(part) as file:
+            while chunk := file.read(_CHUNK):
+                found.update(chunk)
+        return found.digest()
+
+    @contextmanager
+    def _stream(self, part: Part) -> Iterator[IO[bytes]]:
         try:
             if part.member is None:
-                return part.path.read_bytes()
+                with part.path.open("rb") as file:
+                    yield file
+                return
             if self._zip is None or self._zip[0] != part.path:
                 self._close()
                 self._zip = part.path, zipfile.ZipFile(part.path)
             archive = self._zip[1]
             with archive.open(archive.infolist()[part.member]) as file:
-                return file.read(part.size)
+                yield file
         # Texts of these errors hold names of files, of a zip those inside.
         except DAMAGE as error:
             raise VolumeError(f"unreadable ({type(error).__name__})") from error
@@ -163,13 +186,32 @@ def list_zip(path: Path) -> list[Part]:
     Raises:
       VolumeError: not a zip, encrypted, too many or too large files, more than can be of use.
     """
+    parts, swelling = list_members(path, volumes=False)
+    if swelling:
+        raise VolumeError(next(iter(swelling.values())))
+    return parts
+
+
+def list_members(path: Path, *, volumes: bool) -> tuple[list[Part], dict[Part, str]]:
+    """Returns the parts of a zip as `list_zip`, and why others are too large for what they are.
+
+    A file may be as large as one slice, or else so many times its packed size.
+
+    Args:
+      path: the zip.
+      volumes: files called NIfTI may be as large as a volume, since labels pack that well; nobody
+        may read one into memory then.
+
+    Raises:
+      VolumeError: as `list_zip`, but for single files that are too large.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except DAMAGE as error:
         raise VolumeError(f"the zip is damaged ({type(error).__name__})") from error
     wanted = [(member.filename, i) for i, member in enumerate(members) if _is_file(member)]
-    parts = []
+    parts, swelling = [], {}
     for number, (name, i) in enumerate(sorted(wanted), 1):
         member = members[i]
         if member.flag_bits & _ENCRYPTED:
@@ -179,20 +221,25 @@ def list_zip(path: Path) -> list[Part]:
                 f"file {number} of the zip is compressed by method {member.compress_type}; "
                 "expected deflate, as all common programs write it"
             )
-        if member.file_size > most_bytes(member.compress_size):
-            raise VolumeError(
-                f"file {number} of the zip: {member.file_size:,} bytes; expected one slice a file, "
-                f"of at most {MAX_FILE_BYTES:,}"
-            )
         folder = (*path.resolve().parts, *PurePosixPath(name.replace("\\", "/")).parent.parts)
-        parts.append(Part(number, path, member.file_size, i, folder, str(path)))
+        part = Part(number, path, member.file_size, i, folder, str(path))
+        volume = volumes and name.lower().endswith(NIFTI_SUFFIXES)
+        if part.size <= (MAX_FRAMES_BYTES if volume else most_bytes(member.compress_size)):
+            parts.append(part)
+            continue
+        most = (
+            f"a volume of at most {MAX_FRAMES_BYTES:,}"
+            if volume
+            else f"one slice a file, of at most {MAX_FILE_BYTES:,}"
+        )
+        swelling[part] = f"file {number} of the zip: {part.size:,} bytes; expected {most}"
     total = sum(part.size for part in parts)
     if len(parts) > MAX_FILES or total > MAX_TOTAL_BYTES:
         raise VolumeError(
             f"{len(parts):,} files of {total:,} bytes; expected at most {MAX_FILES:,} of "
             f"{MAX_TOTAL_BYTES:,} together"
         )
-    return parts
+    return parts, swelling
 
 
 def _is_file(member: zipfile.ZipInfo) -> bool:
@@ -218,7 +265,7 @@ def digest(parts: Sequence[Part], what: str = "") -> str:
       VolumeError: as `Reader.read`.
     """
     with Reader() as reader:
-        found = sorted(hashlib.sha256(reader.read(part)).digest() for part in parts)
+        found = sorted(reader.digest(part) for part in parts)
     return hashlib.sha256(b"dicom" + what.encode() + b"".join(found)).hexdigest()
 
 

@@ -6,7 +6,7 @@ Members are never named: their names are often those of patients.
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,18 +39,20 @@ class Content:
 def look(path: Path) -> Content:
     """Looks into a zip; of NIfTI files in it, it reads as far as it takes to know labels."""
     try:
-        parts = dicom_files.list_zip(path)
+        parts, swelling = dicom_files.list_members(path, volumes=True)
         with zipfile.ZipFile(path) as archive:
-            return _sorted(archive, parts)
+            return _sorted(archive, parts, swelling)
     except VolumeError as error:
         return Content(fault=str(error))
     except DAMAGE as error:
         return Content(fault=f"the zip is damaged ({type(error).__name__})")
 
 
-def _sorted(archive: zipfile.ZipFile, parts: Sequence[Part]) -> Content:
+def _sorted(
+    archive: zipfile.ZipFile, parts: Sequence[Part], swelling: Mapping[Part, str]
+) -> Content:
     members = archive.infolist()
-    infos = {part: members[part.member or 0] for part in parts}
+    infos = {part: members[part.member or 0] for part in (*parts, *swelling)}
     names = {part: dicom_files.last_name(info.filename).lower() for part, info in infos.items()}
     volumes = [part for part in parts if names[part].endswith(nifti.SUFFIXES)]
     pictures = [p for p in parts if names[p].endswith(images.IMAGE_SUFFIXES)]
@@ -66,7 +68,12 @@ def _sorted(archive: zipfile.ZipFile, parts: Sequence[Part]) -> Content:
         with archive.open(infos[part]) as file:
             return labels.is_label_volume(file, names[part])
 
+    # What may be slices of a scan is not left out of it.
+    if lost := [why for part, why in swelling.items() if _is_true(is_dicom, part)]:
+        return Content(fault=lost[0])
     if not volumes and not any(_is_true(is_dicom, part) for part in rest):
+        if swelling:
+            return Content(fault=next(iter(swelling.values())))
         fault = "nothing in this zip is a scan"
         if pictures:
             fault = "a zip of pictures; unpack it and give the folder"
@@ -78,6 +85,7 @@ def _sorted(archive: zipfile.ZipFile, parts: Sequence[Part]) -> Content:
     aside = ["label map in a zip"] * (len(volumes) - len(kept))
     aside += ["picture in a zip"] * len(pictures) + ["archive in a zip"] * len(archives)
     aside += ["index of a disc"] * len(discs)
+    aside += ["file in a zip that is too large to be a scan"] * len(swelling)
     return Content(tuple(kept), tuple(rest), tuple(aside))
 
 

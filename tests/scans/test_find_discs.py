@@ -1,7 +1,5 @@
 """Discs, archives and data sets: one scan for each CT series, and one line on everything else."""
 
-import zipfile
-
 import nibabel as nib
 import numpy as np
 import pytest
@@ -235,65 +233,6 @@ def test_a_label_map_that_is_asked_for_or_alone_is_taken(tmp_path):
     assert len(scans_of(tmp_path)[0]) == 1
     forge(tmp_path / "ct.nii", ct())
     assert len(scans_of(tmp_path / "seg.nii", tmp_path / "ct.nii")[0]) == 2
-
-
-def zipped(path, **members):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, content in members.items():
-            file.writestr(name, content)
-    return path
-
-
-def test_nifti_in_a_zip_is_read_and_never_named(tmp_path):
-    forge(tmp_path / "x.nii.gz", ct())
-    label_map(tmp_path / "y.nii.gz")
-    content = {f"__MACOSX/._{name}": b"\0\5\x16\7" for name in "xy"}
-    content |= {"Doeringer^Janette/ct.nii.gz": (tmp_path / "x.nii.gz").read_bytes()}
-    content |= {"Doeringer^Janette/seg.nii.gz": (tmp_path / "y.nii.gz").read_bytes()}
-    (source,), others = scans_of(zipped(tmp_path / "a.zip", **content))
-    assert (source.kind, source.name) == ("nifti", "a")
-    assert "1 label map in a zip" in str(others)
-    scan = source.read()
-    np.testing.assert_array_equal(np.stack(scan.slices), ct().transpose(2, 1, 0))
-    (tmp_path / "out").mkdir()
-    scan.save(tmp_path / "out", "mask", [np.uint8(pixels > 0) for pixels in scan.slices])
-    same = nib.load(tmp_path / "out/mask.nii.gz").affine
-    np.testing.assert_array_equal(same, nib.load(tmp_path / "x.nii.gz").affine)
-    bad = zipped(tmp_path / "b.zip", **{"Doeringer/ct.nii": b"nothing" * 99})
-    (source,), _ = scans_of(bad)
-    with pytest.raises(ValueError, match=r"b\.zip, the NIfTI file in it") as caught:
-        source.read()
-    assert "Doeringer" not in str(caught.value)
-    assert "cosup-" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [("a.png", "a zip of pictures; unpack"), ("a.zip", "a zip of archives; unpack"), ("a.txt", "")],
-)
-def test_other_zips_get_one_sentence(tmp_path, name, reason):
-    (source,), _ = scans_of(zipped(tmp_path / "x.zip", **{f"Doeringer/{name}": b"x" * 300}))
-    assert source.fault.startswith(reason)
-    assert "those of NIfTI or DICOM files are read" in source.fault
-    assert "Doeringer" not in source.fault
-
-
-def test_a_damaged_member_is_not_named(tmp_path):
-    images = save(tmp_path / "d", make_images(WIDE))
-    members = {f"Doeringer^Janette/{path.name}": path.read_bytes() for path in images}
-    path = zipped(tmp_path / "a.zip", **members)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 3] ^= 255
-    path.write_bytes(content)
-    found, others = scans_of(path)
-    said = str(others)
-    for source in found:
-        try:
-            said += "".join(source.read().notes)
-        except ValueError as error:
-            said += str(error)
-    assert "Doeringer" not in said
-    assert "cannot be read" in said or "unreadable" in said
 
 
 def test_an_unknown_kind_of_pixels_is_not_repeated(tmp_path):
