@@ -24,6 +24,7 @@ _FEW, _MANY = 32, 255  # values of any label map, and of one whose values come i
 _RUNS = 0.8  # of voxels with the next one's value; of a CT in 8 bits, smoothed ones too, to 0.7
 _CLIPPED = 2  # commonest values that may be those of a CT's background, and come in runs there too
 _FEW_GREYS = 8
+_SOFT = 0.05  # of a mask that was scaled or smoothed is neither of its two values
 _ONE = 1 + 1e-4  # as rounded where the file scales it
 _NAMED = re.compile(
     r"(^|[^a-z])([a-z]*segs?|segmentation|segmentations|mask|masks|label|[a-z]*labels|gt|lesion|lesions|"
@@ -158,17 +159,24 @@ def _has_few_greys(path: Path) -> bool:
 
 
 def are_masks(slices: Sequence[np.ndarray]) -> list[bool]:
-    """Returns for each slice whether it holds from 2 to 8 values, as masks do and no CT does.
+    """Returns for each slice whether it is like a mask.
 
-    Slices of one value may be either: if all others are masks, they are empty ones, or else none.
+    That is from 2 to 8 values, or two that fill it but for soft borders. Slices of one value may be
+    empty masks: they are, where all others are masks.
 
     Args:
       slices: (H, W) whole numbers each.
     """
-    kinds = [np.flatnonzero(np.bincount(pixels.ravel())) for pixels in slices]
-    few = [1 < kind.size <= _FEW_GREYS for kind in kinds]
-    together = {value for kind in kinds for value in kind[: _FEW_GREYS + 1]}
-    return [True] * len(few) if any(few) and len(together) <= _FEW_GREYS else few
+    alike, flat = [], []
+    for pixels in slices:
+        counts = np.bincount(pixels.ravel())
+        counts = np.sort(counts[counts > 0])
+        rest = counts[:-2].sum()
+        soft = len(counts) > 1 and rest < min(_SOFT * pixels.size, counts[-2])
+        flat.append(len(counts) == 1)
+        alike.append(bool(soft) or 1 < len(counts) <= _FEW_GREYS)
+    only = any(alike) and all(a or b for a, b in zip(alike, flat, strict=True))
+    return [True] * len(alike) if only else alike
 
 
 def is_grey(path: Path) -> bool:

@@ -123,14 +123,25 @@ DRAWINGS = {
 }
 
 
-@pytest.mark.parametrize("name", DRAWINGS)
-def test_few_values_in_all_slices_are_a_mask(tmp_path, name):
+AWAY = np.hypot(*np.mgrid[-50:50, -50:50])
+SOFT = np.rint(np.clip(128 * (26 - AWAY), 0, 255)).astype(np.uint8)  # of 34 values
+
+
+@pytest.mark.parametrize("mask", [*DRAWINGS.values(), SOFT], ids=[*DRAWINGS, "a soft border"])
+def test_few_values_in_all_slices_are_a_mask(tmp_path, mask):
     for i in range(3):
-        draw(tmp_path / f"s{i}.png", DRAWINGS[name])
-    draw(tmp_path / "s3.png", np.full_like(DRAWINGS[name], DRAWINGS[name].min()))
+        draw(tmp_path / f"s{i}.png", mask)
+    draw(tmp_path / "s3.png", np.full_like(mask, mask.min()))
     (source,), _ = scans_of(tmp_path)
     with pytest.raises(ScanError, match="few values, as masks do"):
         source.read()
+
+
+def test_a_small_body_in_much_air_is_no_mask(tmp_path):
+    body = np.random.default_rng(0).integers(1, 256, AWAY.shape)
+    draw(tmp_path / "s.png", np.where(AWAY < 10, body, 0).astype(np.uint8))
+    (source,), _ = scans_of(tmp_path)
+    assert len(source.read().slices) == 1
 
 
 @pytest.mark.parametrize("values", [(0, 0), (0, 7, 255), (9,)])
