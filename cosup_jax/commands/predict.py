@@ -61,8 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--unlimited",
         action="store_true",
         help="keep marks that are removed without it: parts that are nowhere within 5 mm of the "
-        "lungs, where they are at most 10 mL, and slices more than 10 mm above or below all lung, "
-        "where they are at most a tenth of all besides",
+        "lungs, of at most 10 mL each and 50 together, and slices more than 10 mm above or below "
+        "all lung, where these are at most 10 mL and a tenth of all",
     )
     parser.add_argument(
         "--hu-offset",

@@ -1,5 +1,6 @@
 """Masks limited to the lungs."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from cosup_jax.prediction.lung_tissue import LungError
 Limit = Callable[..., tuple[list[np.ndarray], str]]
 BEYOND = 10.0  # mm along z; slices further from any with lung show no lesion
 _MOST_REMOVED_ML, _MOST_REMOVED = 10.0, 0.1  # mL; of the marks
+_MOST_APART_ML, _LARGEST_APART_ML = 50.0, 10.0  # of all parts far from the lungs; of one
 _KEEPS = " (--unlimited keeps them)"
 
 
@@ -90,8 +92,8 @@ def apart(
     """Returns the masks without parts that are nowhere near the lungs, and a note on it.
 
     Such are marks of the liver, a kidney or the bowel. Lung that is dense, so that it is not found,
-    touches lung that is, or is large: nothing is removed where that would be more than 10 mL, or
-    where lungs cannot be found.
+    touches lung that is, or is large: parts of more than 10 mL are kept, and all of them where they
+    are more than 50 mL together, or where lungs cannot be found.
 
     Takes what `within_lungs` takes.
     """
@@ -102,25 +104,35 @@ def apart(
     except LungError:
         return list(masks), ""
     mask = np.stack(masks)
-    far = far_parts(mask, lung, spacing)
+    far = far_parts(mask, lung, spacing, _LARGEST_APART_ML)
     if not far.any():
         return list(masks), ""
     kept = list(mask & ~far)
     where = f"in parts that are nowhere within {lungs.REACH:g} mm of the lungs"
-    limited, note = _without(masks, kept, spacing, where, share=1.0)
+    limited, note = _without(masks, kept, spacing, where, _MOST_APART_ML, 1.0)
     return limited, note + _KEEPS * (limited is kept)
 
 
 def far_parts(
-    mask: np.ndarray, lung: lungs.Lungs, spacing: tuple[float, float, float]
+    mask: np.ndarray,
+    lung: lungs.Lungs,
+    spacing: tuple[float, float, float],
+    largest_ml: float = math.inf,
 ) -> np.ndarray:
-    """Returns the parts of a mask (Z, H, W) that are nowhere within `lungs.REACH` of the lungs."""
-    here, far = distances.box(mask), np.zeros_like(mask)
-    parts, count = ndimage.label(mask[here], NEIGHBOURS)
-    near = np.zeros(count + 1, bool)
-    near[parts[lungs.reach(lung.labels, spacing, lungs.REACH, here)]] = True
-    far[here] = mask[here] & ~near[parts]
-    return far
+    """Returns the parts of a mask (Z, H, W) that are nowhere within `lungs.REACH` of the lungs.
+
+    Args:
+      mask: bool.
+      lung: the lungs.
+      spacing: as for `within_lungs`.
+      largest_ml: larger parts are left out.
+    """
+    here, found = distances.box(mask), np.zeros_like(mask)
+    parts, _ = ndimage.label(mask[here], NEIGHBOURS)
+    far = np.bincount(parts.ravel()) * metrics.voxel_ml(spacing) <= largest_ml
+    far[parts[lungs.reach(lung.labels, spacing, lungs.REACH, here)]] = False
+    found[here] = mask[here] & far[parts]
+    return found
 
 
 def _without(
@@ -128,12 +140,13 @@ def _without(
     kept: list[np.ndarray],
     spacing: tuple[float, float, float],
     where: str,
+    most_ml: float = _MOST_REMOVED_ML,
     share: float = _MOST_REMOVED,
 ) -> tuple[list[np.ndarray], str]:
     """Returns `kept` where it lacks little of the masks, else the masks, and a note on it."""
     before, after = (sum(int(np.count_nonzero(m)) for m in each) for each in (masks, kept))
     whole, removed = (n * metrics.voxel_ml(spacing) for n in (before, before - after))
-    if removed > min(_MOST_REMOVED_ML, share * whole):
+    if removed > min(most_ml, share * whole):
         why = f"{removed:.1f} of {whole:.1f} mL are too many to be errors"
         return list(masks), f"marks {where} were kept: {why}"
     return kept, f"{removed:.3f} mL of marks {where} were removed"

@@ -107,17 +107,35 @@ def test_parts_that_are_nowhere_near_the_lungs_are_removed(beside):
     assert note == ""
 
 
-@pytest.mark.parametrize(("rows", "kept"), [(25, False), (26, True)])
-def test_much_that_is_apart_may_be_lung_that_was_not_found(rows, kept):
-    labels, mask = np.zeros((6, 40, 80), np.uint8), np.zeros((6, 40, 80), bool)
+def of_slabs(rows, slabs):
+    """Labels of a lung, and slabs of marks far from it, of 0.4 mL a row each."""
+    labels, mask = np.zeros((13, 40, 80), np.uint8), np.zeros((13, 40, 80), bool)
     labels[1:3, 5:35, 5:15] = lungs.EITHER
-    mask[1, :rows, 40:80] = True  # 10 mL, all there is; and one row more
+    mask[1 : 1 + 2 * slabs : 2, :rows, 40:80] = True
+    return labels, mask
+
+
+@pytest.mark.parametrize(
+    ("rows", "slabs", "kept"), [(25, 1, 0), (26, 1, 10.4), (25, 5, 0), (25, 6, 60), (26, 5, 52)]
+)
+def test_much_that_is_apart_may_be_lung_that_was_not_found(rows, slabs, kept):
+    labels, mask = of_slabs(rows, slabs)
     image = list(np.zeros(mask.shape))
     masks, note = limits.apart(
         image, list(mask), intensity="hu", spacing=SPACING, find=finder(labels)
     )
-    assert np.stack(masks).any() == kept
-    assert ("were kept: 10.4 of 10.4 mL are too many to be errors" in note) == kept
+    assert np.stack(masks).sum() / 100 == kept
+    # Parts that are too large by themselves are told by `outside_lung_ml`.
+    assert ("were kept: 60.0 of 60.0 mL are too many to be errors" in note) == (kept == 60)
+
+
+def test_a_large_part_that_is_apart_stays_where_small_ones_go():
+    labels, mask = of_slabs(26, 1)
+    mask[6, 30:32, 40:45] = True
+    given = {"intensity": "hu", "spacing": SPACING, "find": finder(labels)}
+    masks, note = limits.apart(list(np.zeros(mask.shape)), list(mask), **given)
+    assert [int(m.sum()) for m in masks] == [0, 1040, *[0] * 11]
+    assert note.startswith("0.100 mL of marks in parts")
 
 
 def test_an_empty_mask_stays_empty(beside):
