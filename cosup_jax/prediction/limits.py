@@ -107,7 +107,7 @@ def apart(
     far = far_parts(mask, lung, spacing, _LARGEST_APART_ML)
     if not far.any():
         return list(masks), ""
-    kept = list(mask & ~far)
+    kept = [one & ~gone if gone.any() else one for one, gone in zip(mask, far, strict=True)]
     where = f"in parts that are nowhere within {lungs.REACH:g} mm of the lungs"
     limited, note = _without(masks, kept, spacing, where, _MOST_APART_ML, 1.0)
     return limited, note + _KEEPS * (limited is kept)
@@ -128,10 +128,17 @@ def far_parts(
       largest_ml: larger parts are left out.
     """
     here, found = distances.box(mask), np.zeros_like(mask)
-    parts, _ = ndimage.label(mask[here], NEIGHBOURS)
-    far = np.bincount(parts.ravel()) * metrics.voxel_ml(spacing) <= largest_ml
-    far[parts[lungs.reach(lung.labels, spacing, lungs.REACH, here)]] = False
-    found[here] = mask[here] & far[parts]
+    outside = mask[here] & ~lungs.reach(lung.labels, spacing, lungs.REACH, here)
+    if not outside.any():
+        return found
+    # A part that reaches the lungs does so next to what is outside of them, in its box and margin.
+    there = distances.box(outside)
+    outside, marked = outside[there], mask[here][there]
+    parts, _ = ndimage.label(marked, NEIGHBOURS)
+    sizes, inside = (np.bincount(parts[part]) for part in (marked, marked & ~outside))
+    far = sizes * metrics.voxel_ml(spacing) <= largest_ml
+    far[: len(inside)] &= inside == 0
+    found[here][there][outside] = far[parts[outside]]
     return found
 
 

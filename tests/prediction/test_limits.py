@@ -1,8 +1,10 @@
 """Marks that are removed because they cannot lie in the lungs, and those that may."""
 
+import hypothesis
 import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 from scipy import ndimage
 
 from cosup_jax import phantom
@@ -136,6 +138,22 @@ def test_a_large_part_that_is_apart_stays_where_small_ones_go():
     masks, note = limits.apart(list(np.zeros(mask.shape)), list(mask), **given)
     assert [int(m.sum()) for m in masks] == [0, 1040, *[0] * 11]
     assert note.startswith("0.100 mL of marks in parts")
+
+
+@hypothesis.given(st.integers(0, 2**32 - 1), st.sampled_from([0.01, 0.1, 0.3]))
+def test_far_parts_are_those_that_share_no_voxel_with_the_reach_of_the_lungs(seed, share):
+    random = np.random.default_rng(seed)
+    labels = np.zeros((5, 12, 14), np.uint8)
+    labels[tuple(slice(*sorted(random.integers(0, n + 1, 2))) for n in labels.shape)] = 1
+    mask = random.random(labels.shape) < share
+    found = limits.far_parts(mask, lungs.Lungs(labels, apart=False), SPACING, 0.03)
+    near = lungs.reach(labels, SPACING, lungs.REACH)
+    wanted = np.zeros_like(mask)
+    parts, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    for number in range(1, count + 1):
+        part = parts == number
+        wanted |= part & (not (part & near).any() and part.sum() <= 3)
+    np.testing.assert_array_equal(found, wanted)
 
 
 def test_an_empty_mask_stays_empty(beside):
