@@ -11,7 +11,9 @@ medseg8, whose window was another. Those of covid_ct_seg_slices are equalised an
 looks for no lungs there, and the network is alone. Distances are unknown: those in the slice are
 assumed as in `SIDES`, and slices to stand for 300 mm, but to be at most 7 mm apart.
 
-Marks are those of the default weights, on volumes that these have not seen and the series of ct_hu.
+Whatever has seen a volume, its lungs by air alone tell how much of an expert's lesions lies at
+worst in parts far from the lungs. Marks are those of the default weights, on volumes that these
+have not seen and the series of ct_hu.
 """
 
 import argparse
@@ -128,6 +130,17 @@ def lungs_row(volume: Volume, found: dict[str, lungs.Lungs | None]) -> list[str]
     return [*cells, *(f"{100 * np.count_nonzero(part) / lesion:.2f}" for part in (beyond, far))]
 
 
+def far_row(volume: Volume) -> list[str]:
+    """Returns mL of an expert's lesions, and of those far from the lungs that have air alone."""
+    voxel_ml = metrics.voxel_ml(volume.spacing)
+    try:
+        lung = lungs.find(hu(volume), volume.spacing)
+    except LungError as error:
+        return [volume.name, str(error), "–"]
+    far = limits.far_parts(volume.mask, lung, volume.spacing)
+    return [volume.name, *(f"{np.count_nonzero(m) * voxel_ml:.2f}" for m in (volume.mask, far))]
+
+
 def marks_row(
     mask: np.ndarray, lung: lungs.Lungs | None, spacing: tuple[float, float, float],
     truth: np.ndarray | None,
@@ -197,6 +210,8 @@ def main() -> None:
         lung_rows(),
     )
     print(f"Ways: {ways}; Outside: more than {lungs.REACH:g} mm from the lungs.\n")
+    windowed = (v for v in volumes(arguments.data) if v.spacing[1] == SIDES["medseg_volumes"])
+    table(["volume", "lesions, mL", "far parts by air alone, mL"], map(far_row, windowed))
     if arguments.no_marks:
         return
     lesions = weights.load_pretrained()
