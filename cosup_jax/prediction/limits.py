@@ -165,3 +165,7 @@ def reaching(lung: lungs.Lungs, spacing: tuple[float, float, float]) -> tuple[in
     first, last = lung.extent or (int(shown[0]), int(shown[-1]))
     more = int(BEYOND / spacing[0])
     return first - more, last + more
+
+
+# What is removed unless somebody wants it kept, in this order: then notes do not say both.
+USUAL: tuple[Limit, ...] = (apart, along_z)

@@ -98,7 +98,7 @@ class Maker:
         return found._replace(near=near)
 
     def _limits(self) -> list[limits.Limit]:
-        wanted = [] if self.settings.unlimited else [limits.apart, limits.along_z]
+        wanted = [] if self.settings.unlimited else list(limits.USUAL)
         return wanted + [limits.within_lungs] * self.settings.within_lungs
 
     def _save(

@@ -5,6 +5,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from cosup_jax import devices, models, weights
 from cosup_jax.data import chest
 from cosup_jax.data.preprocess import apply_window, prepare_image, resize_image
-from cosup_jax.prediction import ahead, findings
+from cosup_jax.prediction import ahead, findings, limits, lung_network, lungs
 from cosup_jax.prediction.predictor import Predictor
 from cosup_jax.scans import kinds
 from cosup_jax.scans.geometry import Grid, GridError
@@ -177,8 +178,9 @@ def segment(
     min_lesion_ml: float = 0.0,
     tta: bool = False,
     hu_offset: float | None = None,
+    unlimited: bool = False,
 ) -> np.ndarray:
-    """Marks the infection in one CT volume.
+    """Marks the infection in one CT volume, as `predict` does.
 
     Values that are no Hounsfield units although they look like a CT's are refused, or, where the
     offset is sure, taken with a warning; `intensity="hu"` says that they are HU.
@@ -195,6 +197,8 @@ def segment(
       min_lesion_ml: lesions smaller than this many mL are dropped.
       tta: average over each slice and its mirror image, left and right exchanged.
       hu_offset: what is to be added to the values to make them HU.
+      unlimited: keep marks that cannot lie in the lungs (`limits.USUAL`), which otherwise are
+        removed, with a warning, where the values are HU and the spacing is known.
 
     Returns:
       bool array of the volume's shape and order.
@@ -248,9 +252,17 @@ def segment(
 
     segmenter = Segmenter(network, tta=tta)
     box = segmenter.box(slices(), kind)
-    probabilities = segmenter(slices(), kind, len(axial), box)
-    limit = network.threshold if threshold is None else threshold
-    mask = np.stack([probability > limit for probability in probabilities])
+    most = network.threshold if threshold is None else threshold
+    with ThreadPoolExecutor(1) as beside:
+        known: dict[str, Any] = {"intensity": kind, "spacing": sides}
+        if limited := not unlimited and kind == "hu" and sides is not None:
+            known["find"] = lungs.begun(lung_network.find, [*slices()], sides, beside)
+        masks = [p > most for p in segmenter(slices(), kind, len(axial), box)]
+    for limit in limits.USUAL if limited else ():
+        masks, note = limit(axial, masks, **known)
+        if note:
+            warnings.warn(note, stacklevel=2)
+    mask = np.stack(masks)
     if min_lesion_ml and sides is not None:
         mask = findings.drop_small(mask, min_lesion_ml, sides)
     return mask if grid is None else np.ascontiguousarray(grid.from_axial(mask))

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from cosup_jax import phantom
-from cosup_jax.prediction import cohort, limits, lungs
+from cosup_jax.prediction import cohort, limits, lungs, segment
 from cosup_jax.prediction.lung_tissue import LungError
-from tests.prediction.scan_files import Brightest, process
+from tests.prediction.scan_files import NETWORK, Brightest, process
 
 SPACING = (5.0, 2.0, 1.0)  # 0.01 mL a voxel
 
@@ -166,29 +166,55 @@ def test_an_empty_mask_stays_empty(beside):
         assert note == ""
 
 
-def test_a_scan_keeps_what_is_in_its_lungs_and_loses_a_speck_beside_them(tmp_path, monkeypatch):
+@pytest.fixture
+def chest():
+    """A phantom; its marks, and the same with a speck far from the lungs."""
     patient = phantom.draw_volume(3, size=96, slices=16, infected=True)
     far = ndimage.distance_transform_edt(patient.lung == 0, sampling=patient.spacing)
     far[(patient.image < -250) | (far > 40)] = 0  # somewhere in the body
-    speck = np.zeros(far.shape, bool)
-    speck[np.unravel_index(far.argmax(), far.shape)] = True
-    marks = (patient.mask > 0) | speck
+    marks = patient.mask > 0
+    marks[np.unravel_index(far.argmax(), far.shape)] = True
+    return patient, patient.mask > 0, marks
+
+
+def marking(marks):
+    """What stands for a Segmenter, and marks these."""
 
     class Marking(Brightest):
-        def labelled(self, slices, intensity, count, box=None):
-            for mark in marks:
-                yield mark.astype(np.float32), np.ones(mark.shape, np.uint8)
+        def __call__(self, slices, intensity, count, box=None):
+            return (mark.astype(np.float32) for mark in marks)
 
-    monkeypatch.setattr(cohort, "Segmenter", Marking)
+        def labelled(self, slices, intensity, count, box=None):
+            return ((mark.astype(np.float32), np.ones(mark.shape, np.uint8)) for mark in marks)
+
+    return Marking
+
+
+def test_a_scan_keeps_what_is_in_its_lungs_and_loses_a_speck_beside_them(
+    tmp_path, monkeypatch, chest
+):
+    patient, kept, marks = chest
+    monkeypatch.setattr(cohort, "Segmenter", marking(marks))
     # Columns of the axial view run to the patient's left, rows to the back; NIfTI has R, A, S.
     dz, dy, dx = patient.spacing
     ct = nib.Nifti1Image(patient.image.astype(np.int16).T, np.diag([-dx, -dy, dz, 1]))
     nib.save(ct, tmp_path / "chest.nii")
     each = np.prod(patient.spacing) / 1000
-    for unlimited, wanted in ((False, patient.mask > 0), (True, marks)):
+    for unlimited, wanted in ((False, kept), (True, marks)):
         out = tmp_path / str(unlimited)
         (row,) = process([tmp_path / "chest.nii"], out, unlimited=unlimited)
         assert float(row["lesion_ml"]) == pytest.approx(wanted.sum() * each, abs=1e-3)
         assert ("nowhere within 5 mm of the lungs were removed" in row["notes"]) != unlimited
         saved = np.asarray(nib.load(out / "chest" / "mask.nii.gz").dataobj)
         np.testing.assert_array_equal(saved, wanted.T)
+
+
+def test_from_python_the_same_marks_are_removed(monkeypatch, chest):
+    patient, kept, marks = chest
+    monkeypatch.setattr(segment, "Segmenter", marking(marks))
+    given = {"spacing": patient.spacing, "network": NETWORK}
+    with pytest.warns(UserWarning, match="nowhere within 5 mm of the lungs were removed"):
+        found = segment.segment(patient.image, **given)
+    np.testing.assert_array_equal(found, kept)
+    for more in ({"unlimited": True}, {"spacing": None}, {"intensity": "unknown"}):
+        np.testing.assert_array_equal(segment.segment(patient.image, **given | more), marks)
