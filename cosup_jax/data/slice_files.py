@@ -13,6 +13,7 @@ from cosup_jax.data.schema import normal_name
 from cosup_jax.scans.images import IMAGE_SUFFIXES, JPEG_MASK, MASK_SUFFIXES
 from cosup_jax.scans.names import UNKNOWN_PATIENT, SliceName, name_from_file
 
+EACH_A_PATIENT = "each case is taken for a patient of its own"
 _COLUMNS = ("file", "case", "patient", "slice")
 _DESKTOP_FILES = ("thumbs.db", "desktop.ini")
 # At most nine digits: the slice index is an int32.
@@ -129,9 +130,7 @@ def read_index(path: Path, images: Mapping[str, Path]) -> dict[str, SliceName]:
     """
     rows = read_rows(path, _COLUMNS)
     if not any("patient" in row for _, row in rows):
-        logging.warning(
-            "%s: no column `patient`, so each case is taken for a patient of its own", path
-        )
+        logging.warning("%s: no column `patient`, so %s", path, EACH_A_PATIENT)
     stems = {normal_name(image.name): stem for stem, image in images.items()}
     names: dict[str, SliceName] = {}
     for number, row in rows:

@@ -19,7 +19,6 @@ from cosup_jax.scans.names import SliceName, name_from_file
 
 PREDICTIONS, TRUTHS = "predictions", "truths"
 ARRAY_SUFFIX = ".npy"
-EACH_A_PATIENT = "each case is taken for a patient of its own"
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -93,7 +92,7 @@ def evaluate_folders(
         place = {n: getattr(names[stem], n) for n in ("case_id", "patient_id", "slice_index")}
         scores.add(place, rules.score(prob, truth))
         scores.truths.add(place, truth, truth)
-    note = EACH_A_PATIENT * any(name.case_known for name in names.values())
+    note = slice_files.EACH_A_PATIENT * any(name.case_known for name in names.values())
     about = {"dataset": str(truths), "split": "", "predictions": str(predictions), "note": note}
     about["map_values"] = meaning.words
     summary = scores.summary(about)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from cosup_jax import metrics
 from cosup_jax.data import nnunet, schema
+from cosup_jax.data.volume_lists import EACH_A_PATIENT
 from cosup_jax.evaluation import mask_files, whole_volumes
 from cosup_jax.evaluation.map_values import AUTO
 from cosup_jax.evaluation.mask_files import PREDICTION, TRUTH, Mask, Side, Values
@@ -66,7 +67,7 @@ def evaluate_saved(
         _side(kind, place, given)
         for kind, place, given in zip((PREDICTION, TRUTH), places, values, strict=True)
     ]
-    note = "each volume is taken for a patient of its own"
+    note = EACH_A_PATIENT
     for side in sides:
         if others := mask_files.unread(side):
             shown = "; ".join(others[:_SHOWN]) + f"; … ({len(others)})" * (len(others) > _SHOWN)

@@ -66,11 +66,8 @@ def along_z(
 
     Takes what `within_lungs` takes.
     """
-    if intensity != "hu" or spacing is None:
-        return list(masks), ""
-    try:
-        lung = find(slices, spacing)
-    except LungError:
+    lung = _known(slices, intensity, spacing, find)
+    if lung is None or spacing is None:
         return list(masks), ""
     first, last = reaching(lung, spacing)
     kept = [m if first <= z <= last else np.zeros_like(m) for z, m in enumerate(masks)]
@@ -97,11 +94,8 @@ def apart(
 
     Takes what `within_lungs` takes.
     """
-    if intensity != "hu" or spacing is None:
-        return list(masks), ""
-    try:
-        lung = find(slices, spacing)
-    except LungError:
+    lung = _known(slices, intensity, spacing, find)
+    if lung is None or spacing is None:
         return list(masks), ""
     mask = np.stack(masks)
     far = far_parts(mask, lung, spacing, _LARGEST_APART_ML)
@@ -140,6 +134,21 @@ def far_parts(
     far[: len(inside)] &= inside == 0
     found[here][there][outside] = far[parts[outside]]
     return found
+
+
+def _known(
+    slices: Sequence[np.ndarray],
+    intensity: str,
+    spacing: tuple[float, float, float] | None,
+    find: lungs.Finder,
+) -> lungs.Lungs | None:
+    """Returns the lungs, or None where they cannot be told."""
+    if intensity != "hu" or spacing is None:
+        return None
+    try:
+        return find(slices, spacing)
+    except LungError:
+        return None
 
 
 def _without(

@@ -5,24 +5,11 @@ import pytest
 from PIL import Image
 
 from cosup_jax import cli
-from cosup_jax.evaluation import evaluate_saved, mask_files, whole_volumes
+from cosup_jax.evaluation import evaluate_saved, mask_files
 from tests.evaluation.test_saved_volumes import box, save, segmentations
 
+pytestmark = pytest.mark.usefixtures("no_figure")
 NO_MASK = "which has no mask.nii.gz or mask.dcm in it"
-
-
-@pytest.fixture(autouse=True)
-def no_figure(monkeypatch):
-    """Drawing takes longer than all the rest."""
-    monkeypatch.setattr(whole_volumes.figure_files, "save", lambda *_: None)
-
-
-@pytest.fixture
-def pair(tmp_path):
-    """One volume, moved by a voxel: Dice 18 / 24."""
-    save(tmp_path / "pred", "a", box(shift=1))
-    save(tmp_path / "truth", "a", box())
-    return tmp_path / "pred", tmp_path / "truth"
 
 
 def note_of(folders):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cosup_jax.data import slice_files
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.evaluation import map_values, saved, tables
 from cosup_jax.scans.images import ImageError
@@ -62,10 +63,10 @@ def test_one_slice_under_two_names_is_refused(folders, first, other, suffix):
 
 
 def test_whose_pictures_are_is_said_where_their_names_are_taken_for_it(folders):
-    assert evaluate(folders)["note"].split("; ")[0] == saved.EACH_A_PATIENT
+    assert evaluate(folders)["note"].split("; ")[0] == slice_files.EACH_A_PATIENT
     for path in [*folders.glob("m*/a_*.png")]:
         path.rename(path.with_stem(path.stem.replace("_", "")))
-    assert saved.EACH_A_PATIENT not in evaluate(folders)["note"]
+    assert slice_files.EACH_A_PATIENT not in evaluate(folders)["note"]
 
 
 def as_array(dtype):

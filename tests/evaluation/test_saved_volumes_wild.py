@@ -9,7 +9,7 @@ import pytest
 
 from cosup_jax import cli
 from cosup_jax.data.builder import DatasetLayoutError
-from cosup_jax.evaluation import evaluate_saved, whole_volumes
+from cosup_jax.evaluation import evaluate_saved
 from cosup_jax.evaluation.saved import SavedMapError
 from cosup_jax.scans.nifti import VolumeError
 from tests.dummy import volume_folder
@@ -17,24 +17,11 @@ from tests.evaluation.test_saved_volumes import SHAPE, VOXEL_ML, box, rows_of, s
 from tests.scans import dicom_series
 from tests.scans.test_masks import other_tool
 
+pytestmark = pytest.mark.usefixtures("no_figure")
 AFFINE = np.diag([-1.5, -1.5, 8.0, 1.0])
 LUNGS = box(3)
 LUNGS[:, :2, :4], LUNGS[:, :2, 6:] = 1, 2  # as published beside infection, the left one first
 NAMES = {"background": 0, "left lung": 1, "right lung": 2, "infection": 3}
-
-
-@pytest.fixture(autouse=True)
-def no_figure(monkeypatch):
-    """Drawing takes longer than all the rest."""
-    monkeypatch.setattr(whole_volumes.figure_files, "save", lambda *_: None)
-
-
-@pytest.fixture
-def pair(tmp_path):
-    """One volume, moved by a voxel: Dice 18 / 24."""
-    save(tmp_path / "pred", "a", box(shift=1))
-    save(tmp_path / "truth", "a", box())
-    return tmp_path / "pred", tmp_path / "truth"
 
 
 def scored(folders, **given):

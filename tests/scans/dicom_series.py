@@ -1,5 +1,7 @@
 """DICOM series of CT slices, written for the tests."""
 
+import zipfile
+
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
@@ -85,3 +87,11 @@ def save(folder, images, names=None):
         image.save_as(folder / name, enforce_file_format=True)
         paths.append(folder / name)
     return paths
+
+
+def zipped(path, **members):
+    """Writes a zip of members by name, and returns its path."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return path

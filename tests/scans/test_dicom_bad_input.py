@@ -13,7 +13,7 @@ from pydicom import uid
 from pydicom.encaps import encapsulate
 
 from cosup_jax.scans import codestreams, dicom, dicom_files, dicom_seg, dicom_stream, find
-from tests.scans.dicom_series import SECRETS, make_images, save
+from tests.scans.dicom_series import SECRETS, make_images, save, zipped
 from tests.scans.test_dicom import HU, transcode
 
 
@@ -222,13 +222,6 @@ def test_a_stream_longer_than_any_frame_is_refused():
         codestreams.check(bytes(100_000), codestreams.RLE, (16, 12), 384)
 
 
-def archive(path, **members):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, content in members.items():
-            file.writestr(name, content)
-    return path
-
-
 def test_members_of_a_zip_cannot_lead_out_of_it(tmp_path):
     """Their names are read by nobody: nothing is ever unpacked."""
     inner = tmp_path / "inner"
@@ -246,7 +239,7 @@ def test_members_of_a_zip_cannot_lead_out_of_it(tmp_path):
 
 
 def test_a_zip_that_swells_is_refused_before_a_byte_is_read(tmp_path, monkeypatch):
-    bomb = archive(tmp_path / "a.zip", a=bytes(dicom_stream.MAX_FILE_BYTES + 1))
+    bomb = zipped(tmp_path / "a.zip", a=bytes(dicom_stream.MAX_FILE_BYTES + 1))
     assert bomb.stat().st_size < 1e5
     monkeypatch.setattr(zipfile.ZipFile, "open", lambda *a, **k: pytest.fail("read"))
     refused([bomb], r"file 1 of the zip: 67,108,865 bytes; expected one slice a file")
@@ -255,13 +248,13 @@ def test_a_zip_that_swells_is_refused_before_a_byte_is_read(tmp_path, monkeypatc
 @pytest.mark.parametrize("limit", ["MAX_FILES", "MAX_TOTAL_BYTES"])
 def test_a_zip_of_too_many_or_too_much_is_refused(tmp_path, monkeypatch, limit):
     monkeypatch.setattr(dicom_files, limit, 3)
-    path = archive(tmp_path / "a.zip", a=b"1", b=b"2", c=b"3", d=b"4")
+    path = zipped(tmp_path / "a.zip", a=b"1", b=b"2", c=b"3", d=b"4")
     refused([path], "4 files of 4 bytes; expected at most")
 
 
 def test_a_zip_whose_directory_lies_about_sizes_is_refused(tmp_path):
     """The stated size bounds what is read, and the checksum tells that there was more."""
-    path = archive(tmp_path / "a.zip", a=bytes(100_000))
+    path = zipped(tmp_path / "a.zip", a=bytes(100_000))
     content = bytearray(path.read_bytes())
     for signature, offset in ((b"PK\x01\x02", 24), (b"PK\x03\x04", 22)):
         at = content.find(signature) + offset
@@ -272,7 +265,7 @@ def test_a_zip_whose_directory_lies_about_sizes_is_refused(tmp_path):
 
 @pytest.mark.parametrize("damage", ["cut", "encrypted", "lzma", "no zip"])
 def test_zips_that_cannot_be_read_are_refused(tmp_path, damage):
-    path = archive(tmp_path / "a.zip", a=bytes(1000))
+    path = zipped(tmp_path / "a.zip", a=bytes(1000))
     content = bytearray(path.read_bytes())
     if damage == "cut":
         content = content[:-30]

@@ -1,23 +1,15 @@
 """Zips: the NIfTI volumes and DICOM series in them, and what lies beside these."""
 
 import re
-import zipfile
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from cosup_jax.scans import dicom_files, dicom_stream
-from tests.scans.dicom_series import make_images, save
+from tests.scans.dicom_series import make_images, save, zipped
 from tests.scans.nifti_files import ct, forge
 from tests.scans.test_find_discs import WIDE, label_map, scans_of, voxels
-
-
-def zipped(path, **members):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, content in members.items():
-            file.writestr(name, content)
-    return path
 
 
 def test_nifti_in_a_zip_is_read_and_never_named(tmp_path):
