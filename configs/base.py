@@ -67,6 +67,7 @@ def get_config(data: str = DEFAULT_DATA) -> ConfigDict:
     config.augment.shift = 0.0
     config.augment.elastic = 0.0
     config.augment.equalise = 0.0
+    config.augment.match = 0.0
     config.augment.window = 0.0
     config.augment.contrast = 0.0
     config.augment.brightness = 0.0
@@ -74,6 +75,7 @@ def get_config(data: str = DEFAULT_DATA) -> ConfigDict:
     config.augment.curve = 0.0
     config.augment.noise = 0.0
     config.augment.blur = 0.0
+    config.augment.cutmix = 0.0
 
     config.model = ConfigDict()
     config.model.name = "cosup"

@@ -103,7 +103,7 @@ _WINDOW = Range(
 )
 _SHARES = (
     *("probability", "flip_horizontal", "flip_vertical", "shift", "elastic"),
-    *("equalise", "window"),
+    *("equalise", "match", "window", "cutmix"),
 )
 _STRENGTHS = (
     *("rotation", "scale", "stretch", "contrast", "brightness", "gamma", "curve", "noise", "blur"),

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
+from cosup_jax.data import mixing
 from cosup_jax.data.equalise import BINS, equalise
 
 _NODES = 6  # of the coarse grid of an elastic deformation, along each side
@@ -28,7 +29,7 @@ class Augmentation:
 
     Attributes:
       probability: share of slices whose geometry is changed, and, drawn anew, whose intensity is;
-        flips have shares of their own.
+        flips and `cutmix` have shares of their own.
       flip_horizontal: share of slices in which left and right change places.
       flip_vertical: share of slices in which front and back change places.
       rotation: ± degrees about the centre.
@@ -38,6 +39,8 @@ class Augmentation:
       elastic: standard deviation of a smooth random displacement, as a share of the side.
       equalise: share of slices whose histogram is equalised, as a whole or tile by tile and with
         any limit (`equalise.equalise`), as published sets were in which grey is no longer HU.
+      match: share of slices that take the histogram of another slice of the batch, as a whole or
+        in part (`mixing.match`).
       window: a narrower window: up to this share of the grey range becomes white, and up to a
         quarter of it black.
       contrast: factor of the distance to mid-grey, its logarithm within ±contrast. What leaves
@@ -48,6 +51,7 @@ class Augmentation:
         standard deviation; it takes windowed slices to what equalisation makes of them.
       noise: Gaussian noise of a standard deviation up to this share of the grey range.
       blur: Gaussian blur of a standard deviation up to this many pixels.
+      cutmix: share of slices of which a box is that of another slice of the batch, image and mask.
 
     Raises:
       ValueError: a share is outside 0..1, or anything is negative; the field is named.
@@ -62,6 +66,7 @@ class Augmentation:
     shift: float = 0.0
     elastic: float = 0.0
     equalise: float = 0.0
+    match: float = 0.0
     window: float = 0.0
     contrast: float = 0.0
     brightness: float = 0.0
@@ -69,12 +74,13 @@ class Augmentation:
     curve: float = 0.0
     noise: float = 0.0
     blur: float = 0.0
+    cutmix: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuses what cannot be meant."""
         shares = (
             *("probability", "flip_horizontal", "flip_vertical", "shift", "elastic"),
-            *("equalise", "window"),
+            *("equalise", "match", "window", "cutmix"),
         )
         for name, value in dataclasses.asdict(self).items():
             if not 0 <= value <= (1 if name in shares else math.inf):
@@ -94,9 +100,15 @@ class Augmentation:
     def recolours(self) -> bool:
         """Whether anything changes the intensity."""
         names = (
-            *("equalise", "window", "contrast", "brightness", "gamma", "curve", "noise", "blur"),
+            *("equalise", "match", "window", "contrast", "brightness", "gamma", "curve", "noise"),
+            "blur",
         )
         return any(getattr(self, name) for name in names)
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is changed."""
+        return self.moves or self.recolours or self.cutmix > 0
 
 
 def augment(
@@ -110,7 +122,8 @@ def augment(
 ) -> dict[str, jax.Array]:
     """Changes every slice of a batch at random, and its mask with it.
 
-    A slice's result depends on its key alone, not on its place in the batch.
+    A slice's result depends on its key alone, not on its place in the batch; with `match` or
+    `cutmix` it depends on its partner too (`mixing.partners`).
 
     Args:
       keys: (B,) random keys.
@@ -126,25 +139,36 @@ def augment(
     """
     h, w = size or image.shape[1:3]
 
-    def change(key: jax.Array, x: jax.Array, m: jax.Array) -> tuple[jax.Array, jax.Array]:
-        geometry, intensity = jax.random.split(key)
-        if settings.moves or x.shape != (h, w):
-            places = _places(geometry, x.shape, (h, w), settings)
-            # A slice reaches half a pixel beyond its outermost pixels' centres.
-            places = [
-                jnp.where((p >= -0.5) & (p <= n - 0.5), jnp.clip(p, 0, n - 1), p)
-                for p, n in zip(places, x.shape, strict=True)
-            ]
-            darkest = jnp.min(x)
-            x = map_coordinates(x - darkest, places, order=1, mode="constant") + darkest
-            m = map_coordinates(m, places, order=0, mode="constant")
-        if settings.recolours:
-            x = _recolour(intensity, x, settings, scaling)
-        return (z_score(x) if scaling == "z_score" else x), m
+    def move(key: jax.Array, x: jax.Array, m: jax.Array) -> tuple[jax.Array, jax.Array]:
+        if not settings.moves and x.shape == (h, w):
+            return x, m
+        places = _places(jax.random.split(key)[0], x.shape, (h, w), settings)
+        # A slice reaches half a pixel beyond its outermost pixels' centres.
+        places = [
+            jnp.where((p >= -0.5) & (p <= n - 0.5), jnp.clip(p, 0, n - 1), p)
+            for p, n in zip(places, x.shape, strict=True)
+        ]
+        darkest = jnp.min(x)
+        x = map_coordinates(x - darkest, places, order=1, mode="constant") + darkest
+        return x, map_coordinates(m, places, order=0, mode="constant")
 
-    changed, moved = jax.vmap(change)(keys, image[..., 0], mask[..., 0])
-    moved = moved[..., None]
-    return {"image": changed[..., None], "mask": moved, "edge": edges(moved)}
+    def change(key: jax.Array, x: jax.Array, other: jax.Array) -> jax.Array:
+        if settings.recolours:
+            x = _recolour(jax.random.split(key)[1], x, other, settings, scaling)
+        return z_score(x) if scaling == "z_score" else x
+
+    def cut(key: jax.Array) -> jax.Array:
+        chance, place = jax.random.split(jax.random.fold_in(key, 1))
+        return _chance(chance, settings.cutmix) & mixing.box(place, (h, w))
+
+    x, m = jax.vmap(move)(keys, image[..., 0], mask[..., 0])
+    x = jax.vmap(change)(keys, x, mixing.partners(x))
+    if settings.cutmix:
+        boxes = jax.vmap(cut)(keys)
+        x = jnp.where(boxes, mixing.partners(x), x)
+        m = jnp.where(boxes, mixing.partners(m), m)
+    m = m[..., None]
+    return {"image": x[..., None], "mask": m, "edge": edges(m)}
 
 
 def _places(
@@ -177,13 +201,18 @@ def _places(
     return places
 
 
-def _recolour(key: jax.Array, x: jax.Array, s: Augmentation, scaling: str) -> jax.Array:
+def _recolour(
+    key: jax.Array, x: jax.Array, other: jax.Array, s: Augmentation, scaling: str
+) -> jax.Array:
     """Returns an (h, w) slice with other grey values, in 0..1."""
     on_key, *keys = jax.random.split(key, 8)
     if scaling == "z_score":
-        darkest, range_ = jnp.min(x), jnp.ptp(x)
-        x = (x - darkest) / jnp.where(range_ > 0, range_, 1)
+        x, other = _unit(x), _unit(other)
     old = x
+    if s.match:
+        chance, share = jax.random.split(jax.random.fold_in(key, 3))
+        matched = mixing.match(x, other, jax.random.uniform(share))
+        x = jnp.where(_chance(chance, s.match), matched, x)
     if s.blur:
         x = _blurred(x, jax.random.uniform(keys[0], maxval=s.blur), math.ceil(2 * s.blur))
     if s.equalise:
@@ -206,6 +235,11 @@ def _recolour(key: jax.Array, x: jax.Array, s: Augmentation, scaling: str) -> ja
         deviation = jax.random.uniform(keys[5], maxval=s.noise)
         x = jnp.clip(x + deviation * jax.random.normal(keys[6], x.shape), 0, 1)
     return jnp.where(_chance(on_key, s.probability), x, old)
+
+
+def _unit(x: jax.Array) -> jax.Array:
+    darkest, range_ = jnp.min(x), jnp.ptp(x)
+    return (x - darkest) / jnp.where(range_ > 0, range_, 1)
 
 
 def _blurred(x: jax.Array, deviation: jax.Array, radius: int) -> jax.Array:

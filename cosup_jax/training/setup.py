@@ -93,6 +93,7 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
         mask_values=data.mask_values,
     )
     chosen = devices.choose_devices(config.devices, config.batch_size)
+    _check_pairs(config, len(chosen))
     model = runs.build_model(config, devices.AXIS)
     loss = _make_loss(config, model)
     datasets.prepare(builder, data.source)
@@ -122,6 +123,17 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
             factor=config.plateau.factor, patience=config.plateau.patience
         ),
     )
+
+
+def _check_pairs(config: ConfigDict, count: int) -> None:
+    """Refuses shares of a batch that part partners, whose changes are made from each other."""
+    share = config.batch_size // count
+    if count > 1 and share % 2 and (config.augment.match or config.augment.cutmix):
+        raise ValueError(
+            f"augment.match and augment.cutmix make a slice from another one of the batch, two by "
+            f"two; {count} devices have {share} of {config.batch_size} each, expected an even "
+            "number: give another batch_size, or fewer devices"
+        )
 
 
 def _make_loss(config: ConfigDict, model: nn.Module) -> Callable:
@@ -170,7 +182,7 @@ def make_prepare(config: ConfigDict, size: tuple[int, int]) -> Callable | None:
       ValueError: a wrong setting of the augmentation.
     """
     settings = augment.Augmentation(**config.augment.to_dict())
-    if size == tuple(config.data.size) and not (settings.moves or settings.recolours):
+    if size == tuple(config.data.size) and not settings.changes:
         return None
     return functools.partial(
         augment.augment, settings=settings, scaling=config.data.scaling, size=size

@@ -10,12 +10,13 @@ import pytest
 from cosup_jax import devices, losses
 from cosup_jax.data import augment
 from cosup_jax.runs.state import create_state
-from cosup_jax.training import step
+from cosup_jax.training import setup, step
+from tests.phantoms import tiny_config
 from tests.training.tiny import TinyNet
 
 LOSS = losses.build("joint")
-# A change of the geometry and one of the intensity: each more takes as long again to compile.
-SETTINGS = augment.Augmentation(flip_horizontal=0.5, rotation=20, gamma=0.3)
+# Changes of each kind, few of them: each more takes as long again to compile.
+SETTINGS = augment.Augmentation(flip_horizontal=0.5, rotation=20, match=0.5, cutmix=0.5)
 
 
 def make_batch(seed, size=32):
@@ -71,3 +72,10 @@ def test_the_same_slice_is_changed_in_another_way_in_the_next_step():
     jax.effects_barrier()
     keys = np.concatenate(seen)
     assert len(np.unique(keys, axis=0)) == len(keys) == 8
+
+
+def test_partners_on_different_devices_are_refused(data_dir, tmp_path):
+    for changes in ({"augment__cutmix": 0.1}, {"augment__match": 0.1}):
+        config = tiny_config(data_dir, batch_size=6, devices=2, **changes)
+        with pytest.raises(ValueError, match=r"2 devices have 3 of 6 each, expected an even"):
+            setup.make_setup(config, tmp_path)
