@@ -8,7 +8,8 @@ Times ResUNet_C2F on a batch of random slices: `train` is forward, joint loss, b
 and compiled. Each form has a process of its own, and in every round
 each takes its turn, so that a noisy machine is noisy for all. Prints Markdown and writes JSON.
 `--framework "jax,torch.compile channels_last"` times these alone. Where the environment names a
-TORCHINDUCTOR_CACHE_DIR, PyTorch finds there what an earlier run has compiled. Needs Linux.
+TORCHINDUCTOR_CACHE_DIR, PyTorch finds there what an earlier run has compiled. Interrupted (Ctrl-C)
+it reports the complete rounds. Needs Linux.
 
 Ratios are medians over the rounds. Of the fractions, "matrix rate" is FLOP/s over those of a large
 matrix product of the same precision, "bandwidth" bytes/s over those of copying an array, the better
@@ -23,6 +24,7 @@ import os
 import re
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +47,17 @@ def main() -> None:
         ]
         try:
             for process in processes:
-                print(f"preparing {process.job.work}, {process.job.name}", file=sys.stderr)
-                process.prepare()
+                prepare(process)
             turns = list(itertools.product(range(arguments.repeats), processes))
             for _, process in tqdm(turns, desc="timing", unit="turn"):
                 if not process.failed:
                     process.turn()
+        except KeyboardInterrupt:
+            rounds = min(len(process.seconds) for process in processes if not process.failed)
+            print(f"interrupted after {rounds} complete rounds", file=sys.stderr)
+            arguments.repeats = rounds
+            for process in processes:
+                process.end(rounds)
         finally:
             for process in processes:
                 process.close()
@@ -59,6 +66,15 @@ def main() -> None:
     print(step_report.table(report))
     if arguments.out:
         arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def prepare(process: Process) -> None:
+    """Has a process compile and warm up, and says how long it took."""
+    began, name = time.perf_counter(), f"{process.job.work}, {process.job.name}"
+    print(f"preparing {name}", end="", file=sys.stderr, flush=True)
+    process.prepare()
+    took = f"{time.perf_counter() - began:.0f} s"
+    print(f": {process.facts['error'] if process.failed else took}", file=sys.stderr, flush=True)
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -43,6 +43,7 @@ class Process:
                 stderr=log,
                 text=True,
                 env=environment,
+                start_new_session=True,  # Ctrl-C is for the parent
             )
 
     @property
@@ -80,6 +81,11 @@ class Process:
         answer = self.ask("run", steps=self.steps)
         if not self.failed:
             self.seconds.append(answer["seconds"])
+
+    def end(self, rounds: int) -> None:
+        """Ends the worker at once; of what it measured so many rounds count."""
+        self.process.kill()
+        del self.seconds[rounds:]
 
     def close(self) -> None:
         """Ends the worker."""
