@@ -6,12 +6,13 @@ Not a row of the paper. The script puts the data together, trains with the setti
 `--config=configs/weights.py:model=small,data=slice_folder`, and goes on where it was when it is
 started again. Each set has a share of every batch, whole and cropped to the lungs, with and without
 infection, and slices are changed so far that equalised, windowed, cropped and HU inputs look
-alike. Slices cut to the lungs are wider than high, and so are these. Four designs, to be compared
+alike. Slices cut to the lungs are wider than high, and so are these. Five designs, to be compared
 at equal cost:
 
 - `model=small`: 160×192, width 16, 0.8 M parameters;
 - `model=base`: 192×256, the same network, 1.6 times the operations of a step;
 - `model=fine`: 256×352, the same network, 2.9 times the operations of a step;
+- `model=large`: 320×448, the same network, 4.7 times the operations of a step;
 - `model=wide`: 192×256, width 32, 3.6 M parameters.
 """
 
@@ -21,6 +22,7 @@ _MODELS = {
     "small": ((160, 192), {"width": 16, "blocks": (1, 1, 1, 1)}),
     "base": ((192, 256), {"width": 16, "blocks": (1, 1, 1, 1)}),
     "fine": ((256, 352), {"width": 16, "blocks": (1, 1, 1, 1)}),
+    "large": ((320, 448), {"width": 16, "blocks": (1, 1, 1, 1)}),
     "wide": ((192, 256), {"width": 32, "blocks": (2, 2, 2, 1)}),
 }
 

@@ -38,6 +38,7 @@ from cosup_jax.training import loop
 
 CONFIG = Path(__file__).parents[2] / "configs" / "weights.py"
 LICENCE = "non-commercial research only, from its data; see the card"
+MODELS = ("small", "base", "fine", "large", "wide")
 CURVE_ROWS = 25
 
 
@@ -48,7 +49,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with the five sets")
     parser.add_argument("--workdir", type=Path, required=True, help="where everything is kept")
-    parser.add_argument("--model", choices=("small", "base", "fine", "wide"), default="small")
+    parser.add_argument("--model", choices=MODELS, default="small")
     parser.add_argument("--init", default="", help="weights to begin with; default: random ones")
     parser.add_argument("--epochs", type=int, help="train to this one; default: configs/weights.py")
     parser.add_argument("--export", action="store_true", help="do not train, export the best")

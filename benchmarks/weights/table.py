@@ -141,7 +141,9 @@ def scans_table(
             maps = segment(iter(slices), scan.intensity, len(slices), box)
             areas = [np.count_nonzero(p > threshold) for p in maps]
             area = f"{auc(np.array(areas), read_truth(truth)):.3f}"
-        lines.append(f"| {name} | {row['lesion_ml'] or row['reason']} | {area} |")
+        # Nothing marked is 0 mL, which is a figure too.
+        marked = row["reason"] if row["lesion_ml"] in ("", None) else row["lesion_ml"]
+        lines.append(f"| {name} | {marked} | {area} |")
     return "\n".join(lines) + "\n"
 
 
