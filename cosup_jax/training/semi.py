@@ -24,10 +24,10 @@ import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax import devices, ranges, runs
+from cosup_jax import ranges, runs
 from cosup_jax.data import people, splits
 from cosup_jax.training import preview, provenance, pseudo, rounds
-from cosup_jax.training.setup import keep_description, make_setup
+from cosup_jax.training.setup import devices_for, keep_description, make_setup
 
 LABELLED, ROUNDS, PSEUDO, PRETRAIN = "labelled", "rounds", "pseudo", "pretrain"
 # What only the third step depends on, so that the rounds are not lost where it has to be changed.
@@ -98,7 +98,7 @@ def open_unlabelled(config: ConfigDict) -> tfds.core.DatasetBuilder:
     builder = make_setup(config, Path()).builder
     semi = config.semi
     size = semi.pretrain_batch_size
-    devices.choose_devices(config.devices, size, "semi.pretrain_batch_size")
+    devices_for(config, size, "semi.pretrain_batch_size")
     pseudo.check_split(builder, semi.unlabelled, semi.exclude_patients)
     whose = people.people(builder, semi.unlabelled, semi.exclude_patients)
     for use, split in provenance.uses(config, builder).items():

@@ -92,8 +92,7 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
         data_dir=data.data_dir,
         mask_values=data.mask_values,
     )
-    chosen = devices.choose_devices(config.devices, config.batch_size)
-    _check_pairs(config, len(chosen))
+    chosen = devices_for(config, config.batch_size)
     model = runs.build_model(config, devices.AXIS)
     loss = _make_loss(config, model)
     datasets.prepare(builder, data.source)
@@ -125,15 +124,20 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
     )
 
 
-def _check_pairs(config: ConfigDict, count: int) -> None:
-    """Refuses shares of a batch that part partners, whose changes are made from each other."""
-    share = config.batch_size // count
-    if count > 1 and share % 2 and (config.augment.match or config.augment.cutmix):
-        raise ValueError(
-            f"augment.match and augment.cutmix make a slice from another one of the batch, two by "
-            f"two; {count} devices have {share} of {config.batch_size} each, expected an even "
-            "number: give another batch_size, or fewer devices"
+def devices_for(config: ConfigDict, size: int, field: str = "batch_size") -> list[jax.Device]:
+    """Returns the devices to train on with batches of `size`, the value of `field`.
+
+    Raises:
+      DeviceError: as `devices.choose_devices`; or partners, who are changed with each other, part.
+    """
+    chosen = devices.choose_devices(config.devices, size, field)
+    share = size // len(chosen)
+    if len(chosen) > 1 and share % 2 and (config.augment.match or config.augment.cutmix):
+        raise devices.DeviceError(
+            f"augment.match and augment.cutmix take slices two by two: {len(chosen)} devices have "
+            f"{share} of {size} each; give a --config.{field} that makes it even, or fewer devices"
         )
+    return chosen
 
 
 def _make_loss(config: ConfigDict, model: nn.Module) -> Callable:

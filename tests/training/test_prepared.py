@@ -77,5 +77,7 @@ def test_the_same_slice_is_changed_in_another_way_in_the_next_step():
 def test_partners_on_different_devices_are_refused(data_dir, tmp_path):
     for changes in ({"augment__cutmix": 0.1}, {"augment__match": 0.1}):
         config = tiny_config(data_dir, batch_size=6, devices=2, **changes)
-        with pytest.raises(ValueError, match=r"2 devices have 3 of 6 each, expected an even"):
+        with pytest.raises(devices.DeviceError, match="2 devices have 3 of 6 each"):
             setup.make_setup(config, tmp_path)
+    with pytest.raises(devices.DeviceError, match="a --config.semi.pretrain_batch_size that"):
+        setup.devices_for(config, 10, "semi.pretrain_batch_size")
