@@ -18,7 +18,7 @@ at equal cost:
 
 from configs import base
 
-_MODELS = {
+MODELS = {
     "small": ((160, 192), {"width": 16, "blocks": (1, 1, 1, 1)}),
     "base": ((192, 256), {"width": 16, "blocks": (1, 1, 1, 1)}),
     "fine": ((256, 352), {"width": 16, "blocks": (1, 1, 1, 1)}),
@@ -28,9 +28,9 @@ _MODELS = {
 
 
 def get_config(argument: str = ""):
-    arguments = base.arguments(argument, model=tuple(_MODELS))
+    arguments = base.arguments(argument, model=tuple(MODELS))
     config = base.get_config(arguments["data"])
-    config.data.size, network = _MODELS[arguments["model"]]
+    config.data.size, network = MODELS[arguments["model"]]
     config.model.update(network)
     config.sampling.slices = 800
     config.sampling.groups = (

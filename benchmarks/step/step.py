@@ -53,7 +53,7 @@ def main() -> None:
                 if not process.failed:
                     process.turn()
         except KeyboardInterrupt:
-            rounds = min(len(process.seconds) for process in processes if not process.failed)
+            rounds = min((len(p.seconds) for p in processes if not p.failed), default=0)
             print(f"interrupted after {rounds} complete rounds", file=sys.stderr)
             arguments.repeats = rounds
             for process in processes:

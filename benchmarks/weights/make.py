@@ -30,6 +30,7 @@ import jax
 import score
 import sets
 
+from configs.weights import MODELS
 from cosup_jax import compilation, load_pretrained, runs, signals, weights
 from cosup_jax import config as configuration
 from cosup_jax.prediction.segment import Segmenter
@@ -38,7 +39,6 @@ from cosup_jax.training import loop
 
 CONFIG = Path(__file__).parents[2] / "configs" / "weights.py"
 LICENCE = "non-commercial research only, from its data; see the card"
-MODELS = ("small", "base", "fine", "large", "wide")
 CURVE_ROWS = 25
 
 

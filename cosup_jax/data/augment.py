@@ -7,6 +7,7 @@ after it the slice is prepared again as `preprocess` prepares it.
 """
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -138,11 +139,11 @@ def augment(
       slice is as dark as its darkest pixel and not infected.
     """
     h, w = size or image.shape[1:3]
+    x, m = image[..., 0], mask[..., 0]
+    geometry, intensity = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
 
     def move(key: jax.Array, x: jax.Array, m: jax.Array) -> tuple[jax.Array, jax.Array]:
-        if not settings.moves and x.shape == (h, w):
-            return x, m
-        places = _places(jax.random.split(key)[0], x.shape, (h, w), settings)
+        places = _places(key, x.shape, (h, w), settings)
         # A slice reaches half a pixel beyond its outermost pixels' centres.
         places = [
             jnp.where((p >= -0.5) & (p <= n - 0.5), jnp.clip(p, 0, n - 1), p)
@@ -152,17 +153,19 @@ def augment(
         x = map_coordinates(x - darkest, places, order=1, mode="constant") + darkest
         return x, map_coordinates(m, places, order=0, mode="constant")
 
-    def change(key: jax.Array, x: jax.Array, other: jax.Array) -> jax.Array:
-        if settings.recolours:
-            x = _recolour(jax.random.split(key)[1], x, other, settings, scaling)
-        return z_score(x) if scaling == "z_score" else x
-
     def cut(key: jax.Array) -> jax.Array:
         chance, place = jax.random.split(jax.random.fold_in(key, 1))
         return _chance(chance, settings.cutmix) & mixing.box(place, (h, w))
 
-    x, m = jax.vmap(move)(keys, image[..., 0], mask[..., 0])
-    x = jax.vmap(change)(keys, x, mixing.partners(x))
+    if settings.moves or x.shape[1:] != (h, w):
+        x, m = jax.vmap(move)(geometry, x, m)
+    if settings.recolours:
+        if scaling == "z_score":
+            x = jax.vmap(_unit)(x)
+        recolour = functools.partial(_recolour, s=settings)
+        x = jax.vmap(recolour)(intensity, x, mixing.partners(x))
+    if scaling == "z_score":
+        x = jax.vmap(z_score)(x)
     if settings.cutmix:
         boxes = jax.vmap(cut)(keys)
         x = jnp.where(boxes, mixing.partners(x), x)
@@ -201,13 +204,9 @@ def _places(
     return places
 
 
-def _recolour(
-    key: jax.Array, x: jax.Array, other: jax.Array, s: Augmentation, scaling: str
-) -> jax.Array:
-    """Returns an (h, w) slice with other grey values, in 0..1."""
+def _recolour(key: jax.Array, x: jax.Array, other: jax.Array, s: Augmentation) -> jax.Array:
+    """Returns an (h, w) slice of grey values 0..1 with others; `other` is its partner."""
     on_key, *keys = jax.random.split(key, 8)
-    if scaling == "z_score":
-        x, other = _unit(x), _unit(other)
     old = x
     if s.match:
         chance, share = jax.random.split(jax.random.fold_in(key, 3))
@@ -238,6 +237,7 @@ def _recolour(
 
 
 def _unit(x: jax.Array) -> jax.Array:
+    """Stretches an (h, w) slice to 0..1."""
     darkest, range_ = jnp.min(x), jnp.ptp(x)
     return (x - darkest) / jnp.where(range_ > 0, range_, 1)
 

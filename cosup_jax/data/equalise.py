@@ -7,6 +7,13 @@ BINS = 64
 TILES = 4  # along each side
 
 
+def binned(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns in which of `BINS` equal bins of 0..1 each value lies, and how far into it, 0..1."""
+    scaled = x * BINS
+    bins = jnp.clip(jnp.floor(scaled), 0, BINS - 1).astype(jnp.int32)
+    return bins, scaled - bins
+
+
 def equalise(x: jax.Array, limit: jax.Array | float, local: jax.Array | float = 1.0) -> jax.Array:
     """Equalises the histogram of a slice, tile by tile or as a whole.
 
@@ -24,8 +31,7 @@ def equalise(x: jax.Array, limit: jax.Array | float, local: jax.Array | float = 
       (h, w) float32 in 0..1.
     """
     h, w = x.shape
-    scaled = x * BINS
-    bins = jnp.clip(jnp.floor(scaled), 0, BINS - 1).astype(jnp.int32)
+    bins, part = binned(x)
     tile = (jnp.arange(h) * TILES // h)[:, None] * TILES + (jnp.arange(w) * TILES // w)[None, :]
     counts = jnp.zeros(TILES * TILES * BINS).at[(tile * BINS + bins).ravel()].add(1.0)
     shares = counts.reshape(TILES * TILES, BINS)
@@ -41,7 +47,6 @@ def equalise(x: jax.Array, limit: jax.Array | float, local: jax.Array | float = 
         return first, place - first
 
     (top, down), (left, right) = between(h), between(w)
-    part = scaled - bins
     result = jnp.zeros_like(x)
     for below in (0, 1):
         for beside in (0, 1):

@@ -7,7 +7,7 @@ on, wherever they lie: a device that has an even share of the batch has both.
 import jax
 import jax.numpy as jnp
 
-from cosup_jax.data.equalise import BINS
+from cosup_jax.data.equalise import BINS, binned
 
 
 def partners(batch: jax.Array) -> jax.Array:
@@ -32,19 +32,17 @@ def match(x: jax.Array, other: jax.Array, share: jax.Array | float = 1.0) -> jax
     Returns:
       (h, w) float32 in 0..1.
     """
+    bins, part = binned(x)
     grid = jnp.linspace(0, 1, BINS + 1)
-    curve = jnp.interp(_cumulative(x), _cumulative(other), grid)
-    bins = jnp.clip(jnp.floor(x * BINS), 0, BINS - 1).astype(jnp.int32)
-    part = x * BINS - bins
+    curve = jnp.interp(_cumulative(bins), _cumulative(binned(other)[0]), grid)
     matched = curve[bins] * (1 - part) + curve[bins + 1] * part
     return jnp.clip(x + share * (matched - x), 0, 1)
 
 
-def _cumulative(x: jax.Array) -> jax.Array:
+def _cumulative(bins: jax.Array) -> jax.Array:
     """Returns the share of pixels up to each border of the bins, (BINS + 1,), strictly rising."""
-    bins = jnp.clip(jnp.floor(x * BINS), 0, BINS - 1).astype(jnp.int32)
     # A thousandth of an even share in each bin, so that the curve has an inverse.
-    counts = jnp.full(BINS, 1e-3 * x.size / BINS).at[bins.ravel()].add(1.0)
+    counts = jnp.full(BINS, 1e-3 * bins.size / BINS).at[bins.ravel()].add(1.0)
     return jnp.pad(jnp.cumsum(counts) / jnp.sum(counts), (1, 0))
 
 
