@@ -154,6 +154,8 @@ def test_what_can_be_no_path_is_refused_by_its_option(line, path, capsys):
         (["c2f", "--config.epochs=x"], "--config.epochs=x: expected a value like 300"),
         (["c2f", "--seeds=0"], "--seeds=0: expected at least 1"),
         (["semi_c2f", "--seeds=2"], "--seeds trains labelled slices only"),
+        (["semi_c2f", "--seeds=2", "--dry-run"], "--seeds trains labelled slices only"),
+        (["semi_c2f", "--distributed", "--dry-run"], "--distributed trains labelled slices only"),
     ],
 )
 def test_a_wrong_training_is_answered_before_it_begins(given, says, capsys):

@@ -96,15 +96,20 @@ def start(
       ValueError: as `trials.train_and_evaluate`; or several seeds, or several processes, of a
         semi-supervised run.
     """
-    if where is not None and config.semi.per_round and not dry_run:
+    if where is not None and config.semi.per_round:
         raise configuration.ConfigError(
             "--distributed trains labelled slices only; semi-supervised rounds take one process"
+        )
+    if seeds and config.semi.per_round:
+        raise configuration.ConfigError(
+            "--seeds trains labelled slices only; semi-supervised, give --config.seed"
         )
     # Imported here so that a mistyped command line is answered at once.
     from cosup_jax.training import preview, semi
 
     if dry_run:
-        print((semi.dry_run if config.semi.per_round else preview.dry_run)(config))
+        rounds = config.semi.per_round
+        print(semi.dry_run(config) if rounds else preview.dry_run(config, seeds=seeds or 1))
         return
     with hosts.together(where):
         _train(config, workdir, seeds)
@@ -114,10 +119,6 @@ def _train(config: ConfigDict, workdir: str, seeds: int | None) -> None:
     from cosup_jax.experiments import trials
 
     if config.semi.per_round:
-        if seeds:
-            raise configuration.ConfigError(
-                "--seeds trains labelled slices only; semi-supervised, give --config.seed"
-            )
         trials.train_semi(config, workdir)
     elif seeds:
         each = [config.seed + i for i in range(seeds)]

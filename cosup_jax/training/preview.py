@@ -17,7 +17,7 @@ from cosup_jax.training import start
 from cosup_jax.training.setup import Setup, describe, make_setup, make_state
 
 
-def dry_run(config: ConfigDict, also: Sequence[int] = ()) -> str:
+def dry_run(config: ConfigDict, also: Sequence[int] = (), seeds: int = 1) -> str:
     """Returns configuration, shapes, parameters and memory of a run, without training.
 
     The dataset is built, weights to start from are read, the step is compiled for its memory.
@@ -25,6 +25,8 @@ def dry_run(config: ConfigDict, also: Sequence[int] = ()) -> str:
     Args:
       config: see configs/base.py.
       also: more batch sizes, of which the memory is told.
+      seeds: how many are trained together; the state of each stays on the device while another
+        takes its step.
 
     Raises:
       ValueError: as of a run that begins.
@@ -56,7 +58,10 @@ def dry_run(config: ConfigDict, also: Sequence[int] = ()) -> str:
             *per_module,
             "shapes:",
             *shapes,
-            *(_memory(setup, state, size) for size in dict.fromkeys((config.batch_size, *also))),
+            *(
+                _memory(setup, state, size, seeds)
+                for size in dict.fromkeys((config.batch_size, *also))
+            ),
         ]
     )
 
@@ -67,12 +72,14 @@ def _batch(config: ConfigDict, batch_size: int) -> dict[str, jax.ShapeDtypeStruc
     return {name: jax.ShapeDtypeStruct(shape, dtype) for name, dtype in types.items()}
 
 
-def _memory(setup: Setup, state: TrainState, batch_size: int) -> str:
+def _memory(setup: Setup, state: TrainState, batch_size: int, seeds: int) -> str:
     """Says what a step needs, at the largest size that is trained at."""
     height, width = largest = max(setup.train_steps)
     batch = _batch(setup.config, batch_size)
     found = devices.memory(setup.train_steps[largest], state, batch, setup.devices)
+    waiting = (seeds - 1) * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    together = f", beside {seeds - 1} other seeds {(found + waiting) / 2**30:.2f} GiB"
     return (
         f"memory of a training step on each device, at {height}×{width} and batch {batch_size}: "
-        f"{found / 2**30:.2f} GiB"
+        f"{found / 2**30:.2f} GiB{together * (seeds > 1)}"
     )

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import shutil
 
 import jax
@@ -264,6 +265,17 @@ def test_a_dry_run_counts_the_steps_of_a_drawn_epoch_and_refuses_what_has_none(d
     ]
     with pytest.raises(pipeline.EmptySplitError, match="12 slices, fewer than a batch of 16"):
         preview.dry_run(quick_config(data_dir, batch_size=16))
+
+
+def test_a_dry_run_of_several_seeds_counts_the_states_that_wait(data_dir, tmp_path):
+    config = quick_config(data_dir, model__width=16)
+    state = setup.make_state(setup.make_setup(config, tmp_path))
+    waiting = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(state))
+    *_, line = preview.dry_run(config, seeds=101).splitlines()
+    alone, together = (float(text) for text in re.findall(r"([\d.]+) GiB", line))
+    assert "beside 100 other seeds" in line
+    assert together - alone == pytest.approx(100 * waiting / 2**30, abs=0.011)
+    assert "seeds" not in preview.dry_run(config).splitlines()[-1]
 
 
 @pytest.mark.parametrize(
