@@ -4,12 +4,14 @@
 
 Prints Markdown; the card of the weights has it. `--data` holds covid_ct_seg_slices, medseg_volumes,
 covid_semiseg, normal_slices and ct_hu. Everything is scored at the slice's own size, with the
-threshold that the weights bring along unless `--threshold` says another. `--test` scores
-COVID-SemiSeg's 48 test slices too: once for each file that ships, and never to choose anything.
+threshold that the weights bring along unless `--threshold` says another, and the network sees
+slices of the size it was trained at unless `--size` says another. `--test` scores COVID-SemiSeg's
+48 test slices too: once for each file that ships, and never to choose anything.
 """
 
 import argparse
 import csv
+import dataclasses
 import tempfile
 from pathlib import Path
 
@@ -40,11 +42,17 @@ def main() -> None:
         "--weights", default=weights.DEFAULT, help="a name, a file or a run's folder"
     )
     parser.add_argument("--threshold", type=float, help="default: that of the weights")
+    parser.add_argument(
+        "--size", nargs=2, type=int, metavar=("HEIGHT", "WIDTH"), help="default: of the weights"
+    )
     parser.add_argument("--tta", action="store_true", help="average over mirror images")
     parser.add_argument("--test", action="store_true", help="score the 48 test slices too")
     parser.add_argument("--only_sets", action="store_true", help="the validation sets alone")
     arguments = parser.parse_args()
     network = load_pretrained(arguments.weights)
+    if arguments.size:
+        prepared = dataclasses.replace(network.preprocessing, size=tuple(arguments.size))
+        network = dataclasses.replace(network, preprocessing=prepared)
     threshold = arguments.threshold or network.threshold
     print(f"{network.name}, threshold {threshold}{', mirrored' * arguments.tta}\n", flush=True)
     segment = Segmenter(network, tta=arguments.tta)
@@ -141,8 +149,10 @@ def scans_table(
             maps = segment(iter(slices), scan.intensity, len(slices), box)
             areas = [np.count_nonzero(p > threshold) for p in maps]
             area = f"{auc(np.array(areas), read_truth(truth)):.3f}"
-        # Nothing marked is 0 mL, which is a figure too.
-        marked = row["reason"] if row["lesion_ml"] in ("", None) else row["lesion_ml"]
+        # Nothing marked is 0 mL, which is a figure too; without one the row says why.
+        marked = row.get("lesion_ml")
+        if marked in ("", None):
+            marked = row.get("reason") or row["notes"]
         lines.append(f"| {name} | {marked} | {area} |")
     return "\n".join(lines) + "\n"
 
