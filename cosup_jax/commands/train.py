@@ -96,11 +96,12 @@ def start(
       ValueError: as `trials.train_and_evaluate`; or several seeds, or several processes, of a
         semi-supervised run.
     """
-    if where is not None and config.semi.per_round:
+    rounds = config.semi.per_round
+    if rounds and where is not None:
         raise configuration.ConfigError(
             "--distributed trains labelled slices only; semi-supervised rounds take one process"
         )
-    if seeds and config.semi.per_round:
+    if rounds and seeds:
         raise configuration.ConfigError(
             "--seeds trains labelled slices only; semi-supervised, give --config.seed"
         )
@@ -108,7 +109,6 @@ def start(
     from cosup_jax.training import preview, semi
 
     if dry_run:
-        rounds = config.semi.per_round
         print(semi.dry_run(config) if rounds else preview.dry_run(config, seeds=seeds or 1))
         return
     with hosts.together(where):
