@@ -109,7 +109,8 @@ def lungs_row(volume: Volume, found: dict[str, lungs.Lungs | None]) -> list[str]
     """Returns Dice with the expert's lungs by each way, and the share of lesions outside of them.
 
     Outside is what `outside_lung_ml` counts: more than `lungs.REACH` mm from the lungs. The last
-    cells are what lies in slices beyond them, and in parts that are nowhere near them.
+    cells are what lies in slices beyond them, in parts that are nowhere near them, and in parts
+    that touch no lung of the network in their slice.
     """
     cells, lesion = [], max(1, np.count_nonzero(volume.mask))
     for way in WAYS:
@@ -127,7 +128,12 @@ def lungs_row(volume: Volume, found: dict[str, lungs.Lungs | None]) -> list[str]
     first, last = limits.reaching(lung, volume.spacing)
     beyond = np.concatenate([volume.mask[: max(0, first)], volume.mask[last + 1 :]])
     far = limits.far_parts(volume.mask, lung, volume.spacing)
-    return [*cells, *(f"{100 * np.count_nonzero(part) / lesion:.2f}" for part in (beyond, far))]
+    by_network = found["network"]
+    assert by_network is not None
+    pairs = zip(volume.mask, by_network.labels > 0, strict=True)
+    beside = sum(int(limits.beside(*pair)[1].sum()) for pair in pairs)
+    lost = (np.count_nonzero(beyond), np.count_nonzero(far), beside)
+    return [*cells, *(f"{100 * n / lesion:.2f}" for n in lost)]
 
 
 def far_row(volume: Volume) -> list[str]:
@@ -206,7 +212,13 @@ def main() -> None:
     ways = ", ".join(WAYS)
     head = ["volume", "slices", "weights", *(f"Dice, {w}" for w in WAYS)]
     table(
-        [*head, *(f"lesion outside, %, {w}" for w in WAYS), "beyond along z, %", "far parts, %"],
+        [
+            *head,
+            *(f"lesion outside, %, {w}" for w in WAYS),
+            "beyond along z, %",
+            "far parts, %",
+            "touching no lung, %",
+        ],
         lung_rows(),
     )
     print(f"Ways: {ways}; Outside: more than {lungs.REACH:g} mm from the lungs.\n")

@@ -5,11 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy import ndimage
 from sets import Piece
 from tqdm import tqdm
 
 from cosup_jax import metrics
 from cosup_jax.metrics import THRESHOLD, Counts
+from cosup_jax.prediction import lung_network
 from cosup_jax.prediction.segment import Segmenter
 
 DRAWS = 2000
@@ -55,11 +57,30 @@ def score(segment: Segmenter, pieces: Sequence[Piece]) -> Scored:
 
 
 def predict(segment: Segmenter, pieces: Sequence[Piece]) -> Iterator[np.ndarray]:
-    """Yields the probabilities of slices, those of a volume with one box as `predict` does."""
+    """Yields the probabilities of slices, those of a volume with one box as `predict` does.
+
+    What touches no lung in its slice is not marked, as there, however much it is.
+    """
+    intensity = pieces[0].intensity
     for volume, members in itertools.groupby(pieces, lambda piece: piece.volume):
         images = [piece.image for piece in members]
-        box = segment.box(images, pieces[0].intensity) if volume else None
-        yield from segment(iter(images), pieces[0].intensity, len(images), box)
+        box = segment.box(images, intensity) if volume else None
+        found = segment(iter(images), intensity, len(images), box)
+        lungs = lung_network.find_each(images, intensity)
+        yield from map(touching, found, lungs)
+
+
+def touching(probability: np.ndarray, lung: np.ndarray) -> np.ndarray:
+    """Returns probabilities (H, W) that exceed a threshold in parts that touch the lungs alone.
+
+    Above each threshold these are the parts of `probability` that have a pixel of `lung`.
+    """
+    found = np.where(lung, probability, np.float32(0))
+    while True:
+        grown = np.minimum(ndimage.maximum_filter(found, 3), probability)
+        if np.array_equal(grown, found):
+            return found
+        found = grown
 
 
 def mean_dice(found: Scored, threshold: float) -> float:

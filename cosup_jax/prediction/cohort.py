@@ -220,7 +220,7 @@ class Scans:
         started = time.perf_counter()
         if content and not fault:
             maker = results.Maker(self.network, self.segmenter, settings)
-            self._begin(source)
+            self._begin()
             try:
                 found = maker.make(source.read(settings.hu_offset), work, scan.name, content)
                 row |= {**found, "status": DONE, "seconds": round(time.perf_counter() - started, 1)}
@@ -236,12 +236,11 @@ class Scans:
         record = Record(work, row, call.made_of(content))
         return self.folder.publish(scan, work, record)
 
-    def _begin(self, source: Source) -> None:
+    def _begin(self) -> None:
         """Has the first scan's networks compiled while it is read."""
         if not self._begun:
             self._begun = True
-            lungs = [] if source.kind == "slices" else [lung_network.prepare]
-            ahead.begin(self.segmenter.prepare, *lungs)
+            ahead.begin(self.segmenter.prepare, lung_network.prepare)
 
     def _input(self, source: Source) -> str:
         return "" if source.kind == "dicom" and not self.settings.identify else str(source.path)

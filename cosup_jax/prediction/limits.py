@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from cosup_jax import metrics
 from cosup_jax.metrics.lesions import NEIGHBOURS
-from cosup_jax.prediction import distances, lungs
+from cosup_jax.prediction import distances, lung_network, lungs
 from cosup_jax.prediction.lung_tissue import LungError
 
 # From slices and masks to masks and a note; see `along_z`.
@@ -16,6 +16,7 @@ Limit = Callable[..., tuple[list[np.ndarray], str]]
 BEYOND = 10.0  # mm along z; slices further from any with lung show no lesion
 _MOST_REMOVED_ML, _MOST_REMOVED = 10.0, 0.1  # mL; of the marks
 _MOST_APART_ML, _LARGEST_APART_ML = 50.0, 10.0  # of all parts far from the lungs; of one
+_MOST_BESIDE, _LARGEST_BESIDE = 0.0125, 0.0025  # the same of 4 litres of lung, as shares of it
 _KEEPS = " (--unlimited keeps them)"
 
 
@@ -107,6 +108,61 @@ def apart(
     return limited, note + _KEEPS * (limited is kept)
 
 
+def by_slice(
+    slices: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    *,
+    intensity: str,
+    spacing: tuple[float, float, float] | None,
+    find: lungs.Finder = lungs.find,
+) -> tuple[list[np.ndarray], str]:
+    """Returns the masks without parts that touch no lung in their slice, and a note on it.
+
+    What `apart` does where sizes or HU are not known: in pictures and grey values a network finds
+    the lungs, slice by slice. A part of more than 0.25 % of all lung is kept, and so are all of
+    them where they are more than 1.25 % together.
+
+    Args:
+      slices: as for `within_lungs`; sizes may differ.
+      masks: as for `within_lungs`.
+      intensity: as for `within_lungs`.
+      spacing: as for `within_lungs`; where it is known and values are HU, `apart` knows better.
+      find: not asked.
+    """
+    known = intensity == "hu" and spacing is not None
+    if known or not any(mask.any() for mask in masks):
+        return list(masks), ""
+    lung, apart_ones = 0, []
+    for mask, here in zip(masks, lung_network.find_each(slices, intensity), strict=True):
+        lung += np.count_nonzero(here)
+        apart_ones.append(beside(mask, here))
+    kept, removed = [], 0
+    for mask, (parts, sizes) in zip(masks, apart_ones, strict=True):
+        gone = (sizes > 0) & (sizes <= _LARGEST_BESIDE * lung)
+        removed += int(sizes[gone].sum())
+        kept.append(mask & ~gone[parts] if gone.any() else mask)
+    if not removed:
+        return list(masks), ""
+    noun, verb = ("pixel", "was") if removed == 1 else ("pixels", "were")
+    where = f"{removed} {noun} of marks in parts that touch no lung in their slice {verb}"
+    if removed > _MOST_BESIDE * lung:
+        return list(masks), f"{where} kept: they are too many to be errors"
+    return kept, f"{where} removed{_KEEPS}"
+
+
+def beside(mask: np.ndarray, lung: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the parts of a slice's mask, numbered, and their sizes; 0 of those that touch lung.
+
+    Args:
+      mask: (H, W) bool.
+      lung: (H, W) bool.
+    """
+    parts, _ = ndimage.label(mask, np.ones((3, 3)))
+    sizes = np.bincount(parts.ravel())
+    sizes[np.unique(parts[lung])] = sizes[0] = 0
+    return parts, sizes
+
+
 def far_parts(
     mask: np.ndarray,
     lung: lungs.Lungs,
@@ -177,4 +233,4 @@ def reaching(lung: lungs.Lungs, spacing: tuple[float, float, float]) -> tuple[in
 
 
 # What is removed unless somebody wants it kept, in this order: then notes do not say both.
-USUAL: tuple[Limit, ...] = (apart, along_z)
+USUAL: tuple[Limit, ...] = (apart, along_z, by_slice)

@@ -2,7 +2,7 @@
 
 import functools
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -47,18 +47,25 @@ class LungNetwork:
     ) -> np.ndarray:
         """Returns the probability of lung in slices of one size, (Z, H, W) float32.
 
+        Takes what `each` takes.
+        """
+        return np.stack(list(self.each(slices, intensity)))
+
+    def each(
+        self, slices: Sequence[np.ndarray] | np.ndarray, intensity: str
+    ) -> Iterator[np.ndarray]:
+        """Yields the probability of lung in each slice, (H, W) float32.
+
         Args:
-          slices: (H, W) float32 each.
+          slices: (H, W) real numbers each, in their true unit; sizes may differ.
           intensity: one of `kinds.INTENSITIES`.
         """
-        found = []
         for start in range(0, len(slices), _BATCH):
-            part = slices[start : start + _BATCH]
+            part = [np.asarray(s, np.float32) for s in slices[start : start + _BATCH]]
             images = [prepare_image(values, intensity, self._settings) for values in part]
             images += images[:1] * (_BATCH - len(images))
-            shown = self._predictor(np.stack(images))[: len(part)]
-            found += [resize_image(p, part[0].shape) for p in shown]
-        return np.stack(found)
+            for values, found in zip(part, self._predictor(np.stack(images)), strict=False):
+                yield resize_image(found, values.shape)
 
 
 @functools.cache
@@ -80,3 +87,12 @@ def prepare() -> None:
 def find(slices: Sequence[np.ndarray], spacing: tuple[float, float, float]) -> lungs.Lungs:
     """Finds the lungs as `lungs.find`, with the network that comes with the package."""
     return lungs.find(slices, spacing, shipped())
+
+
+def find_each(slices: Sequence[np.ndarray], intensity: str) -> Iterator[np.ndarray]:
+    """Yields where the network that comes with the package finds lung in each slice, (H, W) bool.
+
+    Takes what `LungNetwork.each` takes.
+    """
+    network = shipped()
+    return (found > network.threshold for found in network.each(slices, intensity))

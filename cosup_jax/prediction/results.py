@@ -58,11 +58,10 @@ class Maker:
         feet_first = not scan.no_sides
         done += unlike.flags(true, **known, feet_first=feet_first)
         done += unlike.lost(true, feet_first=feet_first)
-        if len({mask.shape for mask in masks}) == 1:
-            for limit in self._limits():
-                masks, note = limit(true, masks, **known)
-                done += [note] * bool(note)
-            labels = [a * b for a, b in zip(labels, masks, strict=False)]
+        for limit in self._limits():
+            masks, note = limit(true, masks, **known)
+            done += [note] * bool(note)
+        labels = [a * b for a, b in zip(labels, masks, strict=False)]
         names = classes(self.network)
         result = findings.describe(*(true, masks), unknown=scan.unknown, shear=scan.shear, **known)
         if names:

@@ -198,7 +198,7 @@ def segment(
       tta: average over each slice and its mirror image, left and right exchanged.
       hu_offset: what is to be added to the values to make them HU.
       unlimited: keep marks that cannot lie in the lungs (`limits.USUAL`), which otherwise are
-        removed, with a warning, where the values are HU and the spacing is known.
+        removed, with a warning.
 
     Returns:
       bool array of the volume's shape and order.
@@ -253,13 +253,14 @@ def segment(
     segmenter = Segmenter(network, tta=tta)
     box = segmenter.box(slices(), kind)
     most = network.threshold if threshold is None else threshold
+    true = [] if unlimited else [*slices()]
     with ThreadPoolExecutor(1) as beside:
         known: dict[str, Any] = {"intensity": kind, "spacing": sides}
-        if limited := not unlimited and kind == "hu" and sides is not None:
-            known["find"] = lungs.begun(lung_network.find, [*slices()], sides, beside)
+        if not unlimited and kind == "hu" and sides is not None:
+            known["find"] = lungs.begun(lung_network.find, true, sides, beside)
         masks = [p > most for p in segmenter(slices(), kind, len(axial), box)]
-    for limit in limits.USUAL if limited else ():
-        masks, note = limit(axial, masks, **known)
+    for limit in () if unlimited else limits.USUAL:
+        masks, note = limit(true, masks, **known)
         if note:
             warnings.warn(note, stacklevel=2)
     mask = np.stack(masks)

@@ -28,7 +28,8 @@ class Settings:
       series: which DICOM series were asked for; None: all.
       hu_offset: what is to be added to the values to make them HU; None: the scan tells.
       within_lungs: marks outside of the lungs are removed, where they are few.
-      unlimited: marks above or below all lung, and parts nowhere near it, are kept too.
+      unlimited: marks above or below all lung, and parts nowhere near it or, in pictures, touching
+        none, are kept too.
       format: how results of DICOM scans are written, one of `FORMATS`.
     """
 

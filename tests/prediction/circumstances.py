@@ -34,7 +34,7 @@ from tests.prediction.odd_scans import (
     slices,
     volume,
 )
-from tests.prediction.scan_files import NETWORK, Brightest
+from tests.prediction.scan_files import NETWORK, Brightest, no_lung
 
 PAGE = Path(__file__).parents[2] / "docs" / "prediction.md"
 BEGIN, END = "<!-- circumstances: made by the tests -->\n", "<!-- end of circumstances -->\n"
@@ -244,6 +244,7 @@ def block():
 
 def main():
     cohort.Segmenter, lung_network.shipped = Nothing, lambda: None
+    lung_network.find_each = no_lung
     page = PAGE.read_text()
     before, _, rest = page.partition(BEGIN)
     PAGE.write_text(before + BEGIN + block() + END + rest.partition(END)[2])

@@ -43,6 +43,24 @@ class Brightest:
             yield bright, np.ones(pixels.shape, np.uint8)
 
 
+def marking(marks):
+    """What stands for a Segmenter, and marks these."""
+
+    class Marking(Brightest):
+        def __call__(self, slices, intensity, count, box=None):
+            return (mark.astype(np.float32) for mark in marks)
+
+        def labelled(self, slices, intensity, count, box=None):
+            return ((mark.astype(np.float32), np.ones(mark.shape, np.uint8)) for mark in marks)
+
+    return Marking
+
+
+def no_lung(slices, intensity):
+    """Stands for `lung_network.find_each`, and finds none."""
+    return (np.zeros(pixels.shape, bool) for pixels in slices)
+
+
 def scan_file(path, seed=0):
     """A NIfTI volume with a bright block on the patient's left, in front, in the upper half."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from cosup_jax import phantom
 from cosup_jax.prediction import cohort, limits, lungs, segment
 from cosup_jax.prediction.lung_tissue import LungError
-from tests.prediction.scan_files import NETWORK, Brightest, process
+from tests.prediction.scan_files import NETWORK, marking, process
 
 SPACING = (5.0, 2.0, 1.0)  # 0.01 mL a voxel
 
@@ -164,30 +163,6 @@ def test_an_empty_mask_stays_empty(beside):
         masks, note = limit(list(np.zeros(mask.shape)), nothing, **given)
         assert not np.stack(masks).any()
         assert note == ""
-
-
-@pytest.fixture
-def chest():
-    """A phantom; its marks, and the same with a speck far from the lungs."""
-    patient = phantom.draw_volume(3, size=96, slices=16, infected=True)
-    far = ndimage.distance_transform_edt(patient.lung == 0, sampling=patient.spacing)
-    far[(patient.image < -250) | (far > 40)] = 0  # somewhere in the body
-    marks = patient.mask > 0
-    marks[np.unravel_index(far.argmax(), far.shape)] = True
-    return patient, patient.mask > 0, marks
-
-
-def marking(marks):
-    """What stands for a Segmenter, and marks these."""
-
-    class Marking(Brightest):
-        def __call__(self, slices, intensity, count, box=None):
-            return (mark.astype(np.float32) for mark in marks)
-
-        def labelled(self, slices, intensity, count, box=None):
-            return ((mark.astype(np.float32), np.ones(mark.shape, np.uint8)) for mark in marks)
-
-    return Marking
 
 
 def test_a_scan_keeps_what_is_in_its_lungs_and_loses_a_speck_beside_them(
