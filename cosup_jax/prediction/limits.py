@@ -134,7 +134,7 @@ def by_slice(
         return list(masks), ""
     lung, apart_ones = 0, []
     for mask, here in zip(masks, lung_network.find_each(slices, intensity), strict=True):
-        lung += np.count_nonzero(here)
+        lung += int(np.count_nonzero(here))
         apart_ones.append(beside(mask, here))
     kept, removed = [], 0
     for mask, (parts, sizes) in zip(masks, apart_ones, strict=True):
