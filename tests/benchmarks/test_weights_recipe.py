@@ -6,15 +6,18 @@ import sys
 from pathlib import Path
 
 import cv2
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 from PIL import Image
+from scipy import ndimage
 
 from cosup_jax import weights
 from cosup_jax.metrics import Counts
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks" / "weights"
-NAMES = ("sets", "score", "data", "make", "lungs")
+NAMES = ("sets", "score", "experts", "data", "make", "lungs")
 SEMISEG = "TrainingSet/LungInfection-Train"
 
 
@@ -232,3 +235,37 @@ def test_a_curve_has_some_epochs_and_the_last_with_the_time_used_until_there(scr
     assert len(lines) <= 30
     assert lines[-1].startswith("| 103 | 1.03 | 0.010 |")
     assert scripts["make"].curve(rows[:1]).splitlines()[2].startswith("| 1 | 0.01 | 1.000 |")
+
+
+@hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+@hypothesis.given(st.integers(0, 2**32 - 1))
+def test_above_each_threshold_the_parts_that_touch_the_lungs_are_left(scripts, seed):
+    random = np.random.default_rng(seed)
+    probability = random.random((9, 11)).astype(np.float32)
+    lung = random.random((9, 11)) < 0.05
+    found = scripts["score"].touching(probability, lung)
+    for threshold in (0.2, 0.5, 0.8):
+        parts, count = ndimage.label(probability > threshold, np.ones((3, 3)))
+        wanted = np.zeros_like(lung)
+        for number in range(1, count + 1):
+            wanted |= (parts == number) & ((parts == number) & lung).any()
+        np.testing.assert_array_equal(found > threshold, wanted)
+
+
+def test_two_experts_and_a_network_are_compared_where_both_have_marked(scripts):
+    experts, piece = scripts["experts"], scripts["sets"].Piece
+    ours, others = [], []
+    for seed in range(4):
+        image, lung, mask = texture(seed)
+        ours.append(piece(image.astype(np.float32), mask, lung, "p", "v"))
+        half = mask.copy()
+        half[115:] = False
+        others.append(piece(255 - (255 - image.astype(np.float32)) / 2, half, lung, "p", "w"))
+    pairs = experts.paired(ours, others[2:0:-1])
+    assert [pair.mask is None for pair in pairs] == [True, False, False, True]
+    np.testing.assert_array_equal(pairs[1].mask, others[1].mask)
+    marks = [pair.piece.mask for pair in pairs]
+    assert experts.row(pairs, marks) == ["4", "2", "1.000", "0.667", "1.000", "0.667"]
+    assert experts.row(pairs, None)[3:] == ["0.667", "–", "–"]
+    with pytest.raises(ValueError, match="v: two slices of w are like one of it"):
+        experts.paired(ours, [others[1], others[1]])
