@@ -110,7 +110,7 @@ def lungs_row(volume: Volume, found: dict[str, lungs.Lungs | None]) -> list[str]
 
     Outside is what `outside_lung_ml` counts: more than `lungs.REACH` mm from the lungs. The last
     cells are what lies in slices beyond them, in parts that are nowhere near them, and in parts
-    that touch no lung of the network in their slice.
+    that touch no lung of the network.
     """
     cells, lesion = [], max(1, np.count_nonzero(volume.mask))
     for way in WAYS:
@@ -130,8 +130,8 @@ def lungs_row(volume: Volume, found: dict[str, lungs.Lungs | None]) -> list[str]
     far = limits.far_parts(volume.mask, lung, volume.spacing)
     by_network = found["network"]
     assert by_network is not None
-    pairs = zip(volume.mask, by_network.labels > 0, strict=True)
-    beside = sum(int(limits.beside(*pair)[1].sum()) for pair in pairs)
+    near = np.stack([limits.touching(part) for part in by_network.labels > 0])
+    beside = int(limits.parts_beside(volume.mask, near)[1].sum())
     lost = (np.count_nonzero(beyond), np.count_nonzero(far), beside)
     return [*cells, *(f"{100 * n / lesion:.2f}" for n in lost)]
 

@@ -11,11 +11,12 @@ from tqdm import tqdm
 
 from cosup_jax import metrics
 from cosup_jax.metrics import THRESHOLD, Counts
-from cosup_jax.prediction import lung_network
+from cosup_jax.prediction import limits, lung_network
 from cosup_jax.prediction.segment import Segmenter
 
 DRAWS = 2000
 LEVELS = 255
+LEAST = 0.05  # no lower threshold is looked at
 
 
 class Scored(NamedTuple):
@@ -59,27 +60,32 @@ def score(segment: Segmenter, pieces: Sequence[Piece]) -> Scored:
 def predict(segment: Segmenter, pieces: Sequence[Piece]) -> Iterator[np.ndarray]:
     """Yields the probabilities of slices, those of a volume with one box as `predict` does.
 
-    What touches no lung in its slice is not marked, as there, however much it is.
+    What touches no lung is not marked, as there, however much it is.
     """
     intensity = pieces[0].intensity
     for volume, members in itertools.groupby(pieces, lambda piece: piece.volume):
         images = [piece.image for piece in members]
         box = segment.box(images, intensity) if volume else None
-        found = segment(iter(images), intensity, len(images), box)
-        lungs = lung_network.find_each(images, intensity)
-        yield from map(touching, found, lungs)
+        found = list(segment(iter(images), intensity, len(images), box))
+        near = [limits.touching(lung) for lung in lung_network.find_each(images, intensity)]
+        step = len(images) if volume else 1
+        for start in range(0, len(images), step):
+            stack = slice(start, start + step)
+            yield from touching(np.stack(found[stack]), np.stack(near[stack]))
 
 
-def touching(probability: np.ndarray, lung: np.ndarray) -> np.ndarray:
-    """Returns probabilities (H, W) that exceed a threshold in parts that touch the lungs alone.
+def touching(probability: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Returns probabilities (Z, H, W) that exceed a threshold in parts that touch lung alone.
 
-    Above each threshold these are the parts of `probability` that have a pixel of `lung`.
+    Above each threshold from `LEAST` on these are the parts of `probability`, joined in any of 26
+    directions, that have a voxel of `near`.
     """
-    found = np.where(lung, probability, np.float32(0))
+    above = np.where(probability > LEAST, probability, np.float32(0))
+    found = np.where(near, above, np.float32(0))
     while True:
-        grown = np.minimum(ndimage.maximum_filter(found, 3), probability)
+        grown = np.minimum(ndimage.maximum_filter(found, 3), above)
         if np.array_equal(grown, found):
-            return found
+            return np.where(above > 0, found, probability)
         found = grown
 
 

@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep marks that are removed without it: parts that are nowhere within 5 mm of the "
         "lungs, of at most 10 mL each and 50 together, and slices more than 10 mm above or below "
         "all lung, where these are at most 10 mL and a tenth of all; in pictures and grey values, "
-        "small parts that touch no lung in their slice",
+        "small parts that touch no lung",
     )
     parser.add_argument(
         "--hu-offset",

@@ -207,7 +207,7 @@ def check_apart(
                 return TRAINED_ON
             raise splits.PatientOverlapError(
                 f"{split} of {scored['dataset']} holds patients that were trained on, in "
-                f"{one['dataset']}: {_some(found)}. Such a score says nothing; score on other data"
+                f"{one['dataset']}: {_some(found)}. Such a score says nothing; score on other data{_others(scored, one)}"
             )
     return splits.unknown_patients_warning(
         {f"the data trained on ({one['dataset']})": one["patients"] for one in each(trained_on)}
@@ -264,9 +264,16 @@ def check_uses(
                 raise splits.PatientOverlapError(
                     f"data.{use}={uses[use]!r} of {builder.info.full_name} holds patients that the "
                     f"weights to start from were trained on, in {one['dataset']}: {_some(both)}. "
-                    "Start from other weights, or give other data"
+                    f"Start from other weights, or give other data{_others(found[use], one)}"
                 )
     return notes
+
+
+def _others(first: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Returns what to do where names may be the same by chance, as those of files of two folders."""
+    if first["dataset"] == other["dataset"]:
+        return ""
+    return "; if these are other people, name them otherwise in a column `patient`"
 
 
 def _some(found: Collection[str]) -> str:

@@ -26,6 +26,7 @@ from cosup_jax.metrics.counts import confusion
 from cosup_jax.metrics.scores import dice
 
 Spacing = tuple[float, float, float]
+_ROUNDING = 1e-4  # mm; what the single precision of an affine leaves open
 
 
 class VolumeScores(NamedTuple):
@@ -213,7 +214,8 @@ def surface_dice(surfaces: Surfaces, tolerance: float = 1.0, empty: str = "one")
 
     Args:
       surfaces: of `measure_surfaces`.
-      tolerance: in mm; an element at exactly this distance is within.
+      tolerance: in mm; an element at exactly this distance is within, and one that is further by
+        no more than the rounding of a file's voxel sides.
       empty: `one` or `nan`, see the module's description.
 
     Raises:
@@ -223,8 +225,9 @@ def surface_dice(surfaces: Surfaces, tolerance: float = 1.0, empty: str = "one")
     if instead is not None:
         return instead
     pred_distance, pred_area, truth_distance, truth_area = surfaces
-    close = pred_area[pred_distance <= tolerance].sum()
-    close += truth_area[truth_distance <= tolerance].sum()
+    reach = tolerance + _ROUNDING
+    close = pred_area[pred_distance <= reach].sum()
+    close += truth_area[truth_distance <= reach].sum()
     return float(close / (pred_area.sum() + truth_area.sum()))
 
 

@@ -17,6 +17,7 @@ BEYOND = 10.0  # mm along z; slices further from any with lung show no lesion
 _MOST_REMOVED_ML, _MOST_REMOVED = 10.0, 0.1  # mL; of the marks
 _MOST_APART_ML, _LARGEST_APART_ML = 50.0, 10.0  # of all parts far from the lungs; of one
 _MOST_BESIDE, _LARGEST_BESIDE = 0.0125, 0.0025  # the same of 4 litres of lung, as shares of it
+_SHOWN = 96  # pixels along a slice that the network for lungs is shown
 _KEEPS = " (--unlimited keeps them)"
 
 
@@ -108,7 +109,7 @@ def apart(
     return limited, note + _KEEPS * (limited is kept)
 
 
-def by_slice(
+def in_pictures(
     slices: Sequence[np.ndarray],
     masks: Sequence[np.ndarray],
     *,
@@ -116,11 +117,12 @@ def by_slice(
     spacing: tuple[float, float, float] | None,
     find: lungs.Finder = lungs.find,
 ) -> tuple[list[np.ndarray], str]:
-    """Returns the masks without parts that touch no lung in their slice, and a note on it.
+    """Returns the masks without parts that touch no lung, and a note on it.
 
     What `apart` does where sizes or HU are not known: in pictures and grey values a network finds
     the lungs, slice by slice. A part of more than 0.25 % of all lung is kept, and so are all of
-    them where they are more than 1.25 % together.
+    them where they are more than 1.25 % together. Pictures of different sizes are no stack, and
+    their parts and lungs are shares of each picture.
 
     Args:
       slices: as for `within_lungs`; sizes may differ.
@@ -132,34 +134,50 @@ def by_slice(
     known = intensity == "hu" and spacing is not None
     if known or not any(mask.any() for mask in masks):
         return list(masks), ""
-    lung, apart_ones = 0, []
-    for mask, here in zip(masks, lung_network.find_each(slices, intensity), strict=True):
-        lung += int(np.count_nonzero(here))
-        apart_ones.append(beside(mask, here))
-    kept, removed = [], 0
-    for mask, (parts, sizes) in zip(masks, apart_ones, strict=True):
-        gone = (sizes > 0) & (sizes <= _LARGEST_BESIDE * lung)
-        removed += int(sizes[gone].sum())
-        kept.append(mask & ~gone[parts] if gone.any() else mask)
+    lung = [*lung_network.find_each(slices, intensity)]
+    step = len(masks) if len({mask.shape for mask in masks}) == 1 else 1
+    stacks = [slice(start, start + step) for start in range(0, len(masks), step)]
+    whole = sum(np.count_nonzero(part) / part.size for part in lung)
+    kept, removed, share = list(masks), 0, 0.0
+    for stack in stacks:
+        mask, near = np.stack(masks[stack]), np.stack([touching(part) for part in lung[stack]])
+        here, pixels = distances.box(mask), mask[0].size
+        parts, sizes = parts_beside(mask[here], near[here])
+        gone = (sizes > 0) & (sizes <= _LARGEST_BESIDE * whole * pixels)
+        if gone.any():
+            mask[here] &= ~gone[parts]
+            kept[stack] = mask
+            removed += int(sizes[gone].sum())
+            share += float(sizes[gone].sum()) / pixels
     if not removed:
         return list(masks), ""
     noun, verb = ("pixel", "was") if removed == 1 else ("pixels", "were")
-    where = f"{removed} {noun} of marks in parts that touch no lung in their slice {verb}"
-    if removed > _MOST_BESIDE * lung:
+    where = f"{removed} {noun} of marks in parts that touch no lung {verb}"
+    if share > _MOST_BESIDE * whole:
         return list(masks), f"{where} kept: they are too many to be errors"
     return kept, f"{where} removed{_KEEPS}"
 
 
-def beside(mask: np.ndarray, lung: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the parts of a slice's mask, numbered, and their sizes; 0 of those that touch lung.
+def touching(lung: np.ndarray) -> np.ndarray:
+    """Returns (H, W) bool: the lungs of a slice, and what a network's pixel further touches them.
 
     Args:
-      mask: (H, W) bool.
       lung: (H, W) bool.
     """
-    parts, _ = ndimage.label(mask, np.ones((3, 3)))
-    sizes = np.bincount(parts.ravel())
-    sizes[np.unique(parts[lung])] = sizes[0] = 0
+    further = max(1, round(max(lung.shape) / _SHOWN))
+    return ndimage.maximum_filter(lung, 2 * further + 1)
+
+
+def parts_beside(mask: np.ndarray, near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the parts of a mask, numbered, and their voxels, 0 of those that touch lung.
+
+    Args:
+      mask: (Z, H, W) bool.
+      near: (Z, H, W) bool, of `touching`.
+    """
+    parts, _ = ndimage.label(mask, NEIGHBOURS)
+    sizes = np.bincount(parts.ravel(), minlength=1)
+    sizes[np.unique(parts[near])] = sizes[0] = 0
     return parts, sizes
 
 
@@ -233,4 +251,4 @@ def reaching(lung: lungs.Lungs, spacing: tuple[float, float, float]) -> tuple[in
 
 
 # What is removed unless somebody wants it kept, in this order: then notes do not say both.
-USUAL: tuple[Limit, ...] = (apart, along_z, by_slice)
+USUAL: tuple[Limit, ...] = (apart, along_z, in_pictures)

@@ -241,11 +241,11 @@ def test_a_curve_has_some_epochs_and_the_last_with_the_time_used_until_there(scr
 @hypothesis.given(st.integers(0, 2**32 - 1))
 def test_above_each_threshold_the_parts_that_touch_the_lungs_are_left(scripts, seed):
     random = np.random.default_rng(seed)
-    probability = random.random((9, 11)).astype(np.float32)
-    lung = random.random((9, 11)) < 0.05
+    probability = random.random((3, 9, 11)).astype(np.float32)
+    lung = random.random(probability.shape) < 0.01
     found = scripts["score"].touching(probability, lung)
-    for threshold in (0.2, 0.5, 0.8):
-        parts, count = ndimage.label(probability > threshold, np.ones((3, 3)))
+    for threshold in (0.05, 0.5, 0.8, 0.9):
+        parts, count = ndimage.label(probability > threshold, np.ones((3, 3, 3)))
         wanted = np.zeros_like(lung)
         for number in range(1, count + 1):
             wanted |= (parts == number) & ((parts == number) & lung).any()

@@ -13,12 +13,13 @@ SPACING = (5.0, 2.0, 1.0)
 
 @pytest.fixture
 def pictures():
-    """Lungs of 4 × 2,000 pixels, marks in them, and one part of 20 pixels beside them a slice."""
+    """Lungs of 4 × 2,000 pixels, marks that touch them, and a part of 20 that does not."""
     lung, mask = np.zeros((5, 100, 100), bool), np.zeros((5, 100, 100), bool)
     lung[:4, 20:70, 10:50] = True
     mask[1, 30:50, 45:60] = True  # begins in the lung
-    mask[1, 50, 60] = True  # touches that by a corner
-    mask[2:, 80:84, 60:65] = True
+    mask[2, 50:53, 60:90] = True  # touches that in the slice before by a corner
+    mask[0, 30:32, 50:53] = True  # lies next to the lung
+    mask[3:, 80:82, 60:65] = True
     return lung, mask
 
 
@@ -30,47 +31,60 @@ def lung_is(monkeypatch):
 
 def of_pictures(mask, **changes):
     given = {"intensity": "grey8", "spacing": None} | changes
-    return limits.by_slice(list(mask * 1.0), list(mask), **given)
+    return limits.in_pictures(list(mask * 1.0), list(mask), **given)
 
 
 @pytest.mark.parametrize("change", [{}, {"spacing": SPACING}, {"intensity": "hu"}])
-def test_of_pictures_parts_are_removed_that_touch_no_lung_in_their_slice(pictures, lung_is, change):
+def test_of_pictures_parts_are_removed_that_touch_no_lung(pictures, lung_is, change):
     lung, mask = pictures
     lung_is(lung)
     masks, note = of_pictures(mask, **change)
     assert note == (
-        "60 pixels of marks in parts that touch no lung in their slice were removed "
-        "(--unlimited keeps them)"
+        "20 pixels of marks in parts that touch no lung were removed (--unlimited keeps them)"
     )
-    np.testing.assert_array_equal(masks, mask & (np.arange(5) < 2)[:, None, None])
+    np.testing.assert_array_equal(masks, mask & (np.arange(5) < 3)[:, None, None])
     lung_is(lung)
     again, note = of_pictures(np.stack(masks))
     np.testing.assert_array_equal(again, masks)
     assert note == ""
 
 
-def test_pictures_may_differ_in_size(pictures, lung_is):
-    lung, mask = ([part[:90] if z % 2 else part for z, part in enumerate(p)] for p in pictures)
+def test_pictures_of_different_sizes_are_each_for_itself(pictures, lung_is):
+    lung, mask = ([part[: 90 - z] for z, part in enumerate(p)] for p in pictures)
     lung_is(lung)
-    masks, note = limits.by_slice(mask, mask, intensity="grey8", spacing=None)
+    masks, note = limits.in_pictures(mask, mask, intensity="grey8", spacing=None)
     assert [m.shape for m in masks] == [m.shape for m in mask]
-    assert [bool(m.any()) for m in masks] == [False, True, False, False, False]
-    assert note.startswith("60 pixels")
+    # The marks of the third touch lung in no slice of their own, but are more than a speck.
+    assert [int(m.sum()) for m in masks] == [6, 300, 90, 0, 0]
+    assert note.startswith("20 pixels")
+
+
+def test_a_small_picture_among_large_ones_keeps_what_is_large_in_it(lung_is):
+    lung = [np.ones((400, 400), bool)] * 8 + [np.zeros((100, 100), bool)]
+    mask = [np.zeros_like(part) for part in lung]
+    mask[8][:15, :15] = True  # 0.25 % of all lung are 2 % of a picture
+    for rows, left in ((15, 225), (13, 0)):
+        mask[8][rows:] = False
+        lung_is(lung)
+        masks, _ = limits.in_pictures(mask, mask, intensity="grey8", spacing=None)
+        assert int(masks[8].sum()) == left
 
 
 @pytest.mark.parametrize(
-    ("rows", "parts", "left", "told"),
+    ("columns", "parts", "left", "told"),
     [(4, 5, 0, "removed"), (5, 5, 125, ""), (4, 6, 120, "kept: they are too many"), (1, 3, 0, "")],
 )
-def test_much_beside_the_lungs_of_pictures_may_be_lung(pictures, lung_is, rows, parts, left, told):
+def test_much_beside_the_lungs_of_pictures_may_be_lung(
+    pictures, lung_is, columns, parts, left, told
+):
     """0.25 % of the lungs are 20 pixels, and 1.25 % are 100."""
     mask = np.zeros((5, 100, 100), bool)
-    mask.reshape(5, 10, 10, 100)[4, :parts, :rows, 80:85] = True
+    mask.reshape(5, 10, 10, 100)[4, :parts, :5, 80 : 80 + columns] = True
     lung_is(pictures[0])
     masks, note = of_pictures(mask)
     assert np.stack(masks).sum() == left
     assert told in note
-    assert bool(note) == (rows != 5)
+    assert bool(note) == (columns != 5)
 
 
 def test_pictures_without_any_lung_keep_their_marks(pictures, lung_is):
@@ -99,7 +113,7 @@ def test_of_grey_values_a_speck_beside_the_lungs_is_removed(tmp_path, monkeypatc
     dz, dy, dx = patient.spacing
     ct = nib.Nifti1Image(grey.astype(np.uint8).T, np.diag([-dx, -dy, dz, 1]))
     nib.save(ct, tmp_path / "chest.nii")
-    told = "1 pixel of marks in parts that touch no lung in their slice was removed"
+    told = "1 pixel of marks in parts that touch no lung was removed"
     for unlimited, wanted in ((False, kept), (True, marks)):
         lung_is((patient.lung > 0) | kept)
         out = tmp_path / str(unlimited)
