@@ -207,7 +207,8 @@ def check_apart(
                 return TRAINED_ON
             raise splits.PatientOverlapError(
                 f"{split} of {scored['dataset']} holds patients that were trained on, in "
-                f"{one['dataset']}: {_some(found)}. Such a score says nothing; score on other data{_others(scored, one)}"
+                f"{one['dataset']}: {_some(found)}. Such a score says nothing; "
+                f"score on other data{_others(scored, one)}"
             )
     return splits.unknown_patients_warning(
         {f"the data trained on ({one['dataset']})": one["patients"] for one in each(trained_on)}
@@ -270,7 +271,7 @@ def check_uses(
 
 
 def _others(first: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """Returns what to do where names may be the same by chance, as those of files of two folders."""
+    """Returns what to do where names may be the same by chance, as those of two folders' files."""
     if first["dataset"] == other["dataset"]:
         return ""
     return "; if these are other people, name them otherwise in a column `patient`"
