@@ -68,7 +68,8 @@ def predict(segment: Segmenter, pieces: Sequence[Piece]) -> Iterator[np.ndarray]
         box = segment.box(images, intensity) if volume else None
         found = list(segment(iter(images), intensity, len(images), box))
         near = [limits.touching(lung) for lung in lung_network.find_each(images, intensity)]
-        step = len(images) if volume else 1
+        alike = len({image.shape for image in images}) == 1
+        step = len(images) if volume and alike else 1
         for start in range(0, len(images), step):
             stack = slice(start, start + step)
             yield from touching(np.stack(found[stack]), np.stack(near[stack]))
