@@ -19,6 +19,7 @@ from cosup_jax.scans.names import SliceName, name_from_file
 
 PREDICTIONS, TRUTHS = "predictions", "truths"
 ARRAY_SUFFIX = ".npy"
+_DESCRIPTION = "saved maps at 0.5 and their own size, mean over slices"
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -95,6 +96,8 @@ def evaluate_folders(
     note = slice_files.EACH_A_PATIENT * any(name.case_known for name in names.values())
     about = {"dataset": str(truths), "split": "", "predictions": str(predictions), "note": note}
     about["map_values"] = meaning.words
+    if not rules.stretched:
+        about["protocol_description"] = _DESCRIPTION
     summary = scores.summary(about)
     if not rules.stretched:
         summary["ece"] = calibration(scores.levels).ece

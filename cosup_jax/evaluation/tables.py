@@ -137,14 +137,19 @@ def scored_on(summary: Mapping[str, Any]) -> str:
     return f"{summary['predictions']}{values} against {summary['dataset']}"
 
 
+def scored_how(summary: Mapping[str, Any]) -> str:
+    """Returns in words how a slice was scored, beyond the name of the protocol."""
+    flips = ", averaged over each slice and its mirror image" if summary.get("tta") else ""
+    return f"{summary['protocol_description']}{flips}"
+
+
 def table(summary: Mapping[str, Any]) -> str:
     """Returns the summary as a table to print, protocol and notes included."""
     n_slices, n_cases = summary["dice"]["n"], summary["per_case"]["dice"]["n"]
     note = f" ({summary['note']})" if summary["note"] else ""
-    flips = ", averaged over each slice and its mirror image" if summary.get("tta") else ""
     lines = [
         f"{scored_on(summary)}{note}",
-        f"protocol {summary['protocol']}: {summary['protocol_description']}{flips}",
+        f"protocol {summary['protocol']}: {scored_how(summary)}",
         f"{'measure':<14} {f'mean ± std over {n_slices} slices':>30} {f'over {n_cases} cases':>22}",
     ]
     for m in (name for name in summary["per_case"] if name in summary):
