@@ -12,7 +12,8 @@ from cosup_jax.evaluation.truths import Truths
 from cosup_jax.metrics import THRESHOLD, Counts
 
 Row = dict[str, Any]
-SUMMARY = "summary.json"
+PER_SLICE, SUMMARY = "per_slice.csv", "summary.json"
+FILES = (PER_SLICE, "per_case.csv", "per_volume.csv", SUMMARY)
 NO_EMPTY_TRUTH = "no slice is without infection: false alarms cannot be judged on this split"
 
 
@@ -207,11 +208,14 @@ def _lesion_lines(found: Mapping[str, Any], agreed: Mapping[str, Any]) -> list[s
     return [*lines, f"volume, predicted − true: bias {agreed['bias_ml']:.2f} mL{limits}"]
 
 
-def write(scores: Scores, volumes: Sequence[Row], summary: Mapping[str, Any], folder: Path) -> None:
-    """Writes per_slice.csv, per_case.csv, per_volume.csv and summary.json into `folder`."""
+def write(
+    scores: Scores, volumes: Sequence[Row], summary: Mapping[str, Any], folder: Path
+) -> list[Path]:
+    """Writes those of `FILES` that have rows, and the summary, into `folder`, and returns them."""
     slices = sorted(scores.slices, key=lambda row: (row["case_id"], row["slice_index"]))
-    tables = {"per_slice": slices, "per_case": scores.cases(), "per_volume": volumes}
-    for name, rows in tables.items():
-        if rows:
-            files.write_csv(folder / f"{name}.csv", rows)
+    tables = dict(zip(FILES, (slices, scores.cases(), volumes), strict=False))
+    written = [folder / name for name, rows in tables.items() if rows]
+    for path in written:
+        files.write_csv(path, tables[path.name])
     files.write_json(folder / SUMMARY, summary)
+    return [*written, folder / SUMMARY]
