@@ -16,7 +16,7 @@ from typing import Any
 
 import ml_collections
 
-from cosup_jax import config_files
+from cosup_jax import config_files, volume_options
 
 # Fields that were born after the first runs, each with the value, as JSON has it, at which a run
 # does what it did without the field. A run that was made before is read as if it had them.
@@ -259,8 +259,8 @@ def differences(first: str, second: str, ignoring: Sequence[str] = ()) -> list[s
     """Returns the dotted names in which two JSON configurations differ, some fields left out.
 
     One that is older than a field counts as having it at the value that leaves a run as it was.
-    Fields are compared by what they mean: a path by the place it leads to, and values and classes
-    of a mask in any order.
+    Fields are compared by what they mean: a path by the place it leads to, values and classes of a
+    mask in any order, and options of a dataset in any words, wherever its scans lie.
 
     Raises:
       ConfigError: one of them is not a JSON object, or a group of fields is none.
@@ -277,6 +277,8 @@ def differences(first: str, second: str, ignoring: Sequence[str] = ()) -> list[s
 def _meaning(name: str, value: Any) -> Any:
     if name in _PATHS and isinstance(value, str) and value:
         return os.path.realpath(os.path.expanduser(value))
+    if name == "data.config" and isinstance(value, str):
+        return volume_options.meaning(value)
     if name == "data.mask_values" and isinstance(value, str):
         return sorted("".join(value.split()).split(","))
     return value

@@ -182,9 +182,12 @@ def test_a_run_goes_on_with_the_same_meaning_in_other_words(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path)
     config.data.source, config.init = f"{tmp_path}/", str(tmp_path / "link" / "run")
     config.data.mask_values = "255:1, 0:0"
+    config.data.config = f"scans={tmp_path}, fold=0"
     assert configuration.differences(first, configuration.to_json(config)) == []
     config.data.mask_values, config.data.source = "0:0,1:1", str(tmp_path / "other")
+    config.data.config = "scans=a,test=no"
     assert configuration.differences(first, configuration.to_json(config)) == [
+        "data.config",
         "data.mask_values",
         "data.source",
     ]

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cosup_jax import figures, files
-from cosup_jax.evaluation import comparison, dates, side_by_side, tables
+from cosup_jax.evaluation import comparison, dates, side_by_side
 from cosup_jax.runs import logs
 
 
@@ -58,10 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
         for method, group in folders.items()
     }
     rows = comparison.compare(methods, arguments.measure)
-    first = next(iter(methods.values()))[0].summary
     parts = [
-        f"Protocol {first['protocol']}: {first['protocol_description']}; "
-        f"{tables.scored_on(first)}.",
+        *side_by_side.headings(methods),
         *side_by_side.notes(methods),
         side_by_side.scores_table(methods),
         side_by_side.cases_table(methods, arguments.measure),

@@ -18,13 +18,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cosup_jax import evaluation, hosts, options, runs
+from cosup_jax import config as configuration
+from cosup_jax import evaluation, hosts, options, ranges, runs, volume_options
 from cosup_jax.commands import train
 from cosup_jax.data import datasets
-from cosup_jax.evaluation import map_values
+from cosup_jax.evaluation import map_values, scoring
 
 DEFAULT_FOLDER = "evaluations"
 _VALUES = ("prediction_values", "truth_values")
+# Fields of which the name of the default folder says the value, or the digest of the dataset's
+# content; and one that changes no score.
+_IN_THE_NAME = (
+    *(f"data.{name}" for name in ("name", "config", "source", "data_dir", "mask_values", "test")),
+    "batch_size",
+)
+_LONGEST = 32  # characters of a part of a name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         help=f"folder to write to; by default one below WORKDIR/{DEFAULT_FOLDER} with a name that "
-        "says what was scored",
+        "says what was scored; what an earlier evaluation has left there is replaced",
     )
     train.add_hosts(parser)
 
@@ -186,12 +194,28 @@ def _network(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
 
 
 def _default_folder(opened: runs.Run, arguments: argparse.Namespace) -> Path:
-    """Returns a folder below the run's that no other dataset, split or protocol has."""
+    """Returns a folder below the run's that nothing else has which is scored in another way."""
     data = opened.config.data
-    content = datasets.open_dataset(data).info.metadata.get("source_digest", "")
-    name = [data.name, data.config, Path(data.source).name, content[:8], arguments.split or ""]
-    name += [arguments.protocol, arguments.tta or "", "as_predict" * arguments.as_predict]
+    builder = datasets.open_dataset(data)
+    content = builder.info.metadata.get("source_digest", "")
+    config = volume_options.without_scans(data.config)
+    name = [data.name, config, Path(data.source).name, content[:8]]
+    name += [scoring.chosen_split(opened, builder, arguments.split), arguments.protocol]
+    name += [arguments.tta or "", "as_predict" * arguments.as_predict]
+    name += ["by_class" * arguments.by_class, _changed(opened)]
     return opened.workdir / DEFAULT_FOLDER / "-".join(_word(word) for word in name if word)
+
+
+def _changed(opened: runs.Run) -> str:
+    """Returns a digest of what is set otherwise than in the run and changes its scores, if any."""
+    own, used = map(configuration.to_json, (runs.read_config(opened.workdir), opened.config))
+    changed = [
+        name
+        for name in configuration.differences(own, used, _IN_THE_NAME)
+        if name.startswith(ranges.USED)
+    ]
+    values = dict(ranges.flat(opened.config))
+    return _digest(repr([(name, values[name]) for name in changed])) if changed else ""
 
 
 def _check_alone(option: str, arguments: argparse.Namespace, others: Sequence[str]) -> None:
@@ -204,5 +228,9 @@ def _check_alone(option: str, arguments: argparse.Namespace, others: Sequence[st
 
 def _word(text: str) -> str:
     """Returns a text as a part of a file's name, different ones differently."""
-    safe = re.sub(r"[^\w.]+", "_", text)
-    return safe if safe == text else f"{safe}{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    safe = re.sub(r"[^\w.]+", "_", text)[:_LONGEST]
+    return safe if safe == text else f"{safe}{_digest(text)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:6]

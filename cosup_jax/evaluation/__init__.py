@@ -3,7 +3,8 @@
 `protocols` says what is computed of a slice, `volumes` of a scan, `tables` what is made of all;
 `scoring` runs a network over a split, `classes` does so for each class of infection, `saved` reads
 maps from folders, `saved_volumes` masks of volumes, `product` makes those that `predict` would
-write, `whole_volumes` scores them, and `pictures` shows examples.
+write, `whole_volumes` scores them, `pictures` shows examples, and `folder` keeps one evaluation in
+a folder.
 """
 
 from cosup_jax.evaluation.classes import evaluate_classes

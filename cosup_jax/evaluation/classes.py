@@ -13,11 +13,13 @@ from cosup_jax import figures, models
 from cosup_jax.data import pipeline, schema
 from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_image, resize_labels
 from cosup_jax.evaluation import scoring, tables
+from cosup_jax.evaluation.folder import renewing
 from cosup_jax.evaluation.protocols import protocol_named
 from cosup_jax.prediction import predictor
 from cosup_jax.runs import Run
 
 _SHOWN = 4  # slices in the picture
+_FIGURE = "classes"
 
 
 def evaluate_classes(
@@ -57,7 +59,7 @@ def evaluate_classes(
     chosen = scoring.chosen_split(run, builder, split)
     note = "; ".join(scoring.notes(run, builder, chosen, asked=split is not None))
     predict = predictor.Predictor(run.model, run.variables, tta=tta, by_class=True)
-    summaries, infected = {}, np.zeros(0, np.int64)
+    summaries, infected, before = {}, np.zeros(0, np.int64), False
     for label, name in enumerate(schema.CLASSES[: count - 1], 1):
         prepare = partial(_of_class, label=label)
         dataset = pipeline.open_split(
@@ -80,10 +82,14 @@ def evaluate_classes(
         summaries[name] = scores.summary(about, rows)
         if out is not None:
             folder = Path(out).expanduser() / name
-            tables.write(scores, rows, summaries[name], folder)
+            before = before or (folder / tables.SUMMARY).is_file()
+            with renewing(folder) as written:
+                written += tables.write(scores, rows, summaries[name], folder)
     if out is not None and draw:
         shown = picture({"prediction": run}, builder, chosen, _from_little_to_much(infected))
-        figures.save(shown, Path(out).expanduser() / "classes")
+        figures.save(shown, Path(out).expanduser() / _FIGURE)
+    elif out is not None and before:
+        (Path(out).expanduser() / f"{_FIGURE}.png").unlink(missing_ok=True)
     return summaries
 
 

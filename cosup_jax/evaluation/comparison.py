@@ -12,6 +12,7 @@ from scipy import stats
 from cosup_jax import files
 from cosup_jax.evaluation import truths
 from cosup_jax.evaluation.protocols import PROTOCOLS
+from cosup_jax.metrics import Counts
 from cosup_jax.scans import results
 
 RESAMPLES = 9999
@@ -76,7 +77,9 @@ def read(folder: str | Path) -> Evaluated:
             read = ({k: files.from_cell(v) for k, v in row.items()} for row in csv.DictReader(file))
             rows = [((row["case_id"], row["slice_index"]), row) for row in read]
         measures = PROTOCOLS[summary["protocol"]].measures
-        missing = [name for name in (*SAME, *measures) if name not in summary]
+        of_maps = () if summary.get("split") else ("predictions",)
+        needed = (*SAME, *of_maps, "protocol_description", *measures)
+        missing = [name for name in needed if name not in summary]
         if not missing:
             _check_figures(summary, [row for _, row in rows], measures)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
@@ -111,6 +114,9 @@ def _check_figures(
     for name in measures:
         for value in (summary[name]["mean"], *(row[name] for row in rows)):
             float(value)
+    for row in rows:
+        for name in Counts._fields:
+            int(row[name])
     if not rows or not all(row["patient_id"] is not None for row in rows):
         raise ValueError("per_slice.csv is cut off")
 

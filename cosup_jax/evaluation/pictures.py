@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from cosup_jax import figures, models
 from cosup_jax.evaluation.calibration import calibration
+from cosup_jax.evaluation.folder import CALIBRATION, FUSION, OVERLAYS
 from cosup_jax.evaluation.tables import Scores
 from cosup_jax.metrics import THRESHOLD
 from cosup_jax.models.output import SegOutput
@@ -21,10 +22,10 @@ Predictor = Callable[[np.ndarray], np.ndarray]
 
 def save(
     run: Run, dataset: grain.MapDataset, scores: Scores, predict: Predictor, folder: Path
-) -> None:
+) -> list[Path]:
     """Saves overlays.png, fusion.png of a network with attention fusion, and calibration.png.
 
-    The last is drawn where the maps scored are probabilities, not stretched.
+    The last is drawn where the maps scored are probabilities, not stretched. Returns the files.
 
     Args:
       run: the network.
@@ -44,13 +45,15 @@ def save(
     rows = zip(titles, shown.image, probability > THRESHOLD, shown.truth, strict=True)
     names = ("title", "image", "prediction", "truth")
     panel = figures.overlays([dict(zip(names, row, strict=True)) for row in rows])
-    figures.save(panel, folder / "overlays")
+    drawn = {OVERLAYS: panel}
     fused = fusion(run, shown, probability)
     if fused is not None:
-        figures.save(fused, folder / "fusion")
+        drawn[FUSION] = fused
     if not scores.protocol.stretched:
-        found = {run.workdir.name: calibration(scores.levels)}
-        figures.save(figures.calibration(found), folder / "calibration")
+        drawn[CALIBRATION] = figures.calibration({run.workdir.name: calibration(scores.levels)})
+    for name, figure in drawn.items():
+        figures.save(figure, folder / name)
+    return [folder / f"{name}.png" for name in drawn]
 
 
 def by_dice(dice: Sequence[float], scores: Scores) -> list[int]:

@@ -12,13 +12,14 @@ from cosup_jax import files
 from cosup_jax.data import schema, slice_files
 from cosup_jax.evaluation import tables
 from cosup_jax.evaluation.calibration import calibration
+from cosup_jax.evaluation.folder import PREDICTIONS, TRUTHS, map_paths, renewing
 from cosup_jax.evaluation.map_values import AUTO, MapValuesError, Meaning, decide
 from cosup_jax.evaluation.protocols import protocol_named
 from cosup_jax.scans import images
 from cosup_jax.scans.names import SliceName, name_from_file
 
-PREDICTIONS, TRUTHS = "predictions", "truths"
 ARRAY_SUFFIX = ".npy"
+_DESCRIPTION = "saved maps at 0.5 and their own size, mean over slices"
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -30,25 +31,31 @@ class SavedMapError(ValueError):
 
 
 class Writer:
-    """Writes maps and truths as 8-bit PNG named `<case>_<slice>.png`, into two folders."""
+    """Writes maps and truths as 8-bit PNG named `<case>_<slice>.png`, into two folders.
+
+    Attributes:
+      written: all files so far.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._folders = folder / PREDICTIONS, folder / TRUTHS
-        for place in self._folders:
-            place.mkdir(parents=True, exist_ok=True)
+        self.written: list[Path] = []
+        self._folder = folder
+        for name in (PREDICTIONS, TRUTHS):
+            (folder / name).mkdir(parents=True, exist_ok=True)
 
     def __call__(self, example: Mapping[str, Any], grey: np.ndarray, truth: np.ndarray) -> None:
         """Writes a slice: `grey` (H, W) uint8, `truth` (H, W) bool."""
-        stem = f"{example['case_id']}_{example['slice_index']}"
-        for place, values in zip(self._folders, (grey, truth * np.uint8(255)), strict=True):
-            with files.writing(place / f"{_safe(stem)}.png") as file:
+        paths = map_paths(self._folder, _safe(example["case_id"]), example["slice_index"])
+        for path, values in zip(paths, (grey, truth * np.uint8(255)), strict=True):
+            with files.writing(path) as file:
                 images.write_map(values, file)
+        self.written += paths
 
 
-def _safe(stem: str) -> str:
-    if "/" in stem or "\\" in stem or stem.startswith("."):
-        raise SavedMapError(f"the case {stem!r} cannot serve as the name of a file")
-    return stem
+def _safe(case_id: str) -> str:
+    if "/" in case_id or "\\" in case_id or case_id.startswith("."):
+        raise SavedMapError(f"the case {case_id!r} cannot serve as the name of a file")
+    return case_id
 
 
 def evaluate_folders(
@@ -95,11 +102,15 @@ def evaluate_folders(
     note = slice_files.EACH_A_PATIENT * any(name.case_known for name in names.values())
     about = {"dataset": str(truths), "split": "", "predictions": str(predictions), "note": note}
     about["map_values"] = meaning.words
+    if not rules.stretched:
+        about["protocol_description"] = _DESCRIPTION
     summary = scores.summary(about)
     if not rules.stretched:
         summary["ece"] = calibration(scores.levels).ece
     if out is not None:
-        tables.write(scores, (), summary, Path(out).expanduser())
+        folder = Path(out).expanduser()
+        with renewing(folder, [*maps.values(), *masks.values()]) as written:
+            written += tables.write(scores, (), summary, folder)
     return summary
 
 

@@ -115,7 +115,7 @@ def _notes(side: Side, mask: Mask, drawn: Drawing) -> list[str]:
     """Returns what a reader must know of one mask."""
     notes = [mask.note, *drawn.notes]
     if side.values is None and mask.path.name.lower().endswith(nifti.SUFFIXES):
-        found = [str(v) for v in range(1, schema.MAX_CLASS + 1) if (drawn.classes == v).any()]
+        found = [str(value) for value in drawn.values if value]
         if len(found) > 1:
             notes.append(
                 f"holds {', '.join(found)}, all taken for infection; {side.option} says otherwise"

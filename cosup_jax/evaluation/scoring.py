@@ -14,6 +14,7 @@ from cosup_jax import devices, hosts
 from cosup_jax.data import datasets, people, pipeline
 from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_image
 from cosup_jax.evaluation import calibration, pictures, saved, tables
+from cosup_jax.evaluation.folder import SAVED, renewing
 from cosup_jax.evaluation.protocols import Protocol, protocol_named
 from cosup_jax.evaluation.volumes import Volumes, sheared_cases
 from cosup_jax.prediction import predictor
@@ -82,6 +83,8 @@ def evaluate_run(
     predict = predictor.make_predictor(run.model, run.variables, tta=tta)
     folder = None if out is None else Path(out).expanduser()
     keep = saved.Writer(folder) if folder is not None and save_predictions else None
+    if keep is not None:
+        about[SAVED] = True
     size = run.config.batch_size
     scores, volumes = score(
         dataset,
@@ -106,9 +109,10 @@ def evaluate_run(
             "chosen_on": f"{run.config.data.validation} of {builder.info.full_name}"
         }
     if folder is not None:
-        tables.write(scores, rows, summary, folder)
-        if draw:
-            pictures.save(run, dataset, scores, predict, folder)
+        with renewing(folder, keep.written if keep is not None else ()) as written:
+            written += tables.write(scores, rows, summary, folder)
+            if draw:
+                written += pictures.save(run, dataset, scores, predict, folder)
     return hosts.tell(summary)
 
 

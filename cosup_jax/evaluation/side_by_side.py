@@ -5,8 +5,30 @@ from typing import Any
 
 import numpy as np
 
-from cosup_jax.evaluation.comparison import Methods
+from cosup_jax.evaluation import tables
+from cosup_jax.evaluation.comparison import Evaluated, Methods
 from cosup_jax.evaluation.protocols import PROTOCOLS
+from cosup_jax.metrics import Counts
+
+
+def headings(methods: Methods) -> list[str]:
+    """Returns how the runs were scored: a paragraph, or where they differ one more for each way."""
+    runs = [run for seeds in methods.values() for run in seeds]
+    ways: dict[tuple[str, str], list[str]] = {}
+    for run in runs:
+        ways.setdefault((tables.scored_how(run.summary), _pixels(run)), []).append(run.name)
+    first = runs[0].summary
+    protocol, where = f"Protocol {first['protocol']}", tables.scored_on(first)
+    if len(ways) == 1:
+        return [f"{protocol}: {tables.scored_how(first)}; {where}."]
+    each = [f"{', '.join(names)}: {how}, {size}." for (how, size), names in ways.items()]
+    return [f"{protocol}; {where}. The runs were not scored in one way:", *each]
+
+
+def _pixels(run: Evaluated) -> str:
+    """Returns how large the maps were that were scored."""
+    sizes = {sum(int(row[name]) for name in Counts._fields) for row in run.slices.values()}
+    return f"{' to '.join(f'{n:,}' for n in sorted({min(sizes), max(sizes)}))} pixels a slice"
 
 
 def scores_table(methods: Methods) -> str:

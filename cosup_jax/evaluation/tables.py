@@ -12,7 +12,8 @@ from cosup_jax.evaluation.truths import Truths
 from cosup_jax.metrics import THRESHOLD, Counts
 
 Row = dict[str, Any]
-SUMMARY = "summary.json"
+PER_SLICE, SUMMARY = "per_slice.csv", "summary.json"
+FILES = (PER_SLICE, "per_case.csv", "per_volume.csv", SUMMARY)
 NO_EMPTY_TRUTH = "no slice is without infection: false alarms cannot be judged on this split"
 
 
@@ -137,14 +138,19 @@ def scored_on(summary: Mapping[str, Any]) -> str:
     return f"{summary['predictions']}{values} against {summary['dataset']}"
 
 
+def scored_how(summary: Mapping[str, Any]) -> str:
+    """Returns in words how a slice was scored, beyond the name of the protocol."""
+    flips = ", averaged over each slice and its mirror image" if summary.get("tta") else ""
+    return f"{summary['protocol_description']}{flips}"
+
+
 def table(summary: Mapping[str, Any]) -> str:
     """Returns the summary as a table to print, protocol and notes included."""
     n_slices, n_cases = summary["dice"]["n"], summary["per_case"]["dice"]["n"]
     note = f" ({summary['note']})" if summary["note"] else ""
-    flips = ", averaged over each slice and its mirror image" if summary.get("tta") else ""
     lines = [
         f"{scored_on(summary)}{note}",
-        f"protocol {summary['protocol']}: {summary['protocol_description']}{flips}",
+        f"protocol {summary['protocol']}: {scored_how(summary)}",
         f"{'measure':<14} {f'mean ± std over {n_slices} slices':>30} {f'over {n_cases} cases':>22}",
     ]
     for m in (name for name in summary["per_case"] if name in summary):
@@ -202,11 +208,14 @@ def _lesion_lines(found: Mapping[str, Any], agreed: Mapping[str, Any]) -> list[s
     return [*lines, f"volume, predicted − true: bias {agreed['bias_ml']:.2f} mL{limits}"]
 
 
-def write(scores: Scores, volumes: Sequence[Row], summary: Mapping[str, Any], folder: Path) -> None:
-    """Writes per_slice.csv, per_case.csv, per_volume.csv and summary.json into `folder`."""
+def write(
+    scores: Scores, volumes: Sequence[Row], summary: Mapping[str, Any], folder: Path
+) -> list[Path]:
+    """Writes those of `FILES` that have rows, and the summary, into `folder`, and returns them."""
     slices = sorted(scores.slices, key=lambda row: (row["case_id"], row["slice_index"]))
-    tables = {"per_slice": slices, "per_case": scores.cases(), "per_volume": volumes}
-    for name, rows in tables.items():
-        if rows:
-            files.write_csv(folder / f"{name}.csv", rows)
+    tables = dict(zip(FILES, (slices, scores.cases(), volumes), strict=False))
+    written = [folder / name for name, rows in tables.items() if rows]
+    for path in written:
+        files.write_csv(path, tables[path.name])
     files.write_json(folder / SUMMARY, summary)
+    return [*written, folder / SUMMARY]

@@ -9,6 +9,7 @@ import numpy as np
 
 from cosup_jax import metrics
 from cosup_jax.evaluation import tables
+from cosup_jax.evaluation.folder import BLAND_ALTMAN, renewing
 from cosup_jax.evaluation.protocols import Protocol
 from cosup_jax.evaluation.volumes import Volumes, without_distances
 from cosup_jax.figures import files as figure_files
@@ -17,7 +18,6 @@ from cosup_jax.metrics import LesionScores
 from cosup_jax.metrics.lesions import OVERLAP, SMALLEST_ML
 from cosup_jax.scans.geometry import SHEARED
 
-FIGURE = "bland_altman"
 _DESCRIPTION = "masks of whole volumes, at their own size, mean over slices"
 _LIMITS = 1.96  # standard deviations to the limits of agreement
 
@@ -90,11 +90,13 @@ def score(
         summary["lesions"] = summarise_lesions(rows)
         summary["volume_agreement"] = agreement(rows)
     if out is not None:
-        tables.write(scores, rows, summary, out)
-        volumes = [(row["true_volume_ml"], row["volume_ml"]) for row in rows]
-        known = np.array([pair for pair in volumes if not np.isnan(pair).any()])
-        if len(known):
-            figure_files.save(plots.bland_altman(*known.T), out / FIGURE)
+        with renewing(out) as written:
+            written += tables.write(scores, rows, summary, out)
+            volumes = [(row["true_volume_ml"], row["volume_ml"]) for row in rows]
+            known = np.array([pair for pair in volumes if not np.isnan(pair).any()])
+            if len(known):
+                figure_files.save(plots.bland_altman(*known.T), out / BLAND_ALTMAN)
+                written.append(out / f"{BLAND_ALTMAN}.png")
     return summary
 
 

@@ -50,6 +50,7 @@ class Drawing:
       placed: its header says where it lies.
       notes: what is odd about that.
       depth_known: it says how far its planes lie apart, which planes with labels alone do not.
+      values: of a NIfTI file, the stored values that are there.
     """
 
     path: Path
@@ -60,6 +61,7 @@ class Drawing:
     placed: bool = True
     notes: tuple[str, ...] = ()
     depth_known: bool = True
+    values: tuple[int, ...] = ()
 
     def is_on(self, grid: Grid) -> bool:
         """Whether its voxels are those of a grid, however that is stored."""
@@ -165,9 +167,9 @@ def read(path: Path, values: Mapping[int, int] | None = None) -> Drawing:
       VolumeError: naming the file and what is wrong with it.
     """
     if path.name.lower().endswith(nifti.SUFFIXES):
-        place, classes = read_drawing(path, ANY if values is None else values)
-        way = place.grid.orientation
-        return Drawing(path, place.grid.axial(), classes, True, way, place.known, place.notes)
+        place, classes, there = read_drawing(path, ANY if values is None else values)
+        grid, way, known = place.grid.axial(), place.grid.orientation, place.known
+        return Drawing(path, grid, classes, True, way, known, place.notes, values=there)
     try:
         from cosup_jax.scans import dicom_drawing
     except ImportError as error:

@@ -47,10 +47,12 @@ def read_labels(
         )
     if not header_lies:
         _check_same_grid(place_of(header, path).grid, path, image)
-    return image.grid.to_axial(_classes(path, values))
+    return image.grid.to_axial(_classes(path, values)[0])
 
 
-def read_drawing(path: Path, values: Mapping[int, int]) -> tuple[Place, np.ndarray]:
+def read_drawing(
+    path: Path, values: Mapping[int, int]
+) -> tuple[Place, np.ndarray, tuple[int, ...]]:
     """Reads labels by themselves.
 
     Args:
@@ -58,7 +60,8 @@ def read_drawing(path: Path, values: Mapping[int, int]) -> tuple[Place, np.ndarr
       values: stored value to class (0..254).
 
     Returns:
-      where its voxels lie, and (Z, H, W) uint8 classes in the axial view, as a view.
+      where its voxels lie, (Z, H, W) uint8 classes in the axial view, as a view, and the stored
+      values that are there.
 
     Raises:
       VolumeError: as `read_labels`; the header leaves open how large a voxel is.
@@ -66,11 +69,12 @@ def read_drawing(path: Path, values: Mapping[int, int]) -> tuple[Place, np.ndarr
     place = place_of(read_header(path), path)
     if place.no_size:
         raise VolumeError(f"{path}: {place.no_size}")
-    return place, place.grid.to_axial(_classes(path, values))
+    classes, found = _classes(path, values)
+    return place, place.grid.to_axial(classes), found
 
 
-def _classes(path: Path, values: Mapping[int, int]) -> np.ndarray:
-    header = read_header(path)
+def _classes(path: Path, values: Mapping[int, int]) -> tuple[np.ndarray, tuple[int, ...]]:
+    header, seen = read_header(path), set()
     stored = np.empty(header.get_data_shape(), np.uint8, order="F")
 
     def classes(slab: np.ndarray) -> np.ndarray:
@@ -83,7 +87,10 @@ def _classes(path: Path, values: Mapping[int, int]) -> np.ndarray:
             )
         result = np.full(slab.shape, _UNDECLARED, np.uint8)
         for value, label in values.items():
-            result[rounded == value] = label
+            there = rounded == value
+            result[there] = label
+            if value not in seen and there.any():
+                seen.add(value)
         strange = rounded[result == _UNDECLARED]
         if strange.size:
             found = ", ".join(f"{value:g}" for value in np.unique(strange)[:5])
@@ -93,7 +100,7 @@ def _classes(path: Path, values: Mapping[int, int]) -> np.ndarray:
         return result
 
     fill(stored, header, path, classes)
-    return stored
+    return stored, tuple(sorted(seen))
 
 
 def _check_same_grid(grid: Grid, path: Path, image: Volume) -> None:

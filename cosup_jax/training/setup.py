@@ -15,7 +15,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax import devices, files, losses, models, ranges, runs, weights
+from cosup_jax import devices, files, losses, models, ranges, runs, volume_options, weights
 from cosup_jax.data import augment, datasets, people, pipeline, sampling
 from cosup_jax.data.preprocess import prepare_example
 from cosup_jax.runs import checkpoints, interrupted, logs
@@ -277,8 +277,8 @@ def _found_from_anywhere(config: ConfigDict) -> ConfigDict:
     """Returns a configuration whose data, and what it starts from, are found from anywhere."""
     kept = config.copy_and_resolve_references()
     for name in ("source", "data_dir"):
-        if kept.data[name]:
-            kept.data[name] = _absolute(kept.data[name])
+        kept.data[name] = kept.data[name] and _absolute(kept.data[name])
+    kept.data.config = volume_options.from_anywhere(kept.data.config)
     if kept.init and kept.init not in weights.names() and Path(kept.init).expanduser().exists():
         kept.init = _absolute(kept.init)
     return kept

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -49,6 +50,17 @@ def test_every_class_is_counted_where_it_is(scored, tiny_run):
             summaries[name]
         )
     assert (folder / "classes.png").stat().st_size > 0
+
+
+def test_a_picture_does_not_stay_beside_other_tables(scored, tmp_path):
+    run, folder = scored[1], tmp_path / "out"
+    for name in ("classes.png", "effusion/bland_altman.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"of an earlier evaluation")
+    shutil.copy(run.workdir / "effusion/summary.json", folder / "effusion")
+    evaluation.evaluate_classes(run, split="validation", out=folder, draw=False)
+    assert not [*folder.rglob("*.png")]
+    assert {path.name for path in folder.iterdir()} == set(NAMES)
 
 
 def test_under_semiseg_a_class_is_where_it_is_the_likeliest(scored):

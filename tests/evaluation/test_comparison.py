@@ -13,16 +13,17 @@ from cosup_jax.evaluation.protocols import PROTOCOLS
 PATIENTS = ("ann", "bob", "eve", "kim", "leo", "mia")
 
 
-def write(folder, gain=0.0, patients=PATIENTS, protocol="cosup", masks="", **about):
+def write(folder, gain=0.0, patients=PATIENTS, protocol="cosup", masks="", size=8, **about):
     """An evaluation: two slices a patient, the Dice of the second 0.1 higher.
 
-    `masks` are `mine`, the same `resized`, or `others`; empty leaves no digest, as versions before.
+    Those of the first patient are of `size` times 8 pixels, the others of 8 times 8. `masks` are
+    `mine`, the same `resized`, or `others`; empty leaves no digest, as versions before.
     """
     scores = tables.Scores(PROTOCOLS[protocol])
     rng = np.random.default_rng(5)
     for k, patient in enumerate(patients):
         for i in range(2):
-            truth = rng.random((8, 8)) < 0.4
+            truth = rng.random((size if k == 0 else 8, 8)) < 0.4
             scored = scores.protocol.score(truth * 0.9, truth)
             place = {"case_id": f"scan{k}", "patient_id": patient, "slice_index": i}
             scores.add(place, scored)
@@ -137,6 +138,24 @@ def test_what_a_reader_must_know_stands_above_the_table(tmp_path, capsys):
         write(tmp_path / name, note=note)
     assert cli.main(["compare", *(str(tmp_path / name) for name in "abc")]) == 0
     assert "Note on b, c: trained on; no slice is without" in capsys.readouterr().out
+
+
+def test_how_each_run_was_scored_is_said_where_they_differ(tmp_path, capsys):
+    ways = {"b": {"tta": True}, "c": {"protocol_description": "masks"}, "d": {"size": 9}, "e": {}}
+    for name, about in {"a": {}, **ways}.items():
+        write(tmp_path / name, **about)
+    assert cli.main(["compare", *(str(tmp_path / name) for name in "abcde")]) == 0
+    own = PROTOCOLS["cosup"].description
+    flips = ", averaged over each slice and its mirror image"
+    assert capsys.readouterr().out.startswith(
+        "Protocol cosup; d/1, test split. The runs were not scored in one way:\n\n"
+        f"a, e: {own}, 64 pixels a slice.\n\n"
+        f"b: {own}{flips}, 64 pixels a slice.\n\n"
+        "c: masks, 64 pixels a slice.\n\n"
+        f"d: {own}, 64 to 72 pixels a slice.\n\nNote on a"
+    )
+    assert cli.main(["compare", str(tmp_path / "b")]) == 0
+    assert capsys.readouterr().out.startswith(f"Protocol cosup: {own}{flips}; d/1, test split.\n")
 
 
 def test_names_that_look_like_formulas_are_defused_and_read_back(tmp_path):

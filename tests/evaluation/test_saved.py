@@ -39,6 +39,8 @@ def test_maps_and_masks_are_matched_by_name(folders):
     printed = tables.table(summary)
     said = f"{folders / 'maps'} (values: probabilities 0..255) against {folders / 'masks'}"
     assert printed.startswith(said)
+    assert "\nprotocol cosup: saved maps at 0.5 and their own size, mean over slices\n" in printed
+    assert "at the slice's own size" in tables.table(evaluate(folders, protocol="semiseg"))
 
 
 @pytest.mark.parametrize(

@@ -97,12 +97,15 @@ def test_on_a_sheared_grid_volumes_are_known_and_distances_are_not(pair):
     assert row["note"] == "the grid is sheared, as a tilted gantry leaves it: no distances"
 
 
-def test_several_values_are_infection_and_that_is_said(pair):
-    save(pair[1], "a", LUNGS)
+@pytest.mark.parametrize("values", [(1, 2, 3), (1, 2, 255), (1, 1, 255), (2, 2, 255)])
+def test_several_values_are_infection_and_that_is_said(pair, values):
+    stored = np.array([0, *values], np.uint8)[LUNGS]
+    save(pair[1], "a", stored)
     _, row = scored(pair)
     assert float(row["true_volume_ml"]) == pytest.approx(np.count_nonzero(LUNGS) * VOXEL_ML)
+    told = ", ".join(map(str, sorted(set(values))))
     assert row["note"] == (
-        "truth: holds 1, 2, 3, all taken for infection; --truth-values says otherwise"
+        f"truth: holds {told}, all taken for infection; --truth-values says otherwise"
     )
 
 

@@ -60,7 +60,8 @@ def maps(out):
 
 def test_training_ends_with_the_same_scores(scored, tiny_run):
     summary, out = scored["cosup"]
-    assert json.loads((tiny_run / "evaluation" / "summary.json").read_text()) == summary
+    trained = json.loads((tiny_run / "evaluation" / "summary.json").read_text())
+    assert trained | {"saved_predictions": True} == summary
     for name in ("per_slice", "per_case", "per_volume"):
         mine, trained = (folder / f"{name}.csv" for folder in (out, tiny_run / "evaluation"))
         assert mine.read_text() == trained.read_text()
@@ -138,7 +139,7 @@ def test_a_threshold_is_chosen_on_other_slices(run, scored, monkeypatch):
     tuned = summary.pop("tuned_threshold")
     assert tuned["chosen_on"] == "validation of lung_phantom/tiny/1.0.0"
     assert tuned["dice"]["n"] == summary["dice"]["n"]
-    assert summary == scored["cosup"][0]
+    assert summary | {"saved_predictions": True} == scored["cosup"][0]
     with pytest.raises(ValueError, match="validation is the split a threshold is chosen on"):
         evaluation.evaluate_run(run, split="validation", tune_threshold=True)
     with pytest.raises(ValueError, match="semiseg has no single threshold"):
@@ -253,17 +254,23 @@ def test_scores_of_other_splits_and_data_do_not_overwrite_each_other(
         ["--tta", "flip"],
         [*other, f"--config.data.source={tmp_path}/0/scans"],
         [*other, f"--config.data.source={tmp_path}/1/scans"],
+        ["--config.data.test=validation[:2]"],
+        ["--config.data.size=(64, 64)"],
+        ["--config.data.size=(16, 16)"],
     ):
         assert cli.main([*command, *more]) == 0
     names = [path.relative_to(run.workdir / "evaluations").as_posix() for path in written]
-    assert len(set(names)) == 6
-    assert [re.sub("[0-9a-f]{6,8}-", "#-", name) for name in names] == [
-        "lung_phantom-tiny-cosup",
+    assert len(set(names)) == 9
+    assert [re.sub("[0-9a-f]{6,8}(-|$)", r"#\1", name) for name in names] == [
+        "lung_phantom-tiny-test-cosup",
         "lung_phantom-tiny-validation_2_#-semiseg",
         "lung_phantom-tiny-validation_2_#-semiseg",
-        "lung_phantom-tiny-cosup-flip",
-        "slice_folder-scans-#-cosup",
-        "slice_folder-scans-#-cosup",
+        "lung_phantom-tiny-test-cosup-flip",
+        "slice_folder-scans-#-validation-cosup",
+        "slice_folder-scans-#-validation-cosup",
+        "lung_phantom-tiny-validation_2_#-cosup",
+        "lung_phantom-tiny-test-cosup-#",
+        "lung_phantom-tiny-test-cosup-#",
     ]
 
 

@@ -62,7 +62,8 @@ def _texts(run: Path) -> dict[str, Target]:
         methods = {"one": [comparison.read(place)], "other": [comparison.read(run)]}
         rows = comparison.compare(methods, "dice")
         tables = side_by_side.scores_table(methods), side_by_side.cases_table(methods, "dice")
-        return tables, side_by_side.differences_table(rows), side_by_side.notes(methods)
+        said = side_by_side.headings(methods), side_by_side.notes(methods)
+        return tables, side_by_side.differences_table(rows), said
 
     def differ(place: Path) -> object:
         other = (place / "x.json").read_text(errors="replace")

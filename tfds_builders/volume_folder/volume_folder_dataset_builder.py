@@ -1,7 +1,6 @@
 """The user's own volumes, in the layouts in which people keep them."""
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +13,7 @@ from cosup_jax.data.builder import NO_DATA_NEEDED, Case, CtSliceBuilder, Dataset
 from cosup_jax.data.own_volumes import Reading
 from cosup_jax.data.volume_layouts import Dealing
 from cosup_jax.data.volume_lists import Listed
+from cosup_jax.volume_options import Options
 
 # Of pictures, whose masks nobody has declared; volumes then say it themselves.
 _UNDECLARED = {0: 0, 255: 1}
@@ -31,7 +31,7 @@ class VolumeFolderConfig(tfds.core.BuilderConfig):
 
     folder: str = ""
     mask_values: Mapping[int, int] | None = None
-    options: "Options" = dataclasses.field(default_factory=lambda: Options())
+    options: Options = dataclasses.field(default_factory=Options)
 
     def __post_init__(self):
         for value, label in (self.mask_values or {}).items():
@@ -40,94 +40,6 @@ class VolumeFolderConfig(tfds.core.BuilderConfig):
                     f"mask_values {dict(self.mask_values or {})}: {value} means class {label}; "
                     f"expected values from 0 on and classes 0..{schema.MAX_CLASS}"
                 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What a user may choose, as `name=value[,name=value]` in `data.config`.
-
-    Attributes:
-      fold: of `splits_final.json`, or of those into which patients are dealt.
-      folds: how many folds patients are dealt into.
-      seed: names the dealing of patients.
-      resample: `nearest` brings masks of another grid to the image's; else they are refused.
-      slices: `lungs` leaves out slices without lungs.
-      scans: where the scans lie whose results are read; empty: the records say it.
-      hu_offset: what is to be added to values to make them HU; None: the scans tell.
-      masks: `corrected` takes, of results, those only whose masks somebody has corrected.
-      test: `no` deals patients into splits without one to test on.
-    """
-
-    fold: int = 0
-    folds: int = 5
-    seed: str = "0"
-    resample: str = "no"
-    slices: str = "all"
-    scans: str = ""
-    hu_offset: float | None = None
-    masks: str = "all"
-    test: str = "dealt"
-
-    @classmethod
-    def parse(cls, text: str) -> "Options":
-        """Parses `name=value[,name=value]`.
-
-        Raises:
-          ValueError: an unknown name or value; the message lists the valid ones.
-
-        >>> Options.parse("fold=2,resample=nearest").fold
-        2
-        """
-        given: dict[str, Any] = {}
-        for part in filter(None, (piece.strip() for piece in text.split(","))):
-            name, equals, value = (piece.strip() for piece in part.partition("="))
-            if not equals or name not in _PARSERS or name in given:
-                raise ValueError(
-                    f"data.config of volume_folder: {part!r}; expected name=value, each once, with "
-                    f"name one of {', '.join(_PARSERS)}"
-                )
-            expected, parse = _PARSERS[name]
-            try:
-                given[name] = parse(value)
-            except ValueError:
-                raise ValueError(
-                    f"data.config of volume_folder: {part!r}; expected {expected}"
-                ) from None
-        return cls(**given)
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal() or len(text) > 4:
-        raise ValueError(text)
-    return int(text)
-
-
-def _finite(text: str) -> float:
-    if not math.isfinite(value := float(text)):
-        raise ValueError(text)
-    return value
-
-
-def _one_of(*words: str) -> Any:
-    def parse(text: str) -> str:
-        if text not in words:
-            raise ValueError(text)
-        return text
-
-    return f"one of {', '.join(words)}", parse
-
-
-_PARSERS: dict[str, tuple[str, Any]] = {
-    "fold": ("a whole number", _number),
-    "folds": ("a whole number", _number),
-    "seed": ("a word", str),
-    "resample": _one_of("no", "nearest"),
-    "slices": _one_of("all", "lungs"),
-    "scans": ("a folder", str),
-    "hu_offset": ("a number", _finite),
-    "masks": _one_of("all", "corrected"),
-    "test": _one_of("dealt", "no"),
-}
 
 
 class Builder(CtSliceBuilder):
@@ -258,5 +170,4 @@ def _listed(root: Path, options: Options, values: Mapping[int, int] | None) -> L
 
 def _digest(listed: Listed, options: Options, values: Mapping[int, int] | None) -> str:
     """Returns a digest of the files' contents, whose they are, and all that is chosen."""
-    chosen = dataclasses.replace(options, scans="")
-    return sources.digest([chosen, sorted((values or {}).items()), listed])
+    return sources.digest([options.chosen, sorted((values or {}).items()), listed])
