@@ -48,6 +48,11 @@ class Volumes:
         self._cases: dict[str, _Case] = {}
         self._sheared = sheared
 
+    @classmethod
+    def of(cls, builder: tfds.core.DatasetBuilder) -> "Volumes":
+        """Returns an empty collection for the slices of a built dataset."""
+        return cls(sheared_cases(builder))
+
     def __len__(self) -> int:
         return len(self._cases)
 
