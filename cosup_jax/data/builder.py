@@ -16,7 +16,7 @@ from tensorflow_datasets.core import writer
 from tensorflow_datasets.proto import tf_example_pb2
 from tqdm import tqdm
 
-from cosup_jax.data import schema, sources, splits
+from cosup_jax.data import records, schema, sources, splits
 from cosup_jax.scans.images import ImageError
 from cosup_jax.scans.nifti import VolumeError
 
@@ -114,7 +114,8 @@ class CtSliceBuilder(  # type: ignore[call-arg]
     The listing comes first and reads no pixels, so that missing files, empty splits and patients in
     two splits are refused before anything is written. Split sizes in slices are TFDS's own; the
     patients of each split are kept in `info.metadata["patients"]`, and what was left out with
-    `skip_bad` in `info.metadata["skipped"]` as case and reason.
+    `skip_bad` in `info.metadata["skipped"]` as case and reason. How many slices of each case are in
+    all splits together stands in `info.metadata["slices"]`.
 
     Attributes:
       skip_bad: set before a build, leaves out the cases whose files are damaged or do not fit
@@ -207,6 +208,8 @@ class CtSliceBuilder(  # type: ignore[call-arg]
     def _download_and_prepare(self, dl_manager, download_config):
         self._on_beam = bool(download_config.beam_runner or download_config.beam_options)
         super()._download_and_prepare(dl_manager, download_config)
+        # Of what is written, for on Beam other processes write it.
+        self.info.metadata[records.SLICES] = records.count_slices(self)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
         cases = self._listed(dl_manager)

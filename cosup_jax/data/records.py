@@ -2,12 +2,14 @@
 
 import contextlib
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
+from tensorflow_datasets.proto import tf_example_pb2
 
+SLICES = "slices"  # in the metadata, of each case
 # array_record and protocol buffers raise in C++ what Python has no names for.
 _DAMAGED = (RuntimeError, ValueError, OSError, IndexError, KeyError, zlib.error)
 
@@ -90,6 +92,29 @@ class Records(Sequence):
 
     def _named(self, error: BaseException) -> DamagedDatasetError:
         return _damaged(self._where, error)
+
+
+def slices_of_cases(builder: tfds.core.DatasetBuilder) -> Mapping[str, int]:
+    """Returns how many slices of each case lie in a built dataset, in all its splits together.
+
+    What earlier versions built does not keep it, and is read.
+
+    Raises:
+      DamagedDatasetError: a file of it is damaged.
+    """
+    return (builder.info.metadata or {}).get(SLICES) or count_slices(builder)
+
+
+def count_slices(builder: tfds.core.DatasetBuilder) -> dict[str, int]:
+    """Reads what `slices_of_cases` returns; no pixels are decoded."""
+    found: dict[str, set[int]] = {}
+    raw = {"deserialize_method": tfds.decode.DeserializeMethod.RAW_BYTES}
+    for split in builder.info.splits:
+        for record in Records(builder, split, **raw):
+            fields = tf_example_pb2.Example.FromString(record).features.feature
+            case = fields["case_id"].bytes_list.value[0].decode()
+            found.setdefault(case, set()).add(fields["slice_index"].int64_list.value[0])
+    return {case: len(indices) for case, indices in sorted(found.items())}
 
 
 def _damaged(what: str, error: BaseException) -> DamagedDatasetError:

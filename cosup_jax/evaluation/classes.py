@@ -15,6 +15,7 @@ from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_ima
 from cosup_jax.evaluation import scoring, tables
 from cosup_jax.evaluation.folder import renewing
 from cosup_jax.evaluation.protocols import protocol_named
+from cosup_jax.evaluation.volumes import Volumes
 from cosup_jax.prediction import predictor
 from cosup_jax.runs import Run
 
@@ -65,15 +66,15 @@ def evaluate_classes(
         dataset = pipeline.open_split(
             builder, chosen, run.preprocessing, cache_gib=0.0, prepare=prepare
         )
-        size = run.config.batch_size
+        size, volumes = run.config.batch_size, Volumes.of(builder)
         if rules.stretched:
-            found = scoring.score(
-                dataset, predict, rules, batch_size=size, resize=partial(is_likeliest, label=label)
+            likeliest = partial(is_likeliest, label=label)
+            scores = scoring.score(
+                dataset, predict, rules, batch_size=size, volumes=volumes, resize=likeliest
             )
         else:
             of_class = partial(_probability, predict, label)
-            found = scoring.score(dataset, of_class, rules, batch_size=size)
-        scores, volumes = found
+            scores = scoring.score(dataset, of_class, rules, batch_size=size, volumes=volumes)
         about = {"dataset": builder.info.full_name, "split": chosen, "note": note}
         about |= {"epoch": run.epoch, "tta": tta, "class": name}
         rows = list(volumes.rows())

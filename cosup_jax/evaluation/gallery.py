@@ -51,8 +51,9 @@ def draw(
         scoring.notes(run, builder, chosen, asked=split is not None)
         prepared[name] = dataset = scoring.open_split(builder, chosen, run.preprocessing)
         predictors[name] = predictor.make_predictor(run.model, run.variables)
-        scores[name], _ = scoring.score(
-            dataset, predictors[name], protocol_named("cosup"), batch_size=run.config.batch_size
+        size, cosup = run.config.batch_size, protocol_named("cosup")
+        scores[name] = scoring.score(
+            dataset, predictors[name], cosup, batch_size=size, volumes=None
         )
     places = spread_out(scores, slices)
     shown = {name: pictures.Slices(dataset, places) for name, dataset in prepared.items()}

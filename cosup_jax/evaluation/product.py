@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from cosup_jax import weights
-from cosup_jax.data import schema
+from cosup_jax.data import records, schema
 from cosup_jax.data.preprocess import UnlabelledSliceError
 from cosup_jax.data.records import Records
 from cosup_jax.evaluation import scoring, whole_volumes
@@ -89,15 +89,15 @@ def _pairs(builder: tfds.core.DatasetBuilder, split: str, maker: results.Maker) 
             )
         cases.setdefault(example["case_id"].decode(), {})[int(example["slice_index"])] = place
     whole = Records(builder, split, decoders=_NO_LUNGS)
-    sheared = sheared_cases(builder)
+    sheared, slices = sheared_cases(builder), records.slices_of_cases(builder)
     for case, places in tqdm(sorted(cases.items()), desc="scans", delay=2.0, leave=False):
         examples = [whole[places[index]] for index in sorted(places)]
         pred, notes = predicted(examples, maker)
         truth = [example["mask"][..., 0] > 0 for example in examples]
         z, y, x = (float(side) for side in examples[0]["spacing"])
         person = examples[0]["patient_id"].decode()
-        shear = sheared.get(case, 1.0)
-        yield Pair(case, person, pred, truth, (z, y, x), sorted(places), notes, shear=shear)
+        pair = Pair(case, person, pred, truth, (z, y, x), sorted(places), notes)
+        yield pair._replace(shear=sheared.get(case, 1.0), slices=slices.get(case, 0))
 
 
 def predicted(

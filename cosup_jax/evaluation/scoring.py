@@ -1,7 +1,7 @@
 """A trained network scored on any split of any dataset, each slice once."""
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_ima
 from cosup_jax.evaluation import calibration, pictures, saved, tables
 from cosup_jax.evaluation.folder import SAVED, renewing
 from cosup_jax.evaluation.protocols import Protocol, protocol_named
-from cosup_jax.evaluation.volumes import Volumes, sheared_cases
+from cosup_jax.evaluation.volumes import Volumes
 from cosup_jax.prediction import predictor
 from cosup_jax.runs import DATA, Run, read_data
 
@@ -86,18 +86,12 @@ def evaluate_run(
     if keep is not None:
         about[SAVED] = True
     size = run.config.batch_size
-    scores, volumes = score(
-        dataset,
-        predict,
-        rules,
-        batch_size=size,
-        keep=keep,
-        sheared=sheared_cases(builder),
-    )
+    volumes = Volumes.of(builder)
+    scores = score(dataset, predict, rules, batch_size=size, volumes=volumes, keep=keep)
     others = None
     if tune_threshold:
         validation = open_split(builder, run.config.data.validation, run.preprocessing)
-        others, _ = score(validation, predict, rules, batch_size=size)
+        others = score(validation, predict, rules, batch_size=size, volumes=None)
     if not hosts.is_first():
         return hosts.tell(None)
     rows = list(tqdm(volumes.rows(), total=len(volumes), desc="volumes", delay=2.0, leave=False))
@@ -228,10 +222,10 @@ def score(
     protocol: Protocol,
     *,
     batch_size: int,
+    volumes: Volumes | None,
     keep: saved.Writer | None = None,
-    sheared: Collection[str] = (),
     resize: Callable[[np.ndarray, tuple[int, int]], np.ndarray] = resize_image,
-) -> tuple[tables.Scores, Volumes]:
+) -> tables.Scores:
     """Scores every slice of a dataset once, in order.
 
     Args:
@@ -239,11 +233,11 @@ def score(
       predict: from `prediction.predictor.make_predictor`.
       protocol: how to score.
       batch_size: slices predicted at once; one shape, so one compilation.
+      volumes: collects the masks, see `Volumes.of`; None where volumes are not scored.
       keep: writes each map and its truth, as they are scored.
-      sheared: the cases that have no distances, see `volumes.sheared_cases`.
       resize: makes what is predicted of a slice a map (H, W) of the slice's own size.
     """
-    scores, volumes = tables.Scores(protocol), Volumes(sheared)
+    scores = tables.Scores(protocol)
     for example, prob in predictions(dataset, predict, batch_size):
         if not hosts.is_first():
             continue
@@ -252,10 +246,11 @@ def score(
         used = own if protocol.stretched else prob
         scores.add(example, protocol.score(used, true))
         scores.truths.add(example, example["truth"], true)
-        volumes.add(example, own, example["truth"])
+        if volumes is not None:
+            volumes.add(example, own, example["truth"])
         if keep is not None:
             keep(example, protocol.picture(used), true)
-    return scores, volumes
+    return scores
 
 
 def predictions(

@@ -6,18 +6,21 @@ own size and cut at 0.5.
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from cosup_jax import metrics
+from cosup_jax.data import records
 from cosup_jax.metrics import THRESHOLD, Counts
 
 _DISTANCES = ("hd95_mm", "surface_dice")
 _IN_MM = ("volume_ml", "true_volume_ml", "volume_error_ml", *_DISTANCES)
 UNKNOWN_SPACING = "spacing unknown: no volumes or distances"
 SHEARED_GRID = "the grid is sheared, as a tilted gantry leaves it: no distances"
+_PART = "only {} of {} slices are in this split: no volumes or distances"
 _GAPS = "slices missing in between: no distances"
 _SIZES = "slices of several sizes: no distances"
 
@@ -42,11 +45,19 @@ class Volumes:
 
     Args:
       sheared: the cases of which distances are not measured, see `sheared_cases`.
+      slices: how many slices each case has; one of which fewer are added is not measured.
     """
 
-    def __init__(self, sheared: Collection[str] = ()) -> None:
+    def __init__(
+        self, sheared: Collection[str] = (), slices: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
         self._cases: dict[str, _Case] = {}
-        self._sheared = sheared
+        self._sheared, self._slices = sheared, slices
+
+    @classmethod
+    def of(cls, builder: tfds.core.DatasetBuilder) -> "Volumes":
+        """Returns an empty collection for the slices of a built dataset."""
+        return cls(sheared_cases(builder), records.slices_of_cases(builder))
 
     def __len__(self) -> int:
         return len(self._cases)
@@ -71,7 +82,8 @@ class Volumes:
         for case_id, case in sorted(self._cases.items()):
             place = {"case_id": case_id, "patient_id": case.patient_id, "slices": len(case.slices)}
             spacing = dict(zip(("spacing_z", "spacing_y", "spacing_x"), case.spacing, strict=True))
-            row = {**place, **spacing, **_measures(case)}
+            count = self._slices.get(case_id, 0)
+            row = {**place, **spacing, **_measures(case, count)}
             yield without_distances(row) if case_id in self._sheared else row
 
 
@@ -89,7 +101,8 @@ def without_distances(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, **blank, "note": row["note"] or SHEARED_GRID}
 
 
-def _measures(case: _Case) -> dict[str, Any]:
+def _measures(case: _Case, count: int) -> dict[str, Any]:
+    """Measures a case that has `count` slices, or as many as there are where that is unknown."""
     order = sorted(case.slices)
     slices = [case.slices[i] for i in order]
     masks = [
@@ -97,6 +110,9 @@ def _measures(case: _Case) -> dict[str, Any]:
         [_unpack(s.truth, s.shape) for s in slices],
     ]
     absent = dict.fromkeys(_IN_MM, float("nan"))
+    if len(order) < count:
+        note = _PART.format(len(order), count)
+        return {"dice": _dice(*masks), **absent, "note": note}
     if not all(np.isfinite(case.spacing)):
         return {"dice": _dice(*masks), **absent, "note": UNKNOWN_SPACING}
     whole = len(order) == order[-1] - order[0] + 1

@@ -34,6 +34,7 @@ class Pair(NamedTuple):
       places: the number of each slice in its volume.
       notes: what a reader must know of it.
       shear: the product of a voxel's sides over its volume, see `Grid.shear`.
+      slices: how many the volume has, where these may be some of them; 0 where they are all.
     """
 
     case_id: str
@@ -44,6 +45,7 @@ class Pair(NamedTuple):
     places: Sequence[int]
     notes: Sequence[str] = ()
     shear: float = 1.0
+    slices: int = 0
 
 
 def score(
@@ -62,7 +64,7 @@ def score(
     """
     scores, rows = tables.Scores(rules), []
     for pair in pairs:
-        collected = Volumes()
+        collected = Volumes(slices={pair.case_id: pair.slices})
         for index, pred, truth in zip(pair.places, pair.pred, pair.truth, strict=True):
             place = {
                 "case_id": pair.case_id,
@@ -76,7 +78,7 @@ def score(
         (row,) = collected.rows()
         fault = row["note"]
         lesions: dict[str, int | None] = dict.fromkeys(LesionScores._fields)
-        if not fault:  # the slices are a volume of known size
+        if not fault:  # the slices are a whole volume of known size
             masks = np.stack(pair.pred), np.stack(pair.truth)
             lesions |= metrics.lesion_scores(*masks, pair.spacing)._asdict()
         if abs(pair.shear - 1) > SHEARED:

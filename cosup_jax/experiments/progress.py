@@ -11,9 +11,13 @@ from cosup_jax import config as configuration
 from cosup_jax import files, runs
 from cosup_jax.experiments.plan import Request
 from cosup_jax.experiments.rows import Row
-from cosup_jax.runs import logs
+from cosup_jax.runs import checkpoints, logs
 from cosup_jax.training import pseudo, semi
 from cosup_jax.training.setup import FREE_FIELDS
+
+
+class LongerRunError(ValueError):
+    """A run was trained longer than is asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,13 +26,15 @@ class Progress:
 
     Attributes:
       epochs: completed epochs.
-      finished: whether nothing is left to train, and the best epoch is known.
+      limit: the epochs asked for at most.
+      finished: whether nothing is left to train, and the best epoch is evaluated.
       stopped: whether the run ended by its own rule, not by a limit lower than its file's.
       seconds: what its epochs took.
       differing: fields in which the folder holds another configuration.
     """
 
     epochs: int
+    limit: int
     finished: bool
     stopped: bool
     seconds: float
@@ -47,7 +53,8 @@ def progress(request: Request, row: Row, seed: int) -> Progress:
     folder, config = request.folder(row, seed), request.config(row, seed)
     if config.semi.per_round:
         config = semi.finetune_config(config, folder)
-    log = logs.read_metrics(folder)
+    # Without checkpoints it begins anew.
+    log = logs.read_metrics(folder) if checkpoints.exist(folder) else []
     epochs = int(log[-1]["epoch"]) if log else 0
     losses = [line["validation/loss"] for line in log if "validation/loss" in line]
     early = has_stopped(losses, config.early_stopping.patience)
@@ -59,11 +66,26 @@ def progress(request: Request, row: Row, seed: int) -> Progress:
     is_over = early or epochs >= config.epochs
     return Progress(
         epochs=epochs,
+        limit=config.epochs,
         finished=is_over and not differing and best_epoch(folder) is not None,
         stopped=early or (is_over and epochs >= request.file_config(row).epochs),
         seconds=sum(line.get("seconds", 0.0) for line in log),
         differing=tuple(differing),
     )
+
+
+def check_length(request: Request, row: Row, seed: int) -> None:
+    """Refuses a run that has more epochs than are asked for: its best may be one of those.
+
+    Raises:
+      LongerRunError: naming the run.
+    """
+    found = progress(request, row, seed)
+    if found.epochs > found.limit:
+        raise LongerRunError(
+            f"{request.folder(row, seed)} was trained {found.epochs} epochs, more than the "
+            f"{found.limit} asked for; ask for {found.epochs} or more, or give another --out"
+        )
 
 
 def has_stopped(losses: Sequence[float], patience: int) -> bool:
@@ -80,14 +102,15 @@ def has_stopped(losses: Sequence[float], patience: int) -> bool:
 
 
 def best_epoch(folder: Path) -> int | None:
-    """Returns the epoch whose weights a run's evaluation used; None before it was evaluated.
+    """Returns a run's best epoch; None before that one was evaluated.
 
-    A damaged summary is as none: the run is evaluated again.
+    A damaged summary is as none: the run is evaluated again. So it is where the summary is of the
+    epoch that was the best before the run was trained further.
     """
-    path = folder / "evaluation" / "summary.json"
+    path, best = folder / "evaluation" / "summary.json", checkpoints.best_epoch(folder)
     try:
-        return int(files.read_json(path)["epoch"]) if path.is_file() else None
-    except (files.FileError, KeyError, TypeError):
+        return best if path.is_file() and files.read_json(path).get("epoch") == best else None
+    except files.FileError:
         return None
 
 
@@ -182,6 +205,8 @@ def _states(found: Sequence[Progress]) -> list[str]:
     alike: dict[str, list[str]] = {}
     for seed, p in enumerate(found):
         text = p.words if not p.epochs else f"{p.words} after {p.epochs} epochs"
+        if p.epochs > p.limit:
+            text += f", more than the {p.limit} asked for"
         if p.differing:
             text += f", but its folder holds another run (differing in {', '.join(p.differing)})"
         alike.setdefault(text, []).append(str(seed))

@@ -13,6 +13,7 @@ from cosup_jax.experiments import data, progress, trials
 from cosup_jax.experiments.plan import Request
 from cosup_jax.experiments.results import RowResult, RunResult
 from cosup_jax.experiments.rows import Row
+from cosup_jax.runs import checkpoints
 from cosup_jax.training import loop
 
 RESULT = "result.json"
@@ -46,6 +47,8 @@ def run_row(request: Request, row: Row) -> RowResult:
     failure = request.folder(row, 0).parent / FAILURE
     seeds = range(request.seeds)
     try:
+        for seed in seeds:
+            progress.check_length(request, row, seed)
         left = [s for s in seeds if not progress.progress(request, row, s).finished]
         for seed in set(seeds) - set(left):
             data.check_trained(request, row, seed)
@@ -94,6 +97,8 @@ def train(request: Request, row: Row, seeds: Sequence[int]) -> None:
     """
     configs = [request.config(row, seed) for seed in seeds]
     folders = [request.folder(row, seed) for seed in seeds]
+    for folder in folders:
+        _forget(folder)
     # Each seed has a guide of its own, so guided networks are not trained together.
     if len(seeds) > 1 and not (request.solo or configs[0].semi.per_round or row.guide):
         trials.train_seeds(configs[0], seeds, folders)
@@ -110,6 +115,14 @@ def train(request: Request, row: Row, seeds: Sequence[int]) -> None:
             told.append(f"seed {config.seed}: {error}")
     if told:
         raise loop.TrainingDiverged("; ".join(told))
+
+
+def _forget(folder: Path) -> None:
+    """Removes the scores of a run whose checkpoints are gone, before it is trained anew."""
+    if not checkpoints.exist(folder):
+        results = [path for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{RESULT}")]
+        for path in (folder / trials.FOLDER / "summary.json", *results):
+            path.unlink(missing_ok=True)
 
 
 def score(request: Request, row: Row, seed: int) -> RunResult:
@@ -173,6 +186,8 @@ def _at_hand(request: Request, row: Row) -> RowResult:
     """What can be said of a row without running it: finished seeds, as long as all are."""
     seeds = range(request.seeds)
     try:
+        for seed in seeds:
+            progress.check_length(request, row, seed)
         finished = all(progress.progress(request, row, seed).finished for seed in seeds)
         if finished and all(_kept(request, row, seed) is not None for seed in seeds):
             for seed in seeds:

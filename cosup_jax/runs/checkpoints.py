@@ -9,7 +9,7 @@ put aside, and the one before it is taken. Several processes all save and restor
 import dataclasses
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +240,7 @@ def find_best(workdir: Path) -> tuple[dict[str, Any], int, str]:
     if not folder.is_dir():
         raise CheckpointError(f"no checkpoints in {folder}; give the folder of a finished run")
     found, wrong = stored.whole(folder)
-    for one in sorted(found, key=lambda one: (-one.merit, one.number)):
+    for one in _best_first(found):
         try:
             arrays = stored.read(one, ("params", "batch_stats", "average"))
         except DamagedError as error:
@@ -252,6 +252,16 @@ def find_best(workdir: Path) -> tuple[dict[str, Any], int, str]:
     if wrong:
         raise CheckpointError(_none_left(folder, next(iter(wrong.values()))))
     raise CheckpointError(f"{folder} holds no complete checkpoint")
+
+
+def best_epoch(workdir: Path) -> int | None:
+    """Returns the epoch that `find_best` takes unless its arrays are damaged; None without one."""
+    found, _ = stored.whole(workdir / FOLDER)
+    return _best_first(found)[0].number if found else None
+
+
+def _best_first(found: Sequence[Stored]) -> list[Stored]:
+    return sorted(found, key=lambda one: (-one.merit, one.number))
 
 
 def read_history(workdir: Path) -> tuple[Mapping[str, Any], ...]:

@@ -1,5 +1,6 @@
 """What every dataset builder must hold to; its tests call `check_builder` on small source files."""
 
+import collections
 import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -56,6 +57,9 @@ def check_builder(
     patients = {name: _check_split(first, name, classes) for name in expected}
     assert {k: sorted(v) for k, v in first.info.metadata["patients"].items()} == patients
     assert first.info.metadata["patients_apart"] is first.patients_apart
+    slices = {key for name in expected for key in read_all(first, name)}
+    counted = collections.Counter(case_id for case_id, _ in slices)
+    assert make(tmp_path / "one").info.metadata["slices"] == counted
     if first.patients_apart:
         splits.check_patients_apart(patients)
     return first

@@ -8,13 +8,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from cosup_jax import evaluation, runs
+from cosup_jax import evaluation, models, runs
 from cosup_jax.data import own_volumes
 from cosup_jax.data.own_volumes import OwnVolume
 from cosup_jax.evaluation import product, volumes
 from tests.data.test_volume_folder import built
 from tests.dummy import volume_folder as dummy
 from tests.scans import dicom_series
+from tests.training.tiny import TinyNet
 
 TILT = 2.0  # mm forwards from a slice to the next, 8 mm above
 SHEAR = math.hypot(1, TILT / 8)
@@ -41,15 +42,19 @@ def rows_of(path):
         return {row["case_id"]: row for row in csv.DictReader(file)}
 
 
-@pytest.mark.parametrize("score", [evaluation.evaluate_run, product.evaluate_product])
-def test_a_run_has_no_distances_of_sheared_scans(tiny_run, folder, tmp_path, score):
-    changes = [
+def of_volumes(folder, tmp_path):
+    """What makes a folder of volumes the dataset of a run."""
+    return [
         "--config.data.name=volume_folder",
         f"--config.data.source={folder}",
         f"--config.data.data_dir={tmp_path / 'tfds'}",
         "--config.data.config=",
     ]
-    run = runs.open_run(tiny_run, changes)
+
+
+@pytest.mark.parametrize("score", [evaluation.evaluate_run, product.evaluate_product])
+def test_a_run_has_no_distances_of_sheared_scans(tiny_run, folder, tmp_path, score):
+    run = runs.open_run(tiny_run, of_volumes(folder, tmp_path))
     drawing = {"draw": False} if score is evaluation.evaluate_run else {}
     score(run, split="train+validation+test", out=tmp_path / "out", **drawing)
     rows = rows_of(tmp_path / "out")
@@ -60,6 +65,22 @@ def test_a_run_has_no_distances_of_sheared_scans(tiny_run, folder, tmp_path, sco
         assert np.isfinite(float(row["true_volume_ml"]))
         distances = [float(row[name]) for name in ("hd95_mm", "surface_dice")]
         assert np.isnan(distances).all() == sheared
+
+
+@pytest.mark.parametrize("protocol", ["cosup", "semiseg"])
+def test_neither_has_a_class_of_them(tiny_run, folder, tmp_path, protocol):
+    config = runs.open_run(tiny_run, of_volumes(folder, tmp_path)).config
+    model = TinyNet(classes=4)
+    run = runs.Run(tmp_path, config, model, models.initialise(model, (32, 32, 1), 0), 1)
+    summaries = evaluation.evaluate_classes(
+        run, protocol=protocol, split="train+validation+test", out=tmp_path / "out", draw=False
+    )
+    for name in summaries:
+        for case, row in rows_of(tmp_path / "out" / name).items():
+            sheared = case in ("ann", "bob")
+            assert (volumes.SHEARED_GRID in row["note"]) == sheared
+            assert np.isnan(float(row["hd95_mm"])) == sheared
+            assert np.isfinite(float(row["true_volume_ml"]))
 
 
 def test_the_dataset_keeps_and_says_which_they_are(folder, tmp_path):

@@ -12,9 +12,9 @@ def example(index, case="a", spacing=SPACING):
     return {"case_id": case, "patient_id": "p", "slice_index": index, "spacing": spacing}
 
 
-def row(indices, spacing=SPACING, shapes=((8, 8),)):
+def row(indices, spacing=SPACING, shapes=((8, 8),), slices=0):
     """The row of a case: a block of 4 × 4 × n voxels, found one column too far right."""
-    found = volumes.Volumes()
+    found = volumes.Volumes(slices={"a": slices})
     for i, index in enumerate(indices):
         truth = np.zeros(shapes[i % len(shapes)], bool)
         truth[2:6, 2:6] = True
@@ -23,8 +23,9 @@ def row(indices, spacing=SPACING, shapes=((8, 8),)):
     return only
 
 
-def test_slices_in_any_order_make_a_volume():
-    found = row([3, 1, 2])
+@pytest.mark.parametrize("slices", [0, 3])
+def test_slices_in_any_order_make_a_volume(slices):
+    found = row([3, 1, 2], slices=slices)
     assert found["slices"] == 3
     assert found["dice"] == 0.75
     assert found["volume_ml"] == found["true_volume_ml"] == pytest.approx(4 * 4 * 3 * 5 / 1000)
@@ -38,6 +39,7 @@ def test_slices_in_any_order_make_a_volume():
     ("case", "note", "known"),
     [
         ({"indices": [1, 2], "spacing": (np.nan,) * 3}, volumes.UNKNOWN_SPACING, False),
+        ({"indices": [0, 1], "slices": 4}, "only 2 of 4 slices are in this split", False),
         ({"indices": [1, 3]}, "slices missing", True),
         ({"indices": [1, 2], "shapes": ((8, 8), (8, 9))}, "several sizes", True),
     ],

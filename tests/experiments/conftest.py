@@ -11,6 +11,7 @@ import pytest
 from cosup_jax import config as configuration
 from cosup_jax import evaluation
 from cosup_jax.experiments import plan, trials
+from cosup_jax.runs import checkpoints, integrity, stored
 from cosup_jax.training import loop, semi
 from tests.phantoms import CONFIGS, tiny_config
 
@@ -83,7 +84,8 @@ def invented(monkeypatch):
 
     def open_run(folder, overrides):
         variables = {"params": {"kernel": np.zeros((3, 4))}}
-        return types.SimpleNamespace(workdir=folder, variables=variables, epoch=1)
+        epoch = checkpoints.best_epoch(folder)
+        return types.SimpleNamespace(workdir=folder, variables=variables, epoch=epoch)
 
     replace_training(monkeypatch, train)
     monkeypatch.setattr("cosup_jax.experiments.data.scored", lambda request, row: {})
@@ -115,8 +117,8 @@ def replace_training(monkeypatch, train):
     monkeypatch.setattr(trials, "train_semi", train_semi)
 
 
-def write_run(folder, config, *, epochs, losses=None, evaluated=True, **figures):
-    """Writes what a run leaves in its folder, but for the checkpoints."""
+def write_run(folder, config, *, epochs, best=1, losses=None, evaluated=True, **figures):
+    """Writes what a run leaves in its folder, but for the arrays of its best checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(configuration.to_json(config))
     losses = losses or np.linspace(1, 0.5, epochs)
@@ -126,9 +128,21 @@ def write_run(folder, config, *, epochs, losses=None, evaluated=True, **figures)
     ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "versions.json").write_text('{"devices": "1 cpu"}')
+    write_checkpoint(folder / checkpoints.FOLDER / str(best))
     if evaluated:
         (folder / "evaluation").mkdir(exist_ok=True)
-        (folder / "evaluation" / "summary.json").write_text('{"epoch": 1}')
+        (folder / "evaluation" / "summary.json").write_text(json.dumps({"epoch": best}))
+
+
+def write_checkpoint(path):
+    """Writes a checkpoint without arrays; the later is the better."""
+    number = int(path.name)
+    for name in (stored.STATE, stored.PROGRESS, stored.METRICS):
+        (path / name).mkdir(parents=True, exist_ok=True)
+    (path / "_CHECKPOINT_METADATA").write_text("{}")
+    record = integrity.sealed({"number": number, "merit": number, integrity.ARRAYS: {}})
+    (path / stored.PROGRESS / "metadata").write_text(json.dumps(record))
+    (path / stored.METRICS / "metrics").write_text(json.dumps({stored.MERIT: number}))
 
 
 def write_scores(folder, dice, protocol="cosup"):

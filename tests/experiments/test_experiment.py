@@ -158,16 +158,6 @@ def test_the_rounds_of_a_semi_supervised_run_are_told_below_the_table(make_reque
     assert "semi.per_round=3 (of semi_c2f)" in text
 
 
-def test_scores_are_made_anew_for_another_best_epoch(make_request, invented):
-    request = make_request(selected=("c2f",), seeds=1, overrides=("--config.epochs=2",))
-    row = next(row for row in request.definition.rows if row.name == "c2f")
-    runner.run_row(request, row)
-    place = runner.score_folder(request, row, 0) / runner.RESULT
-    place.write_text(place.read_text().replace('"epoch": 1', '"epoch": 7'))
-    runner.run_row(request, row)
-    assert json.loads(place.read_text())["epoch"] == 1
-
-
 @pytest.mark.parametrize(
     ("seeds", "overrides", "head"),
     [
