@@ -83,6 +83,29 @@ def test_cases_in_one_folder_are_scans_of_their_own(tmp_path):
     assert [path.stem for path in first.files] == ["p1_9", "p1_10"]
 
 
+@pytest.mark.parametrize(
+    "stems",
+    [
+        ("s8", "s9", "s10", "s11"),
+        ("pos-60", "pos-5", "pos0", "pos5", "pos55"),
+        ("-10.5", "-9.75", "+9.75", "+10.5"),
+        ("z0", "z0.625", "z1.25", "z1.875", "z2.5", "z10"),
+        ("z_0.0", "z_0.625", "z_5.0", "z_10.0"),
+        ("case-001", "case-002", "case-010"),
+        ("case-1", "case-2", "case-10"),
+        ("2020-03-09", "2020-03-15"),
+        ("1.2.840.1", "1.2.840.2", "1.2.840.9", "1.2.840.10"),
+        ("ct5 1", "ct-2 5", "ct-2 10"),
+        ("a2", "a10.5", "b1"),
+    ],
+)
+def test_slices_lie_in_the_order_of_the_numbers_in_their_names(tmp_path, stems):
+    for stem in reversed(stems):
+        picture(tmp_path / "study" / f"{stem}.png")
+    (source,), _ = find.find_scans([tmp_path / "study"], tmp_path / "out")
+    assert tuple(path.stem for path in source.files) == stems
+
+
 @pytest.mark.parametrize("stems", [("p1_1", "p1_2"), ("p1_1", "p2_1", "other")])
 def test_without_several_named_cases_a_folder_is_one_scan(tmp_path, stems):
     for stem in stems:
