@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from cosup_jax import phantom
 from cosup_jax.scans import dicom_files, find, images, nifti
 from cosup_jax.scans.names import clean_name
 from tests.scans.dicom_series import make_images, save
 from tests.scans.nifti_files import ct, forge
+from tests.scans.test_images import tiff
 
 
 def picture(path, value=0, size=(6, 5)):
@@ -189,6 +191,19 @@ def test_slices_are_read_as_they_are_and_results_get_their_names_and_sizes(tmp_p
     scan.save(tmp_path, "mask", [np.eye(6, 5, dtype=np.uint8), np.zeros((4, 8), np.uint8)])
     np.testing.assert_array_equal(images.read_grey(tmp_path / "mask" / "a.png"), np.eye(6, 5) * 255)
     assert images.read_grey(tmp_path / "mask" / "b.png").shape == (4, 8)
+
+
+def test_signed_tiffs_may_hold_hu_and_all_of_a_scan_have_a_sign(tmp_path):
+    chest = phantom.draw_volume(5, size=64, slices=3).image.astype(np.int16)
+    for i, pixels in enumerate(chest):
+        (tmp_path / f"s{i}.tif").write_bytes(tiff(pixels, signed=True))
+    (source,), _ = find.find_scans([tmp_path], tmp_path / "out")
+    scan = source.read()
+    assert (scan.intensity, scan.intercept, scan.notes) == ("hu", 0, ())
+    np.testing.assert_array_equal(np.stack(scan.slices), chest)
+    (tmp_path / "s1.tif").write_bytes(tiff(chest[1] + 1024))
+    with pytest.raises(find.ScanError, match=r"s1\.tif: 16 and 16 signed bits among the slices"):
+        source.read()
 
 
 def test_slices_of_one_name_are_refused(tmp_path):
