@@ -19,6 +19,7 @@ LUNG_WINDOW = (-600.0, 1500.0)
 _MIN_STD = 1e-6
 SCALINGS = ("z_score", "unit")
 _GREY_MAXIMUM = {"grey8": 255.0, "grey16": 65535.0}
+_OVERSHOOT = 0.05  # beyond 0..1, as resampling leaves it at sharp borders
 
 
 class UnlabelledSliceError(ValueError):
@@ -101,7 +102,8 @@ def z_score(image: np.ndarray) -> np.ndarray:
 def unit_range(image: np.ndarray, intensity: str) -> np.ndarray:
     """Maps grey values of a known range linearly to 0..1, others by their minimum and maximum.
 
-    Those of an unknown range that lie in 0..1 are left as they are.
+    Those of an unknown range that lie in 0..1 are left as they are; the little beyond that
+    resampling makes is cut off.
 
     >>> unit_range(np.array([[51.0, 255.0]]), "grey8").tolist()
     [[0.2, 1.0]]
@@ -109,12 +111,14 @@ def unit_range(image: np.ndarray, intensity: str) -> np.ndarray:
     [[0.0, 1.0]]
     >>> unit_range(np.array([[0.25, 0.5]]), "unknown").tolist()
     [[0.25, 0.5]]
+    >>> unit_range(np.array([[-0.01, 0.5, 1.01]]), "unknown").tolist()
+    [[0.0, 0.5, 1.0]]
     """
     if intensity in _GREY_MAXIMUM:
         return image / _GREY_MAXIMUM[intensity]
     darkest = image.min()
-    if darkest >= 0 and image.max() <= 1:
-        return image
+    if darkest >= -_OVERSHOOT and image.max() <= 1 + _OVERSHOOT:
+        return np.clip(image, 0, 1)
     return (image - darkest) / max(float(np.ptp(image)), _MIN_STD)
 
 

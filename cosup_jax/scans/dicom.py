@@ -7,7 +7,7 @@ the headers claim has been held against the file, the codec's own header include
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -204,9 +204,28 @@ def _read_pixels(
     read: list[dicom_pixels.Read] = [dicom_pixels.Read(np.empty(0), rescale.Rescale())] * len(
         images
     )
+    left, upper = [*range(len(images))], None
+    while left:
+        for i, header, found in _read_each(images, left, reader, hu_offset, upper):
+            stored[..., i] = found.values.T
+            read[i] = found._replace(values=np.empty(0))
+            headers[i] = _without_pixels(header)
+        left = [i for i, one in enumerate(read) if one.undecided]
+        upper = any(one.shifted for one in read)
+    return headers, stored, read
+
+
+def _read_each(
+    images: Sequence[Image],
+    which: Sequence[int],
+    reader: Reader,
+    hu_offset: float | None,
+    upper: bool | None,
+) -> Iterator[tuple[int, pydicom.Dataset, dicom_pixels.Read]]:
+    """Yields some images by number with their headers and values, file by file."""
     by_part: dict[Part, list[int]] = defaultdict(list)
-    for i, image in enumerate(images):
-        by_part[image.part].append(i)
+    for i in which:
+        by_part[images[i].part].append(i)
     for part, places in by_part.items():
         with naming(part.number), dicom_headers.lenient():
             budget = Budget(dicom_headers.READS)
@@ -219,13 +238,9 @@ def _read_pixels(
                 header = file if frames is None else frames[image.frame or 0]
                 if dicom_headers.plane(header) != image.plane:
                     raise VolumeError("changed while it was read")
-                dicom_pixels.check(file, rows, columns, image.frame)
+                dicom_pixels.check(file, image.plane.rows, image.plane.columns, image.frame)
                 frame = None if frames is None else image.frame
-                found = dicom_pixels.hounsfield(header, file, frame, hu_offset)
-                stored[..., i] = found.values.T
-                read[i] = found._replace(values=np.empty(0))
-                headers[i] = _without_pixels(header)
-    return headers, stored, read
+                yield i, header, dicom_pixels.hounsfield(header, file, frame, hu_offset, upper)
 
 
 def _without_pixels(header: pydicom.Dataset) -> pydicom.Dataset:

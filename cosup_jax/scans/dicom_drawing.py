@@ -168,9 +168,10 @@ def _drawing(file: pydicom.FileDataset) -> Drawing:
         raise VolumeError(str(error)) from error
     names = {int(s.SegmentNumber): str(s.get("SegmentLabel", "")) for s in file.SegmentSequence}
     segments = [0 if kind == "LABELMAP" else _segment(group, common, names) for group in groups]
-    told = bool(between) or abs(float(np.linalg.norm(step)) - thickness) <= TOLERANCE * thickness
+    # Of planes as far apart as they are thick none is missing; a single one shows nothing.
+    close = shape[2] > 1 and abs(float(np.linalg.norm(step)) - thickness) <= TOLERANCE * thickness
     places = tuple(int(p) for p in planes)
-    return Drawing(grid, names, places, tuple(segments), file, told and thickness > 0)
+    return Drawing(grid, names, places, tuple(segments), file, bool(between) or close)
 
 
 def _check_pixels(file: pydicom.FileDataset, frames: int) -> None:

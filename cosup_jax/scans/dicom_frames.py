@@ -1,6 +1,6 @@
 """Enhanced CT: a file of many slices, each turned into a header as that of a file of one slice."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 
 from pydicom.datadict import tag_for_keyword
@@ -33,6 +33,41 @@ _RENAMED = {
 
 
 _LEFT = {*map(tag_for_keyword, (*GROUPS, "PixelData", "InstanceNumber"))}
+
+
+# A frame has no more pieces than this to be read.
+_READS = 300
+# Most frames have as many bytes, and well compressed ones these; a file gets no more than for most.
+_BYTES, _FEWEST_BYTES, _MOST = 1 << 17, 1 << 13, 4096
+_COUNT, _DESCRIBED = (tag_for_keyword(name) for name in ("NumberOfFrames", GROUPS[1]))
+_LONGEST_COUNT = 12  # digits, as the standard has it
+
+
+def allowing(stream: Bounded, size: int, budget: Budget) -> Callable[[int, int], None]:
+    """Returns what is told of each element of a header, and lets more be read of many frames.
+
+    How many there are is what the header says, but no more than the file has room for.
+
+    Args:
+      stream: from which the header is read.
+      size: of the file in bytes.
+      budget: of pieces that may be read of it.
+    """
+    counted, allowed = 0, False
+
+    def comes(tag: int, length: int) -> None:
+        nonlocal counted, allowed
+        if tag == _COUNT and length <= _LONGEST_COUNT:
+            place = stream.tell()
+            text = stream.read(length).strip(b" \0")
+            stream.seek(place)
+            counted = int(text) if text.isdigit() else 0
+        elif tag == _DESCRIBED and not allowed:
+            allowed = True
+            frames = max(size // _BYTES, min(counted, size // _FEWEST_BYTES, _MOST))
+            budget.allow(_READS * frames)
+
+    return comes
 
 
 def split(header: Dataset, budget: Budget) -> list[Dataset] | None:

@@ -6,7 +6,7 @@ a header of too many elements is refused. No text of a header is ever part of a 
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ from pydicom.filereader import read_dataset, read_partial, read_preamble
 
 from cosup_jax.scans import dicom_frames
 from cosup_jax.scans.dicom_files import Part, Reader
-from cosup_jax.scans.dicom_stream import MAX_FILE_BYTES, Budget, inflated
+from cosup_jax.scans.dicom_stream import MAX_FILE_BYTES, Bounded, Budget, inflated
 from cosup_jax.scans.nifti import VolumeError
 from cosup_jax.scans.series_geometry import Plane
 
@@ -31,11 +31,8 @@ CT_CLASSES = (
 LOCALIZER = "LOCALIZER"
 _CT = "CT"
 READS = 100_000  # pieces of a header that are read
-# A frame has no more pieces than this, and rarely fewer bytes; a file of many gets so much more.
-_FRAME_READS, _FRAME_BYTES = 300, 1 << 17
 _LARGEST = 1e9  # no number that is read here is as large
 _LONGEST = 64  # letters of a number or description that is kept
-_PER_FRAME = tag_for_keyword(dicom_frames.GROUPS[1])
 _PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
 # What is read of a header; everything else is passed over.
 _KEYWORDS = (
@@ -178,12 +175,15 @@ def load(
     tags = [*filter(None, map(tag_for_keyword, words)), *OVERLAY_BITS]
 
     budget = budget or Budget(READS)
-    for_frames = [_FRAME_READS * (part.size // _FRAME_BYTES)]
 
-    def ends(tag: int, vr: str | None, length: int) -> bool:
-        if tag == _PER_FRAME and for_frames:
-            budget.allow(for_frames.pop())
-        return int(tag) in _PIXEL_TAGS and not pixels
+    def end_of(stream: Bounded) -> Callable[[int, str | None, int], bool]:
+        comes = dicom_frames.allowing(stream, part.size, budget)
+
+        def is_end(tag: int, vr: str | None, length: int) -> bool:
+            comes(tag, length)
+            return int(tag) in _PIXEL_TAGS and not pixels
+
+        return is_end
 
     with lenient(), reader.open(part, budget) as file:
         preamble = read_preamble(file, True)
@@ -191,12 +191,13 @@ def load(
         if meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian:
             # By itself pydicom would inflate a file to any size.
             with inflated(file, part.size, budget) as content:
+                ends = end_of(content)
                 body = read_dataset(content, False, True, stop_when=ends, specific_tags=tags)
             meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian  # as it is now
             found = pydicom.FileDataset("", body, preamble, FileMetaDataset(meta), False, True)
         else:
             file.seek(0)
-            found = read_partial(file, ends, force=True, specific_tags=tags)
+            found = read_partial(file, end_of(file), force=True, specific_tags=tags)
     if not len(found) and not len(meta):
         if preamble is not None:
             raise VolumeError("cut off in its header")

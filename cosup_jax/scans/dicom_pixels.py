@@ -43,6 +43,7 @@ class Read(NamedTuple):
       lossy: whether compression has changed them.
       inverted: whether they are meant to be shown with 0 as white.
       shifted: whether the numbers were stored in the upper bits.
+      undecided: whether they are so small that only other images of the series tell.
       measured: whether what the header calls padding are values like their neighbours.
     """
 
@@ -51,6 +52,7 @@ class Read(NamedTuple):
     lossy: bool = False
     inverted: bool = False
     shifted: bool = False
+    undecided: bool = False
     measured: bool = False
 
 
@@ -146,6 +148,7 @@ def hounsfield(
     file: pydicom.Dataset,
     frame: int | None,
     offset: float | None = None,
+    upper: bool | None = None,
 ) -> Read:
     """Returns the values of a frame that `check` has let pass.
 
@@ -154,6 +157,7 @@ def hounsfield(
       file: with its pixels.
       frame: as for `check`.
       offset: what the user says is to be added.
+      upper: whether those that are undecided lie in the upper bits, or None if nobody knows yet.
 
     Raises:
       VolumeError: they are no HU, or not where the header says.
@@ -162,9 +166,14 @@ def hounsfield(
     try:
         scale = rescale.read(header)
         raw = _raw(file, frame, pixels.shape, scale.signed)
-        shifted = False
+        shifted, undecided = False, False
         if raw is not None:
-            pixels, shifted = _placed(pixels, raw, file, scale)
+            low, undecided = _lowest_bit(raw, file, scale, upper)
+            shifted = low > 0
+            if shifted:
+                pixels = (raw >> low).astype(pixels.dtype)
+            elif not undecided:
+                _check_bits(pixels, raw, file, scale)
         if shifted or not scale.needs_all_bits:
             raw = None
         measured = rescale.padding_is_measured(pixels if raw is None else raw, scale)
@@ -173,7 +182,7 @@ def hounsfield(
         raise VolumeError(str(error)) from error
     syntax = file.file_meta.TransferSyntaxUID
     inverted = file.get("PhotometricInterpretation") == _INVERTED
-    return Read(values, scale, syntax in _LOSSY, inverted, shifted, measured)
+    return Read(values, scale, syntax in _LOSSY, inverted, shifted, undecided, measured)
 
 
 def _raw(
@@ -190,26 +199,33 @@ def _raw(
     return np.frombuffer(file.PixelData, kind, count, start).reshape(shape)
 
 
-def _placed(
-    pixels: np.ndarray, raw: np.ndarray, file: pydicom.Dataset, scale: Rescale
-) -> tuple[np.ndarray, bool]:
-    """Returns the numbers from the bits in which they lie, and whether these are not the lowest.
-
-    Raises:
-      VolumeError: they lie neither where the header says nor at the bottom.
-    """
+def _lowest_bit(
+    raw: np.ndarray, file: pydicom.Dataset, scale: Rescale, upper: bool | None
+) -> tuple[int, bool]:
+    """Returns in which bit the numbers begin, and whether that is undecided (see `Read`)."""
     allocated, stored = scale.bits
-    if stored == allocated:
-        return pixels, False
-    bits = raw.astype(np.int64) & ((1 << allocated) - 1)
     high = dicom_headers.numbers(file, "HighBit")
     low = int(high[0]) + 1 - stored if high else 0
-    if (
-        0 < low <= allocated - stored
-        and not (bits & ((1 << low) - 1)).any()
-        and bits.max() >> stored
-    ):
-        return (raw >> low).astype(pixels.dtype), True
+    if not 0 < low <= allocated - stored:
+        return 0, False
+    bits = _unsigned(raw, allocated)
+    if (bits & ((1 << low) - 1)).any():
+        return 0, False
+    if upper or bits.max() >> stored:
+        return low, False
+    return 0, upper is None
+
+
+def _unsigned(raw: np.ndarray, allocated: int) -> np.ndarray:
+    return raw.astype(np.int64) & ((1 << allocated) - 1)
+
+
+def _check_bits(pixels: np.ndarray, raw: np.ndarray, file: pydicom.Dataset, scale: Rescale) -> None:
+    """Refuses numbers that lie neither where the header says nor at the bottom."""
+    allocated, stored = scale.bits
+    if stored == allocated:
+        return
+    bits = _unsigned(raw, allocated)
     above = (bits >> stored) & ~_overlays(file, stored)
     if scale.signed and not above.any() and scale.intercept <= AIR:
         wrapped = np.unique(pixels[pixels < 0])
@@ -231,7 +247,6 @@ def _placed(
             f"BitsStored is {stored}, but {100 * odd.mean():.0f} % of its pixels have bits set "
             "above, and no overlay is declared there"
         )
-    return pixels, False
 
 
 def _overlays(file: pydicom.Dataset, stored: int) -> int:

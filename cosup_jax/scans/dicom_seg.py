@@ -129,7 +129,16 @@ def _segmentation(frames: np.ndarray, series: Series, result: str) -> hd.seg.Seg
         omit_empty_frames=bool(values.any()),
     )
     _refer(made, [image.SOPInstanceUID for image in images], series)
+    # By itself highdicom tells of it neither for tilted series nor for a single image.
+    measures = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.SpacingBetweenSlices = DSfloat(_distance(series.grid.affine), auto_format=True)
     return made
+
+
+def _distance(affine: np.ndarray) -> float:
+    """Returns how far the planes of a grid lie apart, across them, in mm."""
+    normal = np.cross(affine[:3, 0], affine[:3, 1])
+    return float(abs(normal @ affine[:3, 2]) / np.linalg.norm(normal))
 
 
 def _description(number: int, label: str) -> hd.seg.SegmentDescription:

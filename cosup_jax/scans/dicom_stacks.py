@@ -16,6 +16,7 @@ _DIGITS = 3  # of directions and distances by which images are told apart
 _ACROSS = 0.7  # cosine below which two planes are not of one stack
 _FEWEST = 4  # images of a stack that is told from others at the same places
 _SAME_PLACE = 1e-2  # mm
+_GEOMETRY = "ImageOrientationPatient, Rows, Columns or PixelSpacing"
 # Such stacks may lie elsewhere too; acquisitions alone may be turns of the gantry.
 _SURE = {"StackID", "ConvolutionKernel", "KVP", "ImageType", "SeriesNumber", "SeriesDescription"}
 
@@ -123,13 +124,18 @@ def split(images: list[Image], content: Callable[[Image], Hashable]) -> list[Fou
     copies = len(images) - len(kept)
     notes = (f"{copies} exact copies of its images count once",) if copies else ()
     fault = _fault(kept)
-    doubled = bool(fault) and _is_doubled(kept)
+    doubled, unequal = bool(fault) and _is_doubled(kept), ""
     # A slice of one stack may equal that of another, and is no copy then.
     for some, said in [(images, ())] * (doubled and copies > 0) + [(kept, notes)]:
         for way, parts in _ways(some, bool(fault), doubled):
             if len(parts) > 1 and all(len(part) >= _FEWEST and is_stack(part) for part in parts):
-                sizes = [len(part) for part in parts]
-                if way not in _SURE and 2 * min(sizes) < max(sizes):
+                least, most = min(map(len, parts)), max(map(len, parts))
+                if way not in _SURE and 2 * least < most and not _lie_across(parts):
+                    unequal = unequal or (
+                        f"; {_GEOMETRY if way == 'geometry' else way} would part them into "
+                        f"{len(parts)} stacks of {least} to {most} images, which are too unequal "
+                        "to be sure of; give each alone"
+                    )
                     continue
                 more = (*said, f"one of {len(parts)} stacks of its series")
                 return [Found(part, more, part=f"{way} {i}") for i, part in enumerate(parts)]
@@ -139,8 +145,14 @@ def split(images: list[Image], content: Callable[[Image], Hashable]) -> list[Fou
         if is_stack(whole):
             note = f"{len(kept) - len(whole)} images equal another at their place and count once"
             return [Found(whole, (*notes, note))]
-        fault += ", and nothing in their headers parts them into whole stacks"
-    return [Found(kept, notes, fault)]
+        fault += "" if unequal else ", and nothing in their headers parts them into whole stacks"
+    return [Found(kept, notes, fault + unequal)]
+
+
+def _lie_across(parts: Sequence[Sequence[Image]]) -> bool:
+    """Whether stacks are cut in directions of their own, as reformats of one scan are."""
+    pairs = itertools.combinations([_normal(part[0]) for part in parts], 2)
+    return all(abs(float(one @ other)) < _ACROSS for one, other in pairs)
 
 
 def _without_copies(images: list[Image], is_copy: Callable[[Image, Image], bool]) -> list[Image]:

@@ -5,7 +5,6 @@ A scan is one NIfTI file, one DICOM series, or one folder of slices. What lies b
 scan, and stops none.
 """
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cosup_jax.scans import find_dicom, images, labels, walk
-from cosup_jax.scans.names import clean_name, name_from_file, volume_name
+from cosup_jax.scans.names import clean_name, in_order, name_from_file, volume_name
 from cosup_jax.scans.source import ScanError, Source
 from cosup_jax.scans.walk import Aside, Given
 
@@ -185,14 +184,7 @@ def _cases(folder: Path, pictures: Sequence[Path]) -> list[Source]:
     if "" in cases or len(cases) == 1:
         cases = {folder.stem if folder in pictures else folder.resolve().name: list(pictures)}
     return [
-        Source(folder, "slices", tuple(sorted(files, key=_numbered)), case)
+        Source(folder, "slices", tuple(in_order(files)), case)
         for case, files in cases.items()
         if files
     ]
-
-
-def _numbered(path: Path) -> tuple:
-    """Sorts `a10` after `a9`."""
-    return tuple(
-        (int(t), "") if t.isdecimal() else (-1, t) for t in re.split(r"(\d{1,18})", path.name)
-    )

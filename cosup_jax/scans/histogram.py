@@ -131,6 +131,13 @@ def count(
     return Histogram(start, counts, binned)
 
 
+def are_whole(slices: Sequence[np.ndarray], slope: float, intercept: float) -> bool:
+    """Whether all values `stored * slope + intercept` are whole numbers."""
+    if not (float(slope).is_integer() and float(intercept).is_integer()):
+        return False
+    return all(bool((pixels == np.rint(pixels)).all()) for pixels in slices)
+
+
 def fits(counts: np.ndarray, lowest: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns what `Histogram.fits` does, of counts of a multiple of `BIN` values."""
     capped = _cap(counts, 2)

@@ -53,6 +53,11 @@ def read_grey(path: Path) -> np.ndarray:
     return _decode(path, _IMAGE_MODES)
 
 
+def read_slice(path: Path) -> np.ndarray:
+    """Reads a CT slice as `read_grey` does, or as int16 from a signed TIFF, which may hold HU."""
+    return _decode(path, (*_IMAGE_MODES, "I"))
+
+
 def read_codes(path: Path) -> np.ndarray:
     """Reads the stored values of a mask: palette indices, grey values, or 0 and 255 of one bit.
 
@@ -167,7 +172,7 @@ def _check_header(picture: Image.Image, path: Path, modes: tuple[str, ...]) -> N
         raise ImageError(f"{path}: {JPEG_MASK}")
     if getattr(picture, "n_frames", 1) > 1:
         raise ImageError(f"{path}: holds several pages or frames; expected one slice per file")
-    if picture.mode not in modes:
+    if picture.mode not in modes or (picture.mode == "I" and not _is_signed(picture)):
         raise ImageError(f"{path}: pixels of kind {picture.mode!r}; {_wanted(is_mask)}")
     if picture.mode in ("RGB", "RGBA", "LA") and ";16" in _raw_mode(picture):
         raise ImageError(f"{path}: 16-bit colour, which cannot be read whole; {_wanted(is_mask)}")
@@ -186,6 +191,12 @@ def _raw_mode(picture: Image.Image) -> str:
     tiles = getattr(picture, "tile", ())
     arguments = tiles[0][3] if tiles else ""
     return str(arguments[0] if isinstance(arguments, tuple) else arguments)
+
+
+def _is_signed(picture: Image.Image) -> bool:
+    """Whether it has 16 signed bits that are read right: Pillow swaps packed big-endian bytes."""
+    raw, packed = _raw_mode(picture), picture.info.get("compression") != "raw"
+    return raw == "I;16S" or (raw == "I;16BS" and not packed)
 
 
 def _white_is_zero(picture: Image.Image) -> bool:
@@ -207,4 +218,6 @@ def _grey(picture: Image.Image, path: Path, *, keep_codes: bool) -> np.ndarray:
         if (array != array[..., :1]).any():
             raise ImageError(f"{path}: a colour picture; expected grey, or three equal channels")
         array = array[..., 0]
+    if picture.mode == "I":
+        return array.astype(np.int16)
     return array.astype(np.uint16 if array.dtype.itemsize > 1 else np.uint8)

@@ -19,7 +19,7 @@ OPTION = "--hu-offset"
 _LOW = -500.0  # no chest volume in HU is without air, which is below
 _FEWEST = 4096  # voxels; of fewer a histogram tells nothing
 _WIDEST = 1 << 17  # between the lowest and the highest value, for a histogram to be made
-_TWELVE_BITS = 4095
+_DARK = 100  # of 255; no fractions up to here are 8-bit grey
 # Fits (see `Histogram.fits`) of CT volumes, crops and phantoms in HU are 6.2 to 7.8, of grey values
 # through a window below 4.4, of HU times two below 5.
 _LIKE_CT, _UNLIKE_CT = 6.0, 3.5
@@ -102,8 +102,8 @@ def judge(
     lowest, highest = min(map(min, ends)), max(map(max, ends))
     kind, given = by_range(lowest, highest), 0.0 if offset is None else float(offset)
     claimed = kind == "hu" or offset is not None
-    if kind == "grey8":
-        return _grey8(offset, grey)
+    if kind == "grey8" and (highest > _DARK or histogram.are_whole(slices, slope, intercept)):
+        return _grey8(offset, grey, highest)
     if highest - lowest > _WIDEST:
         if claimed:
             raise IntensityError(f"values from {lowest:g} to {highest:g}; no CT has such HU")
@@ -180,16 +180,19 @@ def _refuse_scaled(found: Histogram, as_hu: float) -> None:
             )
 
 
-def _grey8(offset: float | None, grey: str) -> Judgement:
+def _grey8(offset: float | None, grey: str, highest: float) -> Judgement:
     if offset is not None:
         raise IntensityError(f"8-bit grey values hold no HU; leave {OPTION} {offset:g} out")
-    return Judgement("grey8", notes=("8-bit grey values in 16-bit files",) * (grey == "grey16"))
+    notes = ["8-bit grey values in 16-bit files"] * (grey == "grey16")
+    notes += [f"no value above {highest:g}: taken as dark 8-bit grey"] * (highest <= _DARK)
+    return Judgement("grey8", notes=tuple(notes))
 
 
 def _grey(grey: str, highest: float) -> Judgement:
-    if grey and highest > _TWELVE_BITS:
+    bits = max(12, int(highest).bit_length())
+    if grey and bits > 15:
         return Judgement(grey)
-    what = "12 bits in 16-bit files" if grey else "neither Hounsfield units nor 8-bit grey"
+    what = f"{bits} bits in 16-bit files" if grey else "neither Hounsfield units nor 8-bit grey"
     return Judgement("unknown", notes=(f"{what}: taken as grey values",))
 
 

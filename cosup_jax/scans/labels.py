@@ -169,7 +169,7 @@ def are_masks(slices: Sequence[np.ndarray]) -> list[bool]:
     """
     alike, flat = [], []
     for pixels in slices:
-        counts = np.bincount(pixels.ravel())
+        counts = np.bincount(pixels.ravel().astype(np.int64) - pixels.min())
         counts = np.sort(counts[counts > 0])
         rest = counts[:-2].sum()
         soft = len(counts) > 1 and rest < min(_SOFT * pixels.size, counts[-2])

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cosup_jax.scans.dicom_series import Stack
 
 _CHUNK = 1 << 20
+_BITS = {"uint8": "8", "uint16": "16", "int16": "16 signed"}  # of slices, by their type
 # Red, green and blue of the background and of the classes 1, 2, 3, as in the figures.
 _COLOURS = (0, 0, 0, 230, 64, 64, 64, 204, 89, 77, 140, 242)
 
@@ -171,15 +172,18 @@ def _read_slices(files: Sequence[Path], hu_offset: float | None) -> Scan:
     for path in files:
         if stems.count(path.stem) > 1:
             raise ScanError(f"{path}: another slice is called {path.stem} too; rename one of them")
-    pixels = [images.read_grey(path) for path in files]
+    pixels = [images.read_slice(path) for path in files]
     masks = labels.are_masks(pixels)
     if all(masks):
         raise ScanError(f"{files[0]}: the slices hold few values, as masks do; expected a CT")
-    depths = {array.dtype.itemsize for array in pixels}
-    if len(depths) > 1:
-        odd = next(p for p, a in zip(files, pixels, strict=True) if a.dtype != pixels[0].dtype)
-        raise ScanError(f"{odd}: 8 and 16 bits among the slices of one scan; expected one of them")
-    found = intensity.judge(pixels, offset=hu_offset, grey="grey8" if depths == {1} else "grey16")
+    kinds = [str(array.dtype) for array in pixels]
+    if odd := next((p for p, kind in zip(files, kinds, strict=True) if kind != kinds[0]), None):
+        found_bits = " and ".join(bits for kind, bits in _BITS.items() if kind in kinds)
+        raise ScanError(
+            f"{odd}: {found_bits} bits among the slices of one scan; expected one of them"
+        )
+    grey = {"uint8": "grey8", "uint16": "grey16"}.get(kinds[0], "")
+    found = intensity.judge(pixels, offset=hu_offset, grey=grey)
     return Scan(
         slices=pixels,
         intensity=found.kind,

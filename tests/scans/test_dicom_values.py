@@ -8,6 +8,7 @@ from cosup_jax.scans.find import Source
 from cosup_jax.scans.intensity import IntensityError
 from cosup_jax.scans.nifti import VolumeError
 from tests.scans.dicom_series import make_images, save
+from tests.scans.enhanced import make_enhanced
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,20 @@ def test_odd_claims_about_pixels_change_no_value(tmp_path, chest, name):
     scan = read(tmp_path, stored(make_images(chest.image, chest.spacing), change, **fields))
     np.testing.assert_array_equal(np.stack(scan.true_slices()), chest.image)
     assert not note or any("6 of 6 images" in said and note in said for said in scan.notes)
+
+
+@pytest.mark.parametrize("signed", [0, 1])
+@pytest.mark.parametrize("enhanced", [False, True])
+def test_images_of_small_numbers_lie_in_the_bits_of_the_others(tmp_path, chest, signed, enhanced):
+    """Such an image alone could as well hold numbers 16 times as large in the lower bits."""
+    hu = chest.image.copy()
+    hu[0] = np.random.default_rng(0).integers(*((1, 99) if signed else (-1023, -925)), hu[0].shape)
+    fields = {"BitsStored": 12, "HighBit": 15, "PixelRepresentation": signed}
+    images = make_images(hu, chest.spacing, intercept=0.0 if signed else -1024.0)
+    images = stored(images, lambda n: n << 4, **fields)
+    scan = read(tmp_path, [make_enhanced(images)] if enhanced else images)
+    np.testing.assert_array_equal(np.stack(scan.true_slices()), hu)
+    assert any(said.startswith("6 of 6 images store their numbers in the") for said in scan.notes)
 
 
 NOT_HU = {

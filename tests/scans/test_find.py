@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from cosup_jax import phantom
 from cosup_jax.scans import dicom_files, find, images, nifti
 from cosup_jax.scans.names import clean_name
 from tests.scans.dicom_series import make_images, save
 from tests.scans.nifti_files import ct, forge
+from tests.scans.test_images import tiff
 
 
 def picture(path, value=0, size=(6, 5)):
@@ -81,6 +83,29 @@ def test_cases_in_one_folder_are_scans_of_their_own(tmp_path):
     first, second = find.find_scans([tmp_path], tmp_path / "out")[0]
     assert (first.name, second.name) == ("p1", "p2")
     assert [path.stem for path in first.files] == ["p1_9", "p1_10"]
+
+
+@pytest.mark.parametrize(
+    "stems",
+    [
+        ("s8", "s9", "s10", "s11"),
+        ("pos-60", "pos-5", "pos0", "pos5", "pos55"),
+        ("-10.5", "-9.75", "+9.75", "+10.5"),
+        ("z0", "z0.625", "z1.25", "z1.875", "z2.5", "z10"),
+        ("z_0.0", "z_0.625", "z_5.0", "z_10.0"),
+        ("case-001", "case-002", "case-010"),
+        ("case-1", "case-2", "case-10"),
+        ("2020-03-09", "2020-03-15"),
+        ("1.2.840.1", "1.2.840.2", "1.2.840.9", "1.2.840.10"),
+        ("ct5 1", "ct-2 5", "ct-2 10"),
+        ("a2", "a10.5", "b1"),
+    ],
+)
+def test_slices_lie_in_the_order_of_the_numbers_in_their_names(tmp_path, stems):
+    for stem in reversed(stems):
+        picture(tmp_path / "study" / f"{stem}.png")
+    (source,), _ = find.find_scans([tmp_path / "study"], tmp_path / "out")
+    assert tuple(path.stem for path in source.files) == stems
 
 
 @pytest.mark.parametrize("stems", [("p1_1", "p1_2"), ("p1_1", "p2_1", "other")])
@@ -166,6 +191,19 @@ def test_slices_are_read_as_they_are_and_results_get_their_names_and_sizes(tmp_p
     scan.save(tmp_path, "mask", [np.eye(6, 5, dtype=np.uint8), np.zeros((4, 8), np.uint8)])
     np.testing.assert_array_equal(images.read_grey(tmp_path / "mask" / "a.png"), np.eye(6, 5) * 255)
     assert images.read_grey(tmp_path / "mask" / "b.png").shape == (4, 8)
+
+
+def test_signed_tiffs_may_hold_hu_and_all_of_a_scan_have_a_sign(tmp_path):
+    chest = phantom.draw_volume(5, size=64, slices=3).image.astype(np.int16)
+    for i, pixels in enumerate(chest):
+        (tmp_path / f"s{i}.tif").write_bytes(tiff(pixels, signed=True))
+    (source,), _ = find.find_scans([tmp_path], tmp_path / "out")
+    scan = source.read()
+    assert (scan.intensity, scan.intercept, scan.notes) == ("hu", 0, ())
+    np.testing.assert_array_equal(np.stack(scan.slices), chest)
+    (tmp_path / "s1.tif").write_bytes(tiff(chest[1] + 1024))
+    with pytest.raises(find.ScanError, match=r"s1\.tif: 16 and 16 signed bits among the slices"):
+        source.read()
 
 
 def test_slices_of_one_name_are_refused(tmp_path):

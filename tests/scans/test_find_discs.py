@@ -89,6 +89,45 @@ def test_two_stacks_at_the_same_places_are_two_scans(tmp_path, by):
     assert all("one of 2 stacks of its series" in source.read().notes for source in found)
 
 
+def of_one_series(images, others):
+    for image in others:
+        for name in ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"):
+            setattr(image, name, images[0][name].value)
+    return [*images, *others]
+
+
+def test_reformats_across_each_other_are_scans_however_many_images_they_have(tmp_path):
+    coronal = np.random.default_rng(6).integers(-1000, 400, (30, 8, 12))
+    ways = {"directions": ((1, 0, 0), (0, 0, -1)), "origin": (-100, -120, -265)}
+    images = of_one_series(make_images(WIDE), make_images(coronal, (0.75, 5.0, 0.5), **ways))
+    save(tmp_path / "d", images)
+    found, _ = scans_of(tmp_path / "d")
+    expected = {8: WIDE, 30: coronal}
+    assert sorted(len(source.files) for source in found) == [8, 30]
+    for source in found:
+        scan, frames = source.read(), expected[len(source.files)]
+        np.testing.assert_array_equal(scan.slices, scan.grid.to_axial(frames.transpose(2, 1, 0)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "hu", "named"),
+    [
+        ({"AcquisitionNumber": 2}, WIDE[:4] + 1, "; AcquisitionNumber would part them into 2"),
+        ({}, np.pad(WIDE[:4], ((0, 0), (2, 2), (0, 0))), "Rows, Columns or PixelSpacing would"),
+    ],
+)
+def test_stacks_too_unequal_to_be_sure_of_are_refused_by_what_parts_them(
+    tmp_path, fields, hu, named
+):
+    whole = make_images(np.concatenate([WIDE, WIDE]), AcquisitionNumber=1)
+    images = of_one_series(whole, make_images(hu, **fields))
+    save(tmp_path / "d", images, [f"I{i}" for i in range(20)])
+    (source,), _ = scans_of(tmp_path / "d")
+    with pytest.raises(ValueError, match=named) as caught:
+        source.read()
+    assert "2 stacks of 4 to 16 images, which are too unequal" in str(caught.value)
+
+
 def disc(root):
     """A disc with a CT series, and everything that lies on discs."""
     images = make_images(WIDE)

@@ -30,15 +30,16 @@ def png(width, height, depth, colour, rows):
     return b"\x89PNG\r\n\x1a\n" + b"".join(pieces)
 
 
-def tiff(array, *, photometric=1, signed=False, order="<", size=None):
+def tiff(array, *, photometric=1, signed=False, order="<", size=None, packed=False):
     """A 16-bit TIFF of one strip written by hand."""
-    raw = array.astype(f"{order}u2").tobytes()
+    raw = array.astype(f"{order}{'i' if signed else 'u'}2").tobytes()
+    raw = zlib.compress(raw) if packed else raw
     height, width = size or array.shape
     tags = [
         (256, width),
         (257, height),
         (258, 16),
-        (259, 1),
+        (259, 8 if packed else 1),
         (262, photometric),
         (273, 8 + 2 + 10 * 12 + 4),
         (277, 1),
@@ -84,6 +85,31 @@ def test_both_byte_orders_of_16_bit_tiff(tmp_path, order):
     got = images.read_grey(write(tmp_path / "a.tif", tiff(array, order=order)))
     assert got.dtype == np.dtype(np.uint16)
     np.testing.assert_array_equal(got, array)
+
+
+@pytest.mark.parametrize(("order", "packed"), [("<", False), (">", False), ("<", True)])
+def test_a_slice_may_have_a_sign(tmp_path, order, packed):
+    array = np.array([[-32768, -1024, -1], [0, 40, 32767]], np.int16)
+    content = tiff(array, signed=True, order=order, packed=packed)
+    got = images.read_slice(write(tmp_path / "a.tif", content))
+    assert got.dtype == np.int16
+    np.testing.assert_array_equal(got, array)
+
+
+def test_signed_slices_that_pillow_reads_wrong_are_refused(tmp_path):
+    content = tiff(RAMP.astype(np.int16), signed=True, order=">", packed=True)
+    with pytest.raises(images.ImageError, match="kind 'I'; expected 8- or 16-bit grey"):
+        images.read_slice(write(tmp_path / "a.tif", content))
+
+
+def test_a_slice_without_a_sign_is_read_as_ever_and_32_bits_are_refused(tmp_path):
+    for array in (RAMP, RAMP.astype(np.uint16) * 1000):
+        got = images.read_slice(write(tmp_path / "a.tif", encoded(array, "TIFF")))
+        assert got.dtype == array.dtype
+        np.testing.assert_array_equal(got, array)
+    wide = write(tmp_path / "wide.tif", encoded(RAMP.astype(np.int32), "TIFF"))
+    with pytest.raises(images.ImageError, match="kind 'I'; expected 8- or 16-bit grey"):
+        images.read_slice(wide)
 
 
 def test_grey_jpeg_is_near_and_equal_channels_are_grey(tmp_path):

@@ -142,12 +142,44 @@ def test_grey_values_through_a_window_are_no_hu_and_no_offset(hu):
         assert found.notes == ("neither Hounsfield units nor 8-bit grey: taken as grey values",)
 
 
-def test_pictures_of_16_bits_may_hold_8_12_or_16(hu):
+def test_pictures_of_16_bits_may_hold_fewer(hu):
     kinds = {}
-    for top in (255, 4095, 65535):
+    for top in (255, 1023, 4095, 8191, 16383, 32767, 32768, 65535):
         found = judge(list(window(hu, top).astype(np.uint16)), grey="grey16")
-        kinds[top] = found.kind, bool(found.notes)
-    assert kinds == {255: ("grey8", True), 4095: ("unknown", True), 65535: ("grey16", False)}
+        kinds[top] = found.kind, *(note.split(" in ")[0] for note in found.notes)
+    assert kinds == {
+        255: ("grey8", "8-bit grey values"),
+        1023: ("unknown", "12 bits"),
+        4095: ("unknown", "12 bits"),
+        8191: ("unknown", "13 bits"),
+        16383: ("unknown", "14 bits"),
+        32767: ("unknown", "15 bits"),
+        32768: ("grey16",),
+        65535: ("grey16",),
+    }
+
+
+@pytest.mark.parametrize(
+    ("top", "whole", "kind", "noted"),
+    [
+        (255, True, "grey8", ""),
+        (254.6, False, "grey8", ""),
+        (60, True, "grey8", "no value above 60: taken as dark 8-bit grey"),
+        (60, False, "unknown", "neither Hounsfield units nor 8-bit grey: taken as grey values"),
+        (1.001, False, "unknown", "neither Hounsfield units nor 8-bit grey: taken as grey values"),
+    ],
+)
+def test_8_bit_grey_is_whole_or_wide(hu, top, whole, kind, noted):
+    share = np.clip((hu + 1350) / 1500, 0, 1) * top
+    found = judge(list(np.rint(share).astype(np.int16) if whole else share.astype(np.float32)))
+    assert (found.kind, "".join(found.notes)) == (kind, noted)
+
+
+def test_fractions_that_are_stored_as_whole_numbers_are_fractions(hu):
+    """As volumes of fractions are kept, in steps of 1/65,535 of their range."""
+    stored = (window(hu, 65535) - 32768).astype(np.int16)
+    step = 1.001 / 65535
+    assert judge(list(stored), step, 32768 * step).kind == "unknown"
 
 
 def test_a_picture_of_no_air_is_hu_only_if_it_looks_like_tissue(hu):

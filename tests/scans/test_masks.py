@@ -69,6 +69,35 @@ def test_an_empty_segmentation_is_an_empty_mask(tmp_path, series):
     assert not found.any()
 
 
+STEP = (0, 1.5, 5)  # of a tilted gantry, whose slices are 2 mm thick
+
+
+@pytest.mark.parametrize(
+    ("slices", "given", "drawn", "apart"),
+    [
+        (6, {}, [1, 4], 5),
+        (1, {}, [0], 5),
+        (6, {"step": STEP, "SliceThickness": 2}, [2], 5),
+        (6, {"step": STEP, "SliceThickness": 2}, [0, 3, 5], 5),
+        (6, {"directions": WAYS["coronal"], "SliceThickness": 2}, [2], 5),
+        (2, {"step": (0, 0, 2.5)}, [1], 2.5),
+    ],
+)
+def test_a_segmentation_says_how_far_its_planes_lie_apart(tmp_path, slices, given, drawn, apart):
+    images = dicom_series.make_images(HU[:slices], **given)
+    series = dicom.read_series(dicom_series.save(tmp_path / "series", images))
+    frames = np.zeros((slices, 12, 10), np.uint8)
+    frames[drawn, 2:5, 3:7] = 1
+    dicom_seg.write(tmp_path / "s.dcm", frames, series, "mask")
+    found = masks.read(tmp_path / "s.dcm")
+    assert found.depth_known
+    volume = np.count_nonzero(found.classes) * np.prod(found.grid.spacing)
+    assert volume == pytest.approx(12 * len(drawn) * 0.75 * 0.5 * apart)
+    on_scan, done = found.on(series.grid)
+    np.testing.assert_array_equal(on_scan, series.grid.to_axial(frames.transpose(2, 1, 0)))
+    assert done == ""
+
+
 def other_tool(series_path, segments, kind="BINARY", **fields):
     """A Segmentation as another program would write it, of (planes, rows, columns) labels."""
     sources = sorted(
