@@ -11,6 +11,7 @@ import pytest
 from cosup_jax import config as configuration
 from cosup_jax import evaluation
 from cosup_jax.experiments import plan, trials
+from cosup_jax.metrics import Counts
 from cosup_jax.runs import checkpoints, integrity, stored
 from cosup_jax.training import loop, semi
 from tests.phantoms import CONFIGS, tiny_config
@@ -157,14 +158,16 @@ def write_scores(folder, dice, protocol="cosup"):
     each = evaluation.PROTOCOLS[protocol].measures
     with (folder / "per_slice.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["case_id", "patient_id", "slice_index", *each])
+        writer.writerow(["case_id", "patient_id", "slice_index", *each, *Counts._fields])
         for patient, values in dice.items():
             for i, value in enumerate(values):
-                writer.writerow([f"case_{patient}", patient, i, *[value] * len(each)])
+                row = [f"case_{patient}", patient, i, *[value] * len(each), 1, 1, 1, 1]
+                writer.writerow(row)
     together = [v for values in dice.values() for v in values]
     mean = {"mean": float(np.mean(together)), "std": 0.1, "n": len(together)}
     measures = (*each, "dice_positive")
     about = {"protocol": protocol, "dataset": "d", "split": "test", "note": "", "empty_truths": 0}
+    about["protocol_description"] = evaluation.PROTOCOLS[protocol].description
     summary = {**dict.fromkeys(measures, mean), **about, "pooled_dice": mean["mean"]}
     (folder / "summary.json").write_text(json.dumps(summary))
     return summary
