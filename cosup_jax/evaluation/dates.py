@@ -13,11 +13,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from cosup_jax import figures
+from cosup_jax import figures, metrics
 from cosup_jax.data import own_volumes, results_folder
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.evaluation.side_by_side import markdown
-from cosup_jax.metrics.volumes import lesion_volume
 from cosup_jax.prediction import findings, lung_network, records
 from cosup_jax.scans import masks, results
 from cosup_jax.scans.nifti import VolumeError
@@ -36,6 +35,7 @@ MEASURES = {
     "lesion_mean_hu": ("mean of the infection, HU", 0),
 }
 _NO_DEPTH = "does not say how far its planes lie apart, which the scan alone would tell"
+_EXACT = 6  # digits of a change, without what subtracting leaves behind them
 _BREATH = 0.15  # of the lungs' volume; more is another breath, or another part of the lungs
 
 
@@ -152,7 +152,7 @@ def _anew(place: Path) -> tuple[dict[str, float | None], tuple[str, ...]]:
         drawn = masks.read_infection(result.mask)
         if not drawn.depth_known:
             return values, (f"its mask was corrected, and {_NO_DEPTH}: {error}",)
-        volume = lesion_volume(drawn.classes, drawn.grid.spacing)
+        volume = metrics.lesion_volume(drawn.classes, drawn.grid.spacing)
         why = f"its mask was corrected, and of the lungs nothing is known anew: {error}"
         return values | {"lesion_ml": round(volume, 3)}, (why, *drawn.notes)
     if scan.grid is None:
@@ -194,7 +194,8 @@ def rows(dates: Sequence[Date]) -> list[dict[str, Any]]:
 def _change(before: float | None, now: float | None) -> tuple[float | None, float | None]:
     if before is None or now is None:
         return None, None
-    return now - before, 100 * (now - before) / before if before > 0 else None
+    change = round(now - before, _EXACT)
+    return change, 100 * (now - before) / before if before > 0 else None
 
 
 def table(dates: Sequence[Date]) -> str:
@@ -234,7 +235,7 @@ def figure(dates: Sequence[Date]) -> Figure:
 
 
 def _cell(value: float | None, digits: int, sign: str = "") -> str:
-    return "" if value is None else f"{value:{sign},.{digits}f}"
+    return "" if value is None else f"{value:{sign},.{metrics.places(value, digits)}f}"
 
 
 def notes(dates: Sequence[Date]) -> list[str]:

@@ -93,6 +93,15 @@ def test_three_dates_are_held_against_the_first(two, tmp_path):
     assert (again["change to march"], again["change to march, %"]) == (200, None)
 
 
+def test_what_is_small_does_not_become_nothing(tmp_path, two):
+    small = MARCH | {"lesion_ml": 0.03, "lung_percent": 0.002}
+    speck = write(tmp_path / "speck", small, content="3" * 64, threshold=0.5)
+    less = write(tmp_path / "less", small | {"lesion_ml": 0.01}, content="4" * 64, threshold=0.5)
+    told = dates.table([dates.read(path, path.name) for path in (speck, less)])
+    assert "| infection, mL | 0.03 | 0.01 | -0.02 (-67 %) |" in told
+    assert "| infection, % of the lungs | 0.002 | 0.002 | +0.0 |" in told
+
+
 def test_what_is_unknown_of_one_date_has_no_change(tmp_path, two):
     why = "no lung_ml, lung_percent: the size of the voxels is unknown"
     unknown = MAY | {"lung_ml": None, "lung_percent": None, "right_lesion_ml": None, "notes": why}
