@@ -14,10 +14,9 @@ from typing import Any
 
 from cosup_jax.data import slice_files, sources
 from cosup_jax.data.builder import DatasetLayoutError
-from cosup_jax.data.own_volumes import OwnVolume, mask_files
+from cosup_jax.data.own_volumes import OwnVolume, digest_of, mask_files
 from cosup_jax.data.volume_lists import EACH_A_PATIENT, Listed
 from cosup_jax.scans import find, masks, results
-from cosup_jax.scans.nifti import VolumeError
 from cosup_jax.scans.results import MASKS
 from cosup_jax.scans.source import ScanError, Source
 
@@ -200,6 +199,7 @@ def _volume(
         mask_files(result.mask, root, f"case {case!r}"),
         split="train" if result.state == PREDICTED else "",
         hu_offset=None if offset is None else float(offset),
+        content=result.content or "",
     )
 
 
@@ -271,17 +271,10 @@ def _by_content(path: Path, root: Path, where: str) -> dict[str, tuple[Path, ...
         found = find.find_scans([path], root).scans
     except ScanError as error:
         raise DatasetLayoutError(f"{where}: {error}") from error
-    return {digest: _files(source) for source in found if (digest := _digest(source))}
+    return {digest: _files(source) for source in found if (digest := digest_of(source))}
 
 
 def _files(source: Source) -> tuple[Path, ...]:
     if source.stack is None:
         return source.files
     return tuple(sorted({image.part.path for image in source.stack.images}))
-
-
-def _digest(source: Source) -> str:
-    try:
-        return source.digest()
-    except (OSError, VolumeError):
-        return ""

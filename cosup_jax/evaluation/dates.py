@@ -146,7 +146,7 @@ def _anew(place: Path) -> tuple[dict[str, float | None], tuple[str, ...]]:
         files = results_folder.find_scan(
             result.record, place.parent, place.name, hint="expected the scan there, unchanged"
         )
-        source = own_volumes.source_of(files)
+        source = own_volumes.source_of(files, result.content or "")
         scan = source.read(result.record["made_of"].get("settings", {}).get("hu_offset"))
     except (DatasetLayoutError, *own_volumes.BAD) as error:
         drawn = masks.read_infection(result.mask)
