@@ -77,6 +77,14 @@ def test_volumes_changes_and_shares(two, tmp_path, capsys):
         assert figure.width > 300
 
 
+def test_a_folder_is_one_whatever_signs_are_in_its_path(two, tmp_path, capsys):
+    place = tmp_path / "CT 1,5 mm, kernel=B70"
+    place.mkdir()
+    first, second = (path.rename(place / path.name) for path in two)
+    assert compare("--scans", first, f"May={second}") == 0
+    assert "| measure | march | May |" in capsys.readouterr().out
+
+
 def test_results_are_told_from_evaluations(two, capsys):
     assert compare(*two) == 1
     assert "results of predict, of which --scans compares two dates" in capsys.readouterr().err
