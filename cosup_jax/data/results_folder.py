@@ -122,7 +122,8 @@ def _results(root: Path) -> tuple[list[Result], list[str]]:
         if result.mask is None:
             notes.append(f"left out: {folder.name}: {result.state}")
             continue
-        notes += _others(folder, record.get("sizes"))
+        if left := unread(folder, record.get("sizes")):
+            notes.append(f"{folder.name}: {left}")
         twin = found.setdefault(result.content or folder.name, result)
         if twin is result:
             continue
@@ -168,13 +169,18 @@ def _mask(folder: Path, root: Path, digests: Any) -> tuple[Path | None, str]:
     return (changed[0], CORRECTED) if changed else (found[0], PREDICTED)
 
 
-def _others(folder: Path, sizes: Any) -> list[str]:
-    """Notes the files that somebody has put there, as a mask under another name may be."""
+def unread(folder: Path, sizes: Any) -> str:
+    """Says which files somebody has put there, as a mask under another name may be; or nothing.
+
+    Args:
+      folder: of one scan.
+      sizes: of its record.
+    """
     if not isinstance(sizes, dict):
-        return []
+        return ""
     ours = {results.RECORD, *MASKS, *(str(name).partition("/")[0] for name in sizes)}
     others = sorted(p.name for p in folder.iterdir() if p.name[0] != "." and p.name not in ours)
-    return [f"{folder.name}: not read: {_some(others)}"] if others else []
+    return f"not read: {_some(others)}" if others else ""
 
 
 def _some(names: Sequence[str]) -> str:

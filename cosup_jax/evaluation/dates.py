@@ -8,6 +8,7 @@ scan where the record tells where it lies, and otherwise from the mask alone.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,7 @@ def read(folder: Path, name: str) -> Date:
     else:
         values = {field: record.row.get(field) for field in MEASURES}
         notes = tuple(filter(None, [_of_what(record), str(record.row.get("notes") or "")]))
+    notes += tuple(filter(None, [results_folder.unread(place, record.sizes)]))
     for field, value in values.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if value is not None and not (number and math.isfinite(value)):
@@ -241,6 +243,8 @@ def _cell(value: float | None, digits: int, sign: str = "") -> str:
 def notes(dates: Sequence[Date]) -> list[str]:
     """Returns what stands between the figures and the patient, and what is said of each date."""
     first, found = dates[0], []
+    for before, after in combinations(dates, 2):
+        found += _of_whom(before, after)
     for date in dates[1:]:
         pair = f"{first.name} and {date.name}"
         differing = _differences(first.made_of, date.made_of)
@@ -248,18 +252,6 @@ def notes(dates: Sequence[Date]) -> list[str]:
             found.append(
                 f"{pair} were made with other {', '.join(differing)}, so that their difference is "
                 "not the patient's alone"
-            )
-        if first.made_of.get("input") and first.made_of.get("input") == date.made_of.get("input"):
-            found.append(f"{pair} are the same scan")
-        if first.patient and date.patient and first.patient != date.patient:
-            found.append(
-                f"the PatientIDs of {pair} differ: unless both are of one person, what has changed "
-                "is the person"
-            )
-        if first.day and date.day and date.day < first.day:
-            found.append(
-                f"{date.name} was taken before {first.name}: the change is read backwards; "
-                f"give {date.name} first"
             )
         if first.corrected != date.corrected:
             who = first if first.corrected else date
@@ -271,6 +263,24 @@ def notes(dates: Sequence[Date]) -> list[str]:
                 "breath, or not all of them in the picture, which changes both mL and per cent"
             )
     return found + [f"{date.name}: {note}" for date in dates for note in date.notes]
+
+
+def _of_whom(first: Date, date: Date) -> list[str]:
+    """Returns what makes two dates none of one patient, or of another order."""
+    pair, found = f"{first.name} and {date.name}", []
+    if first.made_of.get("input") and first.made_of.get("input") == date.made_of.get("input"):
+        found.append(f"{pair} are the same scan")
+    if first.patient and date.patient and first.patient != date.patient:
+        found.append(
+            f"the PatientIDs of {pair} differ: unless both are of one person, what has changed "
+            "is the person"
+        )
+    if first.day and date.day and date.day < first.day:
+        found.append(
+            f"{date.name} was taken before {first.name}: what has changed is read backwards; "
+            f"give {date.name} before {first.name}"
+        )
+    return found
 
 
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
