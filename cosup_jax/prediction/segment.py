@@ -14,7 +14,7 @@ import numpy as np
 from cosup_jax import devices, models, weights
 from cosup_jax.data import chest
 from cosup_jax.data.preprocess import apply_window, prepare_image, resize_image
-from cosup_jax.prediction import ahead, findings, limits, lung_network, lungs
+from cosup_jax.prediction import ahead, findings, limits, lung_network, lungs, unlike
 from cosup_jax.prediction.predictor import Predictor
 from cosup_jax.scans import kinds
 from cosup_jax.scans.geometry import Grid, GridError
@@ -244,6 +244,8 @@ def segment(
         kind, added = found.kind, found.offset
         for note in found.notes:
             warnings.warn(note, stacklevel=2)
+    for note in unlike.lost(list(axial)):
+        warnings.warn(note, stacklevel=2)
     if isinstance(network, str | Path):
         network = weights.load_pretrained(network)
 
