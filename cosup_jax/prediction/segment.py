@@ -217,8 +217,9 @@ def segment(
         )
     if intensity is not None and hu_offset is not None:
         raise ValueError("intensity and hu_offset: give one of them")
-    if hu_offset is not None and not math.isfinite(hu_offset):
-        raise ValueError(f"hu_offset={hu_offset}: expected a number of HU")
+    highest = kinds.LARGEST_OFFSET
+    if hu_offset is not None and not -highest <= hu_offset <= highest:
+        raise ValueError(f"hu_offset={hu_offset}: expected a number of HU, of {highest:,} at most")
     if threshold is not None and not 0 < threshold < 1:
         raise ValueError(f"threshold={threshold}: expected a number between 0 and 1")
     if not 0 <= min_lesion_ml < math.inf:

@@ -250,6 +250,12 @@ def test_a_threshold_that_marks_all_or_nothing_is_refused(threshold):
         Settings(threshold=threshold)
 
 
+@pytest.mark.parametrize("offset", [float("nan"), -1e10])
+def test_an_offset_that_no_scan_has_is_refused(offset):
+    with pytest.raises(CohortError, match=r"--hu-offset=.*a number of HU, of 100,000 at most"):
+        Settings(hu_offset=offset)
+
+
 def test_an_unknown_form_is_refused():
     with pytest.raises(CohortError, match="expected one of nifti, dicom-seg, both"):
         Settings(format="nrrd")

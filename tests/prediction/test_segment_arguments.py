@@ -56,6 +56,7 @@ WRONG = {
     "another word": (STORED, {"intensity": "ct"}, "expected one of hu"),
     "intensity and offset": (STORED, {"intensity": "hu", "hu_offset": 1}, "give one of them"),
     "no offset": (STORED, {"hu_offset": NAN}, "expected a number of HU"),
+    "an offset of no CT": (STORED, {"hu_offset": -1e10}, "a number of HU, of 100,000 at most"),
     "threshold in per cent": (STORED, {"threshold": 50}, "between 0 and 1"),
     "negative threshold": (STORED, {"threshold": -1}, "between 0 and 1"),
     "no threshold": (STORED, {"threshold": NAN}, "between 0 and 1"),
