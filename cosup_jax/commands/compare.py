@@ -108,11 +108,11 @@ def named(methods: Sequence[str]) -> dict[str, list[str]]:
     """
     given = []
     for method in methods:
-        name, eq, runs = method.partition("=")
+        name, eq, places = method.partition("=")
         if not eq or os.path.isdir(os.path.expanduser(method)):
-            name, runs = "", method
-        one = os.path.isdir(os.path.expanduser(runs))
-        given.append((name, [runs] if one else runs.split(",")))
+            name, places = "", method
+        one = os.path.isdir(os.path.expanduser(places))
+        given.append((name, [places] if one else places.split(",")))
     called = iter(comparison.names_of([runs[0] for _, runs in given]))
     found: dict[str, list[str]] = {}
     for name, runs in given:

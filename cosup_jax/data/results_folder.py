@@ -122,8 +122,8 @@ def _results(root: Path) -> tuple[list[Result], list[str]]:
         if result.mask is None:
             notes.append(f"left out: {folder.name}: {result.state}")
             continue
-        if left := unread(folder, record.get("sizes")):
-            notes.append(f"{folder.name}: {left}")
+        if others := unread(folder, record.get("sizes")):
+            notes.append(f"{folder.name}: {others}")
         twin = found.setdefault(result.content or folder.name, result)
         if twin is result:
             continue

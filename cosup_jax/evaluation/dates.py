@@ -243,8 +243,8 @@ def _cell(value: float | None, digits: int, sign: str = "") -> str:
 def notes(dates: Sequence[Date]) -> list[str]:
     """Returns what stands between the figures and the patient, and what is said of each date."""
     first, found = dates[0], []
-    for before, after in combinations(dates, 2):
-        found += _of_whom(before, after)
+    for one, other in combinations(dates, 2):
+        found += _of_whom(one, other)
     for date in dates[1:]:
         pair = f"{first.name} and {date.name}"
         differing = _differences(first.made_of, date.made_of)
