@@ -169,8 +169,11 @@ def _anew(place: Path) -> tuple[dict[str, float | None], tuple[str, ...]]:
         shear=scan.shear,
         find=lung_network.find,
     )
-    whys = [f"no {field}: {why}" for field, why in found.reasons.items() if field in MEASURES]
-    notes = (*filter(None, [done]), *found.notes, *whys)
+    whys: dict[str, list[str]] = {}
+    for field, why in found.reasons.items():
+        whys.setdefault(why, []).extend([field] * (field in MEASURES))
+    unknown = [f"no {', '.join(fields)}: {why}" for why, fields in whys.items() if fields]
+    notes = (*scan.notes, *filter(None, [done]), *found.notes, *unknown)
     return {field: found.values[field] for field in MEASURES}, notes
 
 

@@ -153,16 +153,18 @@ def test_a_corrected_mask_is_measured_anew_on_its_scan(tmp_path):
     z, y, x = patient.spacing
     affine = np.diag([-x, -y, z, 1.0])
     scan = tmp_path / "ct.nii.gz"
-    nib.save(nib.Nifti1Image(patient.image.transpose(2, 1, 0), affine), scan)
+    nib.save(nib.Nifti1Image(patient.image.transpose(2, 1, 0) + 1024, affine), scan)
     content = Source(scan, "nifti", (scan,)).digest()
     folder = write(tmp_path / "out" / "ct", MARCH | {"input": str(scan)}, content=content)
     nib.save(nib.Nifti1Image(mask.transpose(2, 1, 0), affine), folder / "mask.nii.gz")
-    found = dates.read(tmp_path / "out", "now").values  # the only scan there
+    date = dates.read(tmp_path / "out", "now")  # the only scan there
+    assert "1024 was taken off" in date.notes[0]
+    assert "no lesion_mean_hu: the offset" in date.notes[1]
     volume = np.count_nonzero(mask) * x * y * z / 1000
-    assert found["lesion_ml"] == pytest.approx(volume)
-    assert found["left_lesion_ml"] == pytest.approx(volume, rel=0.05)
+    assert date.values["lesion_ml"] == pytest.approx(volume)
+    assert date.values["left_lesion_ml"] == pytest.approx(volume, rel=0.05)
     lung = np.count_nonzero(patient.lung) * x * y * z / 1000
-    assert found["lung_percent"] == pytest.approx(100 * volume / lung, rel=0.1)
+    assert date.values["lung_percent"] == pytest.approx(100 * volume / lung, rel=0.1)
 
 
 def failed(folder):
