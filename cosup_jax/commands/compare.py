@@ -15,6 +15,7 @@ have changed since the first date. With --out also scans.md, scans.csv and a fig
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -97,16 +98,21 @@ def _scans(arguments: argparse.Namespace) -> int:
 def named(methods: Sequence[str]) -> dict[str, list[str]]:
     """Splits `[NAME=]RUN[,RUN…]`; a method without a name is called by its first run.
 
+    A folder that is there is one, whatever signs are in its path.
+
     Raises:
       ValueError: two methods of one name.
 
     >>> named(["a=x/0,x/1", "runs/y"])
     {'a': ['x/0', 'x/1'], 'y': ['runs/y']}
     """
-    given = [
-        (name if eq else "", (runs if eq else name).split(","))
-        for name, eq, runs in (method.partition("=") for method in methods)
-    ]
+    given = []
+    for method in methods:
+        name, eq, places = method.partition("=")
+        if not eq or os.path.isdir(os.path.expanduser(method)):
+            name, places = "", method
+        one = os.path.isdir(os.path.expanduser(places))
+        given.append((name, [places] if one else places.split(",")))
     called = iter(comparison.names_of([runs[0] for _, runs in given]))
     found: dict[str, list[str]] = {}
     for name, runs in given:

@@ -43,6 +43,8 @@ class OwnVolume:
       lung: what is drawn of the lungs; empty where nobody has.
       split: the split that it is given for; empty where none is given.
       hu_offset: what is to be added to its values to make them HU; None: the scan tells.
+      content: SHA-256 of the scan, by which it is told from others in the same files, as in a zip;
+        empty where nobody knows it.
     """
 
     case_id: str
@@ -52,6 +54,7 @@ class OwnVolume:
     lung: tuple[Path, ...] = ()
     split: str = ""
     hu_offset: float | None = None
+    content: str = ""
 
     def __post_init__(self) -> None:
         """Brings both names into the form in which they are compared."""
@@ -205,19 +208,34 @@ def read(volume: OwnVolume, reading: Reading) -> Iterator[dict[str, Any]]:
     )
 
 
-def source_of(image: tuple[Path, ...]) -> Source:
+def source_of(image: tuple[Path, ...], content: str = "") -> Source:
     """Returns the scan that the files of an image are.
 
+    Args:
+      image: its files.
+      content: SHA-256 of the scan that is meant, where there may be others in these files.
+
     Raises:
-      VolumeError: they are not one scan.
+      VolumeError: they are not one scan, and none of this content.
     """
     first = image[0]
     if first.name.lower().endswith(nifti.SUFFIXES):
         return Source(first, "nifti", image)
     found = find.find_scans(image, Path(os.devnull)).scans
+    if len(found) > 1 and content:
+        found = [source for source in found if digest_of(source) == content][:1]
     if len(found) != 1:
-        raise VolumeError(f"{first.parent} holds {len(found)} scans; expected one")
+        place = first if len(image) == 1 else first.parent
+        raise VolumeError(f"{place} holds {len(found)} scans; expected one")
     return found[0]
+
+
+def digest_of(source: Source) -> str:
+    """Returns the SHA-256 of a scan's content, or nothing where it cannot be read."""
+    try:
+        return source.digest()
+    except (OSError, VolumeError):
+        return ""
 
 
 def sheared(volumes: Iterable[OwnVolume]) -> dict[str, float]:
@@ -228,14 +246,14 @@ def sheared(volumes: Iterable[OwnVolume]) -> dict[str, float]:
     found = {}
     for volume in volumes:
         with contextlib.suppress(*BAD):
-            shear = source_of(volume.image).grid_shear()
+            shear = source_of(volume.image, volume.content).grid_shear()
             if abs(shear - 1) > SHEARED:
                 found[volume.case_id] = shear
     return found
 
 
 def _read(volume: OwnVolume, reading: Reading) -> tuple[Scan, np.ndarray | None, np.ndarray | None]:
-    scan = source_of(volume.image).read(volume.hu_offset)
+    scan = source_of(volume.image, volume.content).read(volume.hu_offset)
 
     def drawn(paths: Sequence[Path], values: Mapping[int, int] | None) -> np.ndarray | None:
         if not paths:

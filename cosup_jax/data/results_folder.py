@@ -14,10 +14,9 @@ from typing import Any
 
 from cosup_jax.data import slice_files, sources
 from cosup_jax.data.builder import DatasetLayoutError
-from cosup_jax.data.own_volumes import OwnVolume, mask_files
+from cosup_jax.data.own_volumes import OwnVolume, digest_of, mask_files
 from cosup_jax.data.volume_lists import EACH_A_PATIENT, Listed
 from cosup_jax.scans import find, masks, results
-from cosup_jax.scans.nifti import VolumeError
 from cosup_jax.scans.results import MASKS
 from cosup_jax.scans.source import ScanError, Source
 
@@ -123,7 +122,8 @@ def _results(root: Path) -> tuple[list[Result], list[str]]:
         if result.mask is None:
             notes.append(f"left out: {folder.name}: {result.state}")
             continue
-        notes += _others(folder, record.get("sizes"))
+        if others := unread(folder, record.get("sizes")):
+            notes.append(f"{folder.name}: {others}")
         twin = found.setdefault(result.content or folder.name, result)
         if twin is result:
             continue
@@ -169,13 +169,18 @@ def _mask(folder: Path, root: Path, digests: Any) -> tuple[Path | None, str]:
     return (changed[0], CORRECTED) if changed else (found[0], PREDICTED)
 
 
-def _others(folder: Path, sizes: Any) -> list[str]:
-    """Notes the files that somebody has put there, as a mask under another name may be."""
+def unread(folder: Path, sizes: Any) -> str:
+    """Says which files somebody has put there, as a mask under another name may be; or nothing.
+
+    Args:
+      folder: of one scan.
+      sizes: of its record.
+    """
     if not isinstance(sizes, dict):
-        return []
+        return ""
     ours = {results.RECORD, *MASKS, *(str(name).partition("/")[0] for name in sizes)}
     others = sorted(p.name for p in folder.iterdir() if p.name[0] != "." and p.name not in ours)
-    return [f"{folder.name}: not read: {_some(others)}"] if others else []
+    return f"not read: {_some(others)}" if others else ""
 
 
 def _some(names: Sequence[str]) -> str:
@@ -200,6 +205,7 @@ def _volume(
         mask_files(result.mask, root, f"case {case!r}"),
         split="train" if result.state == PREDICTED else "",
         hu_offset=None if offset is None else float(offset),
+        content=result.content or "",
     )
 
 
@@ -271,17 +277,10 @@ def _by_content(path: Path, root: Path, where: str) -> dict[str, tuple[Path, ...
         found = find.find_scans([path], root).scans
     except ScanError as error:
         raise DatasetLayoutError(f"{where}: {error}") from error
-    return {digest: _files(source) for source in found if (digest := _digest(source))}
+    return {digest: _files(source) for source in found if (digest := digest_of(source))}
 
 
 def _files(source: Source) -> tuple[Path, ...]:
     if source.stack is None:
         return source.files
     return tuple(sorted({image.part.path for image in source.stack.images}))
-
-
-def _digest(source: Source) -> str:
-    try:
-        return source.digest()
-    except (OSError, VolumeError):
-        return ""

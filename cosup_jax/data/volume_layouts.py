@@ -144,7 +144,7 @@ def _check_each_once(volumes: Sequence[OwnVolume]) -> None:
     """Refuses a scan that is there under two names, as it might be learnt and tested on."""
     known: dict[tuple[str, ...], OwnVolume] = {}
     for volume in volumes:
-        content = tuple(sorted(map(sources.file_digest, volume.image)))
+        content = (volume.content, *sorted(map(sources.file_digest, volume.image)))
         twin = known.setdefault(content, volume)
         if twin is volume or twin.patient_id == volume.patient_id != UNKNOWN_PATIENT:
             continue

@@ -8,16 +8,16 @@ scan where the record tells where it lies, and otherwise from the mask alone.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from cosup_jax import figures
+from cosup_jax import figures, metrics
 from cosup_jax.data import own_volumes, results_folder
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.evaluation.side_by_side import markdown
-from cosup_jax.metrics.volumes import lesion_volume
 from cosup_jax.prediction import findings, lung_network, records
 from cosup_jax.scans import masks, results
 from cosup_jax.scans.nifti import VolumeError
@@ -36,6 +36,7 @@ MEASURES = {
     "lesion_mean_hu": ("mean of the infection, HU", 0),
 }
 _NO_DEPTH = "does not say how far its planes lie apart, which the scan alone would tell"
+_EXACT = 6  # digits of a change, without what subtracting leaves behind them
 _BREATH = 0.15  # of the lungs' volume; more is another breath, or another part of the lungs
 
 
@@ -88,6 +89,7 @@ def read(folder: Path, name: str) -> Date:
     else:
         values = {field: record.row.get(field) for field in MEASURES}
         notes = tuple(filter(None, [_of_what(record), str(record.row.get("notes") or "")]))
+    notes += tuple(filter(None, [results_folder.unread(place, record.sizes)]))
     for field, value in values.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if value is not None and not (number and math.isfinite(value)):
@@ -146,13 +148,13 @@ def _anew(place: Path) -> tuple[dict[str, float | None], tuple[str, ...]]:
         files = results_folder.find_scan(
             result.record, place.parent, place.name, hint="expected the scan there, unchanged"
         )
-        source = own_volumes.source_of(files)
+        source = own_volumes.source_of(files, result.content or "")
         scan = source.read(result.record["made_of"].get("settings", {}).get("hu_offset"))
     except (DatasetLayoutError, *own_volumes.BAD) as error:
         drawn = masks.read_infection(result.mask)
         if not drawn.depth_known:
             return values, (f"its mask was corrected, and {_NO_DEPTH}: {error}",)
-        volume = lesion_volume(drawn.classes, drawn.grid.spacing)
+        volume = metrics.lesion_volume(drawn.classes, drawn.grid.spacing)
         why = f"its mask was corrected, and of the lungs nothing is known anew: {error}"
         return values | {"lesion_ml": round(volume, 3)}, (why, *drawn.notes)
     if scan.grid is None:
@@ -167,8 +169,11 @@ def _anew(place: Path) -> tuple[dict[str, float | None], tuple[str, ...]]:
         shear=scan.shear,
         find=lung_network.find,
     )
-    whys = [f"no {field}: {why}" for field, why in found.reasons.items() if field in MEASURES]
-    notes = (*filter(None, [done]), *found.notes, *whys)
+    whys: dict[str, list[str]] = {}
+    for field, why in found.reasons.items():
+        whys.setdefault(why, []).extend([field] * (field in MEASURES))
+    unknown = [f"no {', '.join(fields)}: {why}" for why, fields in whys.items() if fields]
+    notes = (*scan.notes, *filter(None, [done]), *found.notes, *unknown)
     return {field: found.values[field] for field in MEASURES}, notes
 
 
@@ -194,7 +199,8 @@ def rows(dates: Sequence[Date]) -> list[dict[str, Any]]:
 def _change(before: float | None, now: float | None) -> tuple[float | None, float | None]:
     if before is None or now is None:
         return None, None
-    return now - before, 100 * (now - before) / before if before > 0 else None
+    change = round(now - before, _EXACT)
+    return change, 100 * (now - before) / before if before > 0 else None
 
 
 def table(dates: Sequence[Date]) -> str:
@@ -234,12 +240,14 @@ def figure(dates: Sequence[Date]) -> Figure:
 
 
 def _cell(value: float | None, digits: int, sign: str = "") -> str:
-    return "" if value is None else f"{value:{sign},.{digits}f}"
+    return "" if value is None else f"{value:{sign},.{metrics.places(value, digits)}f}"
 
 
 def notes(dates: Sequence[Date]) -> list[str]:
     """Returns what stands between the figures and the patient, and what is said of each date."""
     first, found = dates[0], []
+    for one, other in combinations(dates, 2):
+        found += _of_whom(one, other)
     for date in dates[1:]:
         pair = f"{first.name} and {date.name}"
         differing = _differences(first.made_of, date.made_of)
@@ -247,18 +255,6 @@ def notes(dates: Sequence[Date]) -> list[str]:
             found.append(
                 f"{pair} were made with other {', '.join(differing)}, so that their difference is "
                 "not the patient's alone"
-            )
-        if first.made_of.get("input") and first.made_of.get("input") == date.made_of.get("input"):
-            found.append(f"{pair} are the same scan")
-        if first.patient and date.patient and first.patient != date.patient:
-            found.append(
-                f"the PatientIDs of {pair} differ: unless both are of one person, what has changed "
-                "is the person"
-            )
-        if first.day and date.day and date.day < first.day:
-            found.append(
-                f"{date.name} was taken before {first.name}: the change is read backwards; "
-                f"give {date.name} first"
             )
         if first.corrected != date.corrected:
             who = first if first.corrected else date
@@ -270,6 +266,24 @@ def notes(dates: Sequence[Date]) -> list[str]:
                 "breath, or not all of them in the picture, which changes both mL and per cent"
             )
     return found + [f"{date.name}: {note}" for date in dates for note in date.notes]
+
+
+def _of_whom(first: Date, date: Date) -> list[str]:
+    """Returns what makes two dates none of one patient, or of another order."""
+    pair, found = f"{first.name} and {date.name}", []
+    if first.made_of.get("input") and first.made_of.get("input") == date.made_of.get("input"):
+        found.append(f"{pair} are the same scan")
+    if first.patient and date.patient and first.patient != date.patient:
+        found.append(
+            f"the PatientIDs of {pair} differ: unless both are of one person, what has changed "
+            "is the person"
+        )
+    if first.day and date.day and date.day < first.day:
+        found.append(
+            f"{date.name} was taken before {first.name}: what has changed is read backwards; "
+            f"give {date.name} before {first.name}"
+        )
+    return found
 
 
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -134,7 +134,9 @@ def _masks_at(entry: Path) -> list[Mask]:
         # Of two formats of one mask the one is meant that somebody has corrected.
         result = results_folder.read_result(entry)
         corrected = result.state == results_folder.CORRECTED
-        return [Mask(path, _CORRECTED * corrected) for path in (result.mask,) if path is not None]
+        left = results_folder.unread(entry, result.record.get("sizes"))
+        note = "; ".join(filter(None, [_CORRECTED * corrected, left]))
+        return [Mask(path, note) for path in (result.mask,) if path is not None]
     if len(paths) > 1:
         raise SavedMapError(f"{paths[0]} and {paths[1].name}: expected one of the two")
     return [Mask(path) for path in paths]

@@ -3,6 +3,7 @@
 from cosup_jax.metrics.alignment import e_phi, e_phi_max, e_phi_mean
 from cosup_jax.metrics.counts import THRESHOLD, Counts, confusion, from_logits
 from cosup_jax.metrics.lesions import LesionScores, lesion_scores
+from cosup_jax.metrics.rounding import places
 from cosup_jax.metrics.scores import dice, iou, mae, precision, sensitivity, specificity
 from cosup_jax.metrics.structure import s_alpha
 from cosup_jax.metrics.thresholds import min_max, threshold_counts, threshold_mean
@@ -36,6 +37,7 @@ __all__ = [
     "mae",
     "measure_surfaces",
     "min_max",
+    "places",
     "precision",
     "s_alpha",
     "sensitivity",

@@ -237,9 +237,10 @@ def _without(
     before, after = (sum(int(np.count_nonzero(m)) for m in each) for each in (masks, kept))
     whole, removed = (n * metrics.voxel_ml(spacing) for n in (before, before - after))
     if removed > min(most_ml, share * whole):
-        why = f"{removed:.1f} of {whole:.1f} mL are too many to be errors"
+        few, many = (f"{ml:.{metrics.places(ml, 1)}f}" for ml in (removed, whole))
+        why = f"{few} of {many} mL are too many to be errors"
         return list(masks), f"marks {where} were kept: {why}"
-    return kept, f"{removed:.3f} mL of marks {where} were removed"
+    return kept, f"{removed:.{metrics.places(removed, 3)}f} mL of marks {where} were removed"
 
 
 def reaching(lung: lungs.Lungs, spacing: tuple[float, float, float]) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from cosup_jax import __version__, models, report, weights
+from cosup_jax import __version__, metrics, models, report, weights
 from cosup_jax.prediction import findings, limits, lung_network, lungs, unlike
 from cosup_jax.prediction.segment import Segmenter
 from cosup_jax.prediction.settings import DICOM_SEG, NIFTI, Settings
@@ -18,6 +18,7 @@ from cosup_jax.scans import kinds
 from cosup_jax.scans.scan import Scan
 
 _DIGITS = {"lesion_mean_hu": 1, "lung_ml": 1}
+_FIGURES = 3  # at least, since a lesion may be of one voxel
 # What a disk says that has no room or takes nothing; no other file would fare better there.
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
@@ -211,7 +212,9 @@ def _raise_if_full(error: Exception) -> None:
 
 def _rounded(values: Mapping[str, float | int | None]) -> dict[str, float | int | None]:
     return {
-        name: round(value, _DIGITS.get(name, 3)) if isinstance(value, float) else value
+        name: round(value, metrics.places(value, _DIGITS.get(name, 3), _FIGURES))
+        if isinstance(value, float)
+        else value
         for name, value in values.items()
     }
 

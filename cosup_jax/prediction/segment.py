@@ -14,7 +14,7 @@ import numpy as np
 from cosup_jax import devices, models, weights
 from cosup_jax.data import chest
 from cosup_jax.data.preprocess import apply_window, prepare_image, resize_image
-from cosup_jax.prediction import ahead, findings, limits, lung_network, lungs
+from cosup_jax.prediction import ahead, findings, limits, lung_network, lungs, unlike
 from cosup_jax.prediction.predictor import Predictor
 from cosup_jax.scans import kinds
 from cosup_jax.scans.geometry import Grid, GridError
@@ -217,8 +217,9 @@ def segment(
         )
     if intensity is not None and hu_offset is not None:
         raise ValueError("intensity and hu_offset: give one of them")
-    if hu_offset is not None and not math.isfinite(hu_offset):
-        raise ValueError(f"hu_offset={hu_offset}: expected a number of HU")
+    highest = kinds.LARGEST_OFFSET
+    if hu_offset is not None and not -highest <= hu_offset <= highest:
+        raise ValueError(f"hu_offset={hu_offset}: expected a number of HU, of {highest:,} at most")
     if threshold is not None and not 0 < threshold < 1:
         raise ValueError(f"threshold={threshold}: expected a number between 0 and 1")
     if not 0 <= min_lesion_ml < math.inf:
@@ -244,6 +245,8 @@ def segment(
         kind, added = found.kind, found.offset
         for note in found.notes:
             warnings.warn(note, stacklevel=2)
+    for note in unlike.lost(list(axial)):
+        warnings.warn(note, stacklevel=2)
     if isinstance(network, str | Path):
         network = weights.load_pretrained(network)
 

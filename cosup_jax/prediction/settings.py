@@ -1,12 +1,12 @@
 """What a call of `predict` is asked for."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cosup_jax.metrics import THRESHOLD
+from cosup_jax.scans import kinds
 
 NIFTI, DICOM_SEG, BOTH = FORMATS = ("nifti", "dicom-seg", "both")
 
@@ -48,8 +48,11 @@ class Settings:
         """Checks what can be wrong."""
         if not 0 < self.threshold < 1:
             raise CohortError(f"--threshold={self.threshold}: expected a number between 0 and 1")
-        if self.hu_offset is not None and not math.isfinite(self.hu_offset):
-            raise CohortError(f"--hu-offset={self.hu_offset}: expected a number of HU")
+        most = kinds.LARGEST_OFFSET
+        if self.hu_offset is not None and not -most <= self.hu_offset <= most:
+            raise CohortError(
+                f"--hu-offset={self.hu_offset}: expected a number of HU, of {most:,} at most"
+            )
         if self.format not in FORMATS:
             raise CohortError(f"--format={self.format}: expected one of {', '.join(FORMATS)}")
 

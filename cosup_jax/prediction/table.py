@@ -59,7 +59,9 @@ def row(record: Record, call: Call) -> dict[str, Any]:
     settings = record.made_of.get("settings", {})
     marks = []
     if record.earlier:
-        marks.append("an earlier result of this place, which holds something else by now")
+        marks.append(
+            "an earlier result of this place, which was predicted anew or holds something else"
+        )
     if record.is_corrected():
         marks.append(f"its mask was changed since; {AS_PREDICTED}")
     elif lost := record.lost_mask():

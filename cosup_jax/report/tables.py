@@ -6,6 +6,8 @@ import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cosup_jax import metrics
+
 # What the columns of a cohort are called on the page.
 _NAMES = {
     "lesion_ml": "Infected volume",
@@ -38,7 +40,7 @@ _UNITS = {
     "cm2": "cm²",
     "seconds": "s",
 }
-_DIGITS = 4
+_DIGITS, _FIGURES = 4, 2  # of numbers; at least, of small ones
 
 
 def escape(text: object) -> str:
@@ -93,6 +95,7 @@ def _shown(value: Any) -> str:
         return f"{value:,}".replace("-", "−")
     if isinstance(value, numbers.Real) and math.isfinite(value):
         number = float(value)
-        places = max(0, min(2, _DIGITS - len(str(int(abs(number))))))
+        digits = max(0, min(2, _DIGITS - len(str(int(abs(number))))))
+        places = metrics.places(number, digits, _FIGURES)
         return f"{number:,.{places}f}".replace("-", "−")
     return str(value)

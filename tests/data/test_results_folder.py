@@ -3,12 +3,14 @@
 import hashlib
 import json
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
 
 from cosup_jax.data import results_folder
 from cosup_jax.data.builder import DatasetLayoutError
+from cosup_jax.scans import find
 from tests.data.test_volume_folder import built, check_slices, everything
 from tests.dummy import volume_folder as dummy
 from tests.dummy import volumes
@@ -34,6 +36,22 @@ def test_scans_are_found_by_their_record_or_their_content(tmp_path, named):
         "whether somebody corrected ann, bob, cyd, … is unknown" in n for n in about["notes"]
     )
     assert {about["provenance"][case]["mask"] for case in dummy.LABELLED} == {"unknown"}
+
+
+def test_scans_of_one_zip_are_told_apart(results, tmp_path):
+    place = tmp_path / "all.zip"
+    with zipfile.ZipFile(place, "w") as file:
+        for case in dummy.LABELLED:
+            file.write(tmp_path / "scans" / f"{case}.nii.gz", f"{case}.nii.gz")
+    scans = find.find_scans([place], results).scans
+    for case, scan in zip(sorted(dummy.LABELLED), scans, strict=True):
+        dummy.correct(results, case)
+        path = results / case / "findings.json"
+        record = json.loads(path.read_text())
+        record["made_of"]["input"], record["row"]["input"] = scan.digest(), str(place)
+        path.write_text(json.dumps(record))
+    for (case, i), example in everything(built(results, tmp_path)).items():
+        np.testing.assert_array_equal(example["image"][..., 0], dummy.drawn(case).image[i])
 
 
 def test_what_nobody_has_corrected_is_trained_on_only(results, tmp_path):

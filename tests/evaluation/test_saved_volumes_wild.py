@@ -207,6 +207,7 @@ def both_formats(tmp_path):
     write(place / "mask.nii.gz", box(shift=1), affine)
     digests = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in place.iterdir()}
     record = {"made_of": {"settings": {}}, "row": {"status": "done"}, "digests": digests}
+    record["sizes"] = {p.name: p.stat().st_size for p in place.iterdir()}
     volume_folder.write_json(place / "findings.json", record)
     return place, affine
 
@@ -217,7 +218,11 @@ def test_of_two_formats_the_corrected_one_is_scored_and_said(tmp_path):
     assert evaluate_saved(*folders, protocol="cosup")["pooled_dice"] == 0.75
     write(place / "mask.nii.gz", box(), affine)
     assert evaluate_saved(*folders, protocol="cosup", out=out)["pooled_dice"] == 1
-    assert rows_of(out)["scan"]["note"] == "prediction: corrected by hand since predict wrote it"
+    said = "prediction: corrected by hand since predict wrote it"
+    assert rows_of(out)["scan"]["note"] == said
+    (place / "Segmentation.nii.gz").write_bytes(b"as 3D Slicer calls it")
+    evaluate_saved(*folders, protocol="cosup", out=out)
+    assert rows_of(out)["scan"]["note"] == f"{said}; not read: Segmentation.nii.gz"
     volume_folder.write_segmentation(place / "mask.dcm", tmp_path / "series", box(shift=2))
     with pytest.raises(DatasetLayoutError, match="remove the one that is not meant"):
         evaluate_saved(*folders, protocol="cosup")

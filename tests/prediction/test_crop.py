@@ -43,6 +43,7 @@ def test_the_network_is_shown_the_box_and_marks_nothing_outside(volume, cropping
     np.testing.assert_allclose(lesion, 1 / (1 + np.exp(-4 * shown.max())), rtol=0.1)
 
 
+@pytest.mark.filterwarnings("ignore:.*the same values as the next")
 def test_from_python_and_by_slices_the_box_is_that_of_the_volume(volume, cropping):
     segmenter = Segmenter(cropping)
     found = segmenter(iter(volume), "hu", 12, segmenter.box(volume, "hu"))

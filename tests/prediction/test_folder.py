@@ -215,7 +215,8 @@ def test_what_somebody_put_beside_a_mask_is_kept(tmp_path):
     assert kept != mask
     assert mask.exists()
     rows = by_scan(out)
-    assert "its mask was changed since" in rows[kept.parent.name]["notes"]
+    told = rows[kept.parent.name]["notes"]
+    assert "this place, which was predicted anew or holds something else; its mask was ch" in told
     assert "changed" not in rows["a"]["notes"]
 
 

@@ -21,6 +21,7 @@ from tests.prediction.scan_files import (
     by_scan,
     dicom_folder,
     folders,
+    marking,
     process,
     scan_file,
     slice_folder,
@@ -51,6 +52,19 @@ def test_masks_of_dicom_are_written_in_the_form_that_is_wanted(tmp_path, form):
     assert names(tmp_path / "out" / ours) == FORMS[form]
     assert names(tmp_path / "out" / "a") == FORMS["nifti"]
     assert names(tmp_path / "out" / "pictures") == ["mask", "probability"]
+
+
+def test_a_lesion_of_one_voxel_is_not_nothing(tmp_path, monkeypatch):
+    voxels = np.random.default_rng(0).integers(-1000, -900, (12, 24, 6), dtype=np.int16)
+    path = forge(tmp_path / "ct.nii", voxels, np.diag([0.6, 0.6, 0.5, 1.0]))
+    marks = np.zeros((6, 24, 12), bool)
+    marks[3, 9, 5] = True
+    monkeypatch.setattr(cohort, "Segmenter", marking(marks))
+    process([path], tmp_path / "out", report=True, unlimited=True)
+    row = by_scan(tmp_path / "out")["ct"]
+    assert (row["lesion_ml"], row["largest_lesion_ml"], row["lesions"]) == ("0.00018",) * 2 + ("1",)
+    page = (tmp_path / "out" / "ct" / "report.html").read_text("utf-8")
+    assert "Infected volume</th><td>0.00018 <small>mL" in page
 
 
 @pytest.mark.parametrize("directions", [((1, 0, 0), (0, 1, 0)), ((0, 1, 0), (0, 0, -1))])
@@ -234,6 +248,12 @@ def test_a_table_that_is_a_folder_is_refused_before_any_work(tmp_path, monkeypat
 def test_a_threshold_that_marks_all_or_nothing_is_refused(threshold):
     with pytest.raises(CohortError, match="between 0 and 1"):
         Settings(threshold=threshold)
+
+
+@pytest.mark.parametrize("offset", [float("nan"), -1e10])
+def test_an_offset_that_no_scan_has_is_refused(offset):
+    with pytest.raises(CohortError, match=r"--hu-offset=.*a number of HU, of 100,000 at most"):
+        Settings(hu_offset=offset)
 
 
 def test_an_unknown_form_is_refused():

@@ -40,12 +40,23 @@ def test_an_offset_that_is_sure_is_taken_off_with_a_warning(bright, expected):
     np.testing.assert_array_equal(found, expected)
 
 
+def test_slices_that_are_lost_are_warned_of(bright):
+    volume = CHEST.image.copy()
+    volume[2], volume[4] = volume[1], -1000
+    with pytest.warns(UserWarning, match="slices hold") as warned:
+        segment.segment(volume, network=bright)
+    one, other = (str(warning.message) for warning in warned)
+    assert "one value alone (the first is number 5 from the feet)" in one
+    assert "same values as the next (the first is number 2 from the feet)" in other
+
+
 NAN = float("nan")
 WRONG = {
     "intensity in capitals": (STORED, {"intensity": "HU"}, "intensity='HU'"),
     "another word": (STORED, {"intensity": "ct"}, "expected one of hu"),
     "intensity and offset": (STORED, {"intensity": "hu", "hu_offset": 1}, "give one of them"),
     "no offset": (STORED, {"hu_offset": NAN}, "expected a number of HU"),
+    "an offset of no CT": (STORED, {"hu_offset": -1e10}, "a number of HU, of 100,000 at most"),
     "threshold in per cent": (STORED, {"threshold": 50}, "between 0 and 1"),
     "negative threshold": (STORED, {"threshold": -1}, "between 0 and 1"),
     "no threshold": (STORED, {"threshold": NAN}, "between 0 and 1"),
@@ -76,6 +87,7 @@ def test_wrong_arguments_are_refused_before_anything_is_computed(name):
         segment.segment(volume, network="no such weights", **arguments)
 
 
+@pytest.mark.filterwarnings("ignore:.*slices hold")
 def test_least_lesions_are_measured_by_the_voxels_own_volume(bright):
     """Of a sheared grid a voxel is smaller than the product of its sides."""
     sheared = AFFINE.copy()
