@@ -117,6 +117,23 @@ def check(dataset: grain.MapDataset, split: str, groups: Sequence[Group]) -> Non
             ) from error
 
 
+def check_cases(case_ids: Sequence[str], split: str, groups: Sequence[Group]) -> None:
+    """Refuses groups that slices cannot be drawn from, whatever labels they are given.
+
+    Raises:
+      SamplingError: a case that no group has, or a group that has no case.
+    """
+    there = f"there are {', '.join(map(str, groups))}"
+    for case_id in dict.fromkeys(case_ids) if groups else ():
+        if not case_id.startswith(tuple(group.start for group in groups)):
+            raise SamplingError(
+                f"sampling.groups has no group for case {case_id!r} of the split {split!r}; {there}"
+            )
+    for group in groups:
+        if not any(case_id.startswith(group.start) for case_id in case_ids):
+            raise SamplingError(f"sampling.groups: the split {split!r} has no slice of {group}")
+
+
 def _membership_of(dataset: grain.MapDataset, groups: Sequence[Group]) -> np.ndarray:
     case_ids, infected = zip(*(_label(dataset[i]) for i in range(len(dataset))), strict=True)
     return membership(case_ids, infected, groups)

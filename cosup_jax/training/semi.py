@@ -26,7 +26,7 @@ from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
 from cosup_jax import ranges, runs
-from cosup_jax.data import people, splits
+from cosup_jax.data import people, sampling, splits
 from cosup_jax.runs import checkpoints
 from cosup_jax.training import preview, provenance, pseudo, rounds
 from cosup_jax.training.setup import RunMismatch, devices_for, keep_description, make_setup
@@ -118,9 +118,10 @@ def open_unlabelled(config: ConfigDict) -> tfds.core.DatasetBuilder:
             f"--config.semi.unlabelled={semi.unlabelled}: the rounds train on it beside "
             f"data.train={config.data.train}, and {error}"
         ) from error
-    count = config.sampling.slices or pseudo.pool_size(
-        builder, semi.unlabelled, semi.exclude_patients
-    )
+    cases = pseudo.pool_cases(builder, semi.unlabelled, semi.exclude_patients)
+    groups = sampling.parse_groups(config.sampling.groups)
+    sampling.check_cases(cases, semi.unlabelled, groups)
+    count = config.sampling.slices or len(cases)
     if count < size:
         raise configuration.ConfigError(
             f"--config.semi.pretrain_batch_size={size}: an epoch of pre-training has {count} "
