@@ -51,9 +51,12 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         options.check(argv[1:])
         if spec is not None:
             configuration.check_overrides(configuration.load(spec), argv[1:])
-        rest = flags.FLAGS(configuration.last_of_each(argv))
+        argv = options.last_of_each(argv)
+        of_heads = configuration.of_heads(argv)
+        rest = flags.FLAGS([argument for argument in argv if argument not in of_heads])
         if spec is None:
             raise configuration.ConfigError("which configuration? Give --config=configs/c2f.py")
+        configuration.override(_CONFIG.value, of_heads)
         return rest
     except Exception as error:
         errors.tell("train.py", _worded(error, spec, argv), debug=errors.DEBUG in argv)

@@ -60,6 +60,8 @@ _LATER: Mapping[str, Any] = {
 }
 # What is said of one dataset and of no other, as configs/base.py has it.
 _OF_A_DATASET = {"config": "", "source": "", "mask_values": "0:0,255:1"}
+# One number for all heads of a network, or one for each: the only fields that have two types.
+_OF_HEADS = ("loss.zeta", "loss.omega")
 _PATHS = ("data.data_dir", "data.source", "init")
 # Likewise, of the section `model` of one network.
 _LATER_OF_NETWORK: Mapping[str, Mapping[str, Any]] = {"cosup": {"model.classes": 1}}
@@ -159,20 +161,14 @@ def check_overrides(config: ml_collections.ConfigDict, argv: Sequence[str]) -> N
             raise ConfigError(f"there is no field --config.{name}{hint}")
 
 
-def last_of_each(argv: Sequence[str]) -> list[str]:
-    """Drops all but the last of several `--config.x=…` of one field, which the last one wins.
+def of_heads(argv: Sequence[str]) -> list[str]:
+    """Returns the overrides of fields that have two types, which absl cannot parse.
 
-    ml_collections would join tuples that are given twice.
-
-    >>> last_of_each(["train.py", "--config.a=(1, 2)", "--b", "--config.a=(3, 4)"])
-    ['train.py', '--b', '--config.a=(3, 4)']
+    >>> of_heads(["train.py", "--config.loss.zeta=(1, 2)", "--config.loss.beta=1"])
+    ['--config.loss.zeta=(1, 2)']
     """
-    names = [a.lstrip("-").partition("=")[0] if a.startswith("-") else "" for a in argv]
-    return [
-        argument
-        for i, (argument, name) in enumerate(zip(argv, names, strict=True))
-        if not (name.startswith("config.") and "=" in argument and name in names[i + 1 :])
-    ]
+    starts = tuple(f"{dashes}config.{name}=" for name in _OF_HEADS for dashes in ("-", "--"))
+    return [argument for argument in argv if argument.startswith(starts)]
 
 
 def override(config: ml_collections.ConfigDict, arguments: Sequence[str]) -> None:
@@ -195,7 +191,14 @@ def override(config: ml_collections.ConfigDict, arguments: Sequence[str]) -> Non
         old = functools.reduce(getattr, groups, config)[field]
         try:
             value = text if isinstance(old, str | NoneType) else ast.literal_eval(text)
-            config.update_from_flattened_dict({name: value})
+            if name in _OF_HEADS:
+                value = (
+                    tuple(map(float, value)) if isinstance(value, tuple | list) else float(value)
+                )
+                with config.ignore_type():
+                    config[groups[0]][field] = value
+            else:
+                config.update_from_flattened_dict({name: value})
         except (SyntaxError, TypeError, ValueError) as error:
             raise ConfigError(f"{argument}: expected a value like {old!r}") from error
     if dataset and config.data.name != dataset:

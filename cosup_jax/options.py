@@ -78,3 +78,19 @@ def check(arguments: Sequence[str]) -> None:
             shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
             raise ValueError(f"{name}: {shown!r} {why}; give another")
         before = option if named and not equals else ""
+
+
+def last_of_each(argv: Sequence[str]) -> list[str]:
+    """Drops all but the last of several `--config.x=…` of one field, which the last one wins.
+
+    ml_collections would join tuples that are given twice.
+
+    >>> last_of_each(["train.py", "--config.a=(1, 2)", "--b", "--config.a=(3, 4)"])
+    ['train.py', '--b', '--config.a=(3, 4)']
+    """
+    names = [a.lstrip("-").partition("=")[0] if a.startswith("-") else "" for a in argv]
+    return [
+        argument
+        for i, (argument, name) in enumerate(zip(argv, names, strict=True))
+        if not (name.startswith("config.") and "=" in argument and name in names[i + 1 :])
+    ]

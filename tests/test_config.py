@@ -81,6 +81,17 @@ def test_a_mistyped_override_names_the_nearest_field():
             configuration.check_overrides(config, [wrong])
 
 
+def test_a_factor_of_the_heads_is_one_number_or_one_for_each():
+    config = load("c2f.py")
+    configuration.override(config.lock(), ["--config.loss.zeta=(1, 0.5)"])
+    assert config.loss.zeta == (1.0, 0.5)
+    configuration.override(config, ["--config.loss.zeta=2", "--config.loss.omega=[1, 0, 1]"])
+    assert (config.loss.zeta, config.loss.omega) == (2.0, (1.0, 0.0, 1.0))
+    for wrong in ("much", "('1', 'x')", "((1, 2), 3)", "{}"):
+        with pytest.raises(configuration.ConfigError, match=r"zeta=.*: expected a value like"):
+            configuration.override(config, [f"--config.loss.zeta={wrong}"])
+
+
 def test_a_missing_file_and_one_that_is_no_configuration_are_named(tmp_path):
     with pytest.raises(configuration.ConfigError, match=r"no configuration file 'nowhere\.py'"):
         configuration.load("nowhere.py:row=esm")

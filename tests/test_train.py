@@ -90,3 +90,20 @@ def test_a_field_born_empty_can_be_set(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().err
     assert f"no checkpoints in {tmp_path / 'no_run' / 'checkpoints'}" in said
     assert "Traceback" not in said
+
+
+@in_this_process
+def test_heads_can_have_a_factor_each(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    status = train_py(
+        monkeypatch,
+        "--config=configs/quickstart.py",
+        "--config.loss.zeta=1",
+        "--config.loss.zeta=(1, 0.5, 0.25)",
+        "--config.data.config=tiny",
+        f"--config.data.data_dir={tmp_path}",
+        "--dry_run",
+    )
+    assert status == 1
+    said = capsys.readouterr().err
+    assert "loss.zeta is (1.0, 0.5, 0.25), but the network has 2 such heads" in said

@@ -124,7 +124,8 @@ def augment(
     """Changes every slice of a batch at random, and its mask with it.
 
     A slice's result depends on its key alone, not on its place in the batch; with `match` or
-    `cutmix` it depends on its partner too (`mixing.partners`).
+    `cutmix` it depends on its partner too (`mixing.partners`). What is drawn for one change tells
+    nothing of another: `fold_in(key, i)` is `split(key)[i]`, so a key has children of one kind.
 
     Args:
       keys: (B,) random keys.
@@ -140,7 +141,9 @@ def augment(
     """
     h, w = size or image.shape[1:3]
     x, m = image[..., 0], mask[..., 0]
-    geometry, intensity = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+    geometry, intensity, boxing = jnp.moveaxis(
+        jax.vmap(lambda k: jax.random.split(k, 3))(keys), 1, 0
+    )
 
     def move(key: jax.Array, x: jax.Array, m: jax.Array) -> tuple[jax.Array, jax.Array]:
         places = _places(key, x.shape, (h, w), settings)
@@ -154,7 +157,7 @@ def augment(
         return x, map_coordinates(m, places, order=0, mode="constant")
 
     def cut(key: jax.Array) -> jax.Array:
-        chance, place = jax.random.split(jax.random.fold_in(key, 1))
+        chance, place = jax.random.split(key)
         return _chance(chance, settings.cutmix) & mixing.box(place, (h, w))
 
     if settings.moves or x.shape[1:] != (h, w):
@@ -167,7 +170,7 @@ def augment(
     if scaling == "z_score":
         x = jax.vmap(z_score)(x)
     if settings.cutmix:
-        boxes = jax.vmap(cut)(keys)
+        boxes = jax.vmap(cut)(boxing)
         x = jnp.where(boxes, mixing.partners(x), x)
         m = jnp.where(boxes, mixing.partners(m), m)
     m = m[..., None]
@@ -178,7 +181,7 @@ def _places(
     key: jax.Array, shape: tuple[int, ...], size: tuple[int, ...], s: Augmentation
 ) -> list[jax.Array]:
     """Returns where in a slice of `shape` each pixel of a result of `size` is read: two (h, w)."""
-    keys = jax.random.split(key, 7)
+    keys = jax.random.split(key, 8)
     on = _chance(keys[0], s.probability).astype(jnp.float32)
     # Centres of the result's pixels in pixels of the slice, from its middle.
     y, x = (
@@ -186,7 +189,7 @@ def _places(
     )
     y = y * jnp.where(_chance(keys[1], s.flip_vertical), -1, 1)
     x = x * jnp.where(_chance(keys[2], s.flip_horizontal), -1, 1)
-    stretch = jnp.exp(on * _within(jax.random.fold_in(key, 1), s.stretch / 2))
+    stretch = jnp.exp(on * _within(keys[7], s.stretch / 2))
     y, x = y / stretch, x * stretch
     angle = on * _within(keys[3], math.radians(s.rotation))
     shrink = jnp.exp(-on * _within(keys[4], s.scale))
@@ -206,21 +209,21 @@ def _places(
 
 def _recolour(key: jax.Array, x: jax.Array, other: jax.Array, s: Augmentation) -> jax.Array:
     """Returns an (h, w) slice of grey values 0..1 with others; `other` is its partner."""
-    on_key, *keys = jax.random.split(key, 8)
+    on_key, *keys = jax.random.split(key, 11)
     old = x
     if s.match:
-        chance, share = jax.random.split(jax.random.fold_in(key, 3))
+        chance, share = jax.random.split(keys[7])
         matched = mixing.match(x, other, jax.random.uniform(share))
         x = jnp.where(_chance(chance, s.match), matched, x)
     if s.blur:
         x = _blurred(x, jax.random.uniform(keys[0], maxval=s.blur), math.ceil(2 * s.blur))
     if s.equalise:
-        chance, limit, local = jax.random.split(jax.random.fold_in(key, 1), 3)
+        chance, limit, local = jax.random.split(keys[8], 3)
         limit = jnp.exp(jax.random.uniform(limit, maxval=math.log(BINS)))
         equal = equalise(x, limit, jax.random.uniform(local))
         x = jnp.where(_chance(chance, s.equalise), equal, x)
     if s.window:
-        white, black = s.window * jax.random.uniform(jax.random.fold_in(key, 2), (2,))
+        white, black = s.window * jax.random.uniform(keys[9], (2,))
         x = jnp.clip((x - black / 4) / jnp.maximum(1 - white - black / 4, 1e-3), 0, 1)
     factor = jnp.exp(_within(keys[1], s.contrast))
     x = jnp.clip((x - 0.5) * factor + 0.5 + _within(keys[2], s.brightness), 0, 1)

@@ -74,7 +74,7 @@ def membership(
         if not fits:
             raise SamplingError(
                 f"sampling.groups has no group for {'an infected' if ill else 'an empty'} slice of "
-                f"case {case_id!r}; there are {', '.join(map(str, groups))}"
+                f"case {str(case_id)!r}; there are {', '.join(map(str, groups))}"
             )
         found.append(fits[0])
     return np.array(found, int)
@@ -91,8 +91,7 @@ def mixed(dataset: grain.MapDataset, groups: Sequence[Group], seed: int) -> grai
     Raises:
       SamplingError: a group without slices, or a slice without a group.
     """
-    case_ids, infected = zip(*(_label(dataset[i]) for i in range(len(dataset))), strict=True)
-    of = membership(case_ids, infected, groups)
+    of = _membership_of(dataset, groups)
     parts = []
     for number, group in enumerate(groups):
         chosen = np.flatnonzero(of == number)
@@ -101,6 +100,43 @@ def mixed(dataset: grain.MapDataset, groups: Sequence[Group], seed: int) -> grai
         source = grain.MapDataset.source(_Chosen(dataset, chosen))
         parts.append(source.seed(seed + number).shuffle().repeat())
     return grain.MapDataset.mix(parts, weights=[group.share for group in groups])
+
+
+def check(dataset: grain.MapDataset, split: str, groups: Sequence[Group]) -> None:
+    """Refuses a split that is scored by groups and has a slice of none of them.
+
+    Raises:
+      SamplingError: naming split and slice.
+    """
+    if groups:
+        try:
+            _membership_of(dataset, groups)
+        except SamplingError as error:
+            raise SamplingError(
+                f"{error}; the split {split!r} is scored by groups, too: give one for it"
+            ) from error
+
+
+def check_cases(case_ids: Sequence[str], split: str, groups: Sequence[Group]) -> None:
+    """Refuses groups that slices cannot be drawn from, whatever labels they are given.
+
+    Raises:
+      SamplingError: a case that no group has, or a group that has no case.
+    """
+    there = f"there are {', '.join(map(str, groups))}"
+    for case_id in dict.fromkeys(case_ids) if groups else ():
+        if not case_id.startswith(tuple(group.start for group in groups)):
+            raise SamplingError(
+                f"sampling.groups has no group for case {case_id!r} of the split {split!r}; {there}"
+            )
+    for group in groups:
+        if not any(case_id.startswith(group.start) for case_id in case_ids):
+            raise SamplingError(f"sampling.groups: the split {split!r} has no slice of {group}")
+
+
+def _membership_of(dataset: grain.MapDataset, groups: Sequence[Group]) -> np.ndarray:
+    case_ids, infected = zip(*(_label(dataset[i]) for i in range(len(dataset))), strict=True)
+    return membership(case_ids, infected, groups)
 
 
 def mean_of_groups(

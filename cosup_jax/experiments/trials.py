@@ -72,6 +72,7 @@ def train_semi(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     with runs.own(folder):
         # So that the third step takes no setting with which the fourth, if begun, cannot go on.
         check_config(semi.finetune_config(config, folder), folder)
+        semi.check_epochs(config, folder)
         return _four_steps(config, folder)
 
 

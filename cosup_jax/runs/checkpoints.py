@@ -264,10 +264,16 @@ def _best_first(found: Sequence[Stored]) -> list[Stored]:
     return sorted(found, key=lambda one: (-one.merit, one.number))
 
 
+def last_progress(workdir: Path) -> Progress | None:
+    """Returns where the last completed epoch has left a run; None without one."""
+    found, _ = stored.whole(workdir / FOLDER)
+    return progress_of(found[-1]) if found else None
+
+
 def read_history(workdir: Path) -> tuple[Mapping[str, Any], ...]:
     """Returns the figures of each completed epoch, with what metrics.jsonl leaves out: its cost."""
-    found, _ = stored.whole(workdir / FOLDER)
-    return tuple(progress_of(found[-1]).history) if found else ()
+    last = last_progress(workdir)
+    return tuple(last.history) if last else ()
 
 
 def _variables(arrays: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from cosup_jax import hosts, runs, signals
-from cosup_jax.data import pipeline
+from cosup_jax.data import pipeline, sampling
 from cosup_jax.runs import checkpoints, interrupted, logs
 from cosup_jax.training import report
 from cosup_jax.training.agreement import check_data, check_folder, check_program
@@ -101,6 +101,8 @@ def fit(fits: Sequence[Fit]) -> None:
     setup = fits[0].setup
     config = setup.config
     train, validation = setup.open(config.data.train), setup.open(config.data.validation)
+    groups = sampling.parse_groups(config.sampling.groups)
+    sampling.check(validation, config.data.validation, groups)  # not after an epoch
     steps = pipeline.steps_per_epoch(train, config.batch_size, config.sampling.slices)
     for one in fits:
         one.stream = stateful_prefetch(one, train)

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
 from cosup_jax import devices
-from cosup_jax.data import pipeline
+from cosup_jax.data import pipeline, sampling
 from cosup_jax.runs.state import TrainState, count_parameters
 from cosup_jax.training import start
 from cosup_jax.training.setup import Setup, describe, make_setup, make_state
@@ -40,6 +40,9 @@ def dry_run(config: ConfigDict, also: Sequence[int] = (), seeds: int = 1) -> str
     )
     slices = grain.MapDataset.range(setup.builder.info.splits[config.data.train].num_examples)
     steps = pipeline.steps_per_epoch(slices, config.batch_size, config.sampling.slices)
+    if groups := sampling.parse_groups(config.sampling.groups):
+        sampling.mixed(setup.open(config.data.train), groups, config.seed)
+        sampling.check(setup.open(config.data.validation), config.data.validation, groups)
     per_module = [f"  {name}: {count_parameters(tree):,}" for name, tree in state.params.items()]
     shapes = [f"  {name}: {value.shape} {value.dtype}" for name, value in batch.items()]
     heads = zip(

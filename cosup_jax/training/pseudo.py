@@ -132,18 +132,26 @@ def check_split(builder: tfds.core.DatasetBuilder, split: str, exclude: Sequence
 
 
 def pool_size(builder: tfds.core.DatasetBuilder, split: str, exclude: Sequence[str] = ()) -> int:
-    """Counts the slices that `open_pool` would have; no pixels are read.
+    """Counts the slices that `open_pool` would have, as `pool_cases`."""
+    return len(pool_cases(builder, split, exclude))
+
+
+def pool_cases(
+    builder: tfds.core.DatasetBuilder, split: str, exclude: Sequence[str] = ()
+) -> list[str]:
+    """Returns the case of each slice that `open_pool` would have; no pixels are read.
 
     Raises:
       PoolError: there are none.
     """
     left_out = set(map(schema.normal_name, exclude))
-    patients = (
-        schema.normal_name(example["patient_id"].decode())
+    cases = [
+        schema.normal_name(example["case_id"].decode())
         for example in Records(builder, split, decoders=_PIXELS)
-    )
-    if count := sum(patient not in left_out for patient in patients):
-        return count
+        if schema.normal_name(example["patient_id"].decode()) not in left_out
+    ]
+    if cases:
+        return cases
     raise PoolError(f"the split {split!r} of {builder.info.full_name} has no slice left")
 
 

@@ -10,7 +10,8 @@
 
 Steps 1, 3 and 4 are ordinary runs. A process that is killed goes on with the step, and of step 2
 with the round, in which it was: the order of the slices depends on the seed alone, and a round
-that is taken again from the checkpoint before it gives the same labels.
+that is taken again from the checkpoint before it gives the same labels. More epochs than before
+are refused once rounds have started: step 1 would get another best epoch than theirs.
 
 What differs from the authors' release: a label is the probability over 0.5, where they keep the map
 stretched to 0..1; and Adam's moments and the compiled step go through all rounds, where theirs
@@ -25,9 +26,10 @@ from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
 from cosup_jax import ranges, runs
-from cosup_jax.data import people, splits
+from cosup_jax.data import people, sampling, splits
+from cosup_jax.runs import checkpoints
 from cosup_jax.training import preview, provenance, pseudo, rounds
-from cosup_jax.training.setup import devices_for, keep_description, make_setup
+from cosup_jax.training.setup import RunMismatch, devices_for, keep_description, make_setup
 
 LABELLED, ROUNDS, PSEUDO, PRETRAIN = "labelled", "rounds", "pseudo", "pretrain"
 # What only the third step depends on, so that the rounds are not lost where it has to be changed.
@@ -116,15 +118,37 @@ def open_unlabelled(config: ConfigDict) -> tfds.core.DatasetBuilder:
             f"--config.semi.unlabelled={semi.unlabelled}: the rounds train on it beside "
             f"data.train={config.data.train}, and {error}"
         ) from error
-    count = config.sampling.slices or pseudo.pool_size(
-        builder, semi.unlabelled, semi.exclude_patients
-    )
+    cases = pseudo.pool_cases(builder, semi.unlabelled, semi.exclude_patients)
+    groups = sampling.parse_groups(config.sampling.groups)
+    sampling.check_cases(cases, semi.unlabelled, groups)
+    count = config.sampling.slices or len(cases)
     if count < size:
         raise configuration.ConfigError(
             f"--config.semi.pretrain_batch_size={size}: an epoch of pre-training has {count} "
             f"slices of {semi.unlabelled}, fewer than a batch; give a smaller one"
         )
     return builder
+
+
+def check_epochs(config: ConfigDict, workdir: Path) -> None:
+    """Refuses to train step 1 on where step 2 has started from its best epoch.
+
+    Args:
+      config: of the whole procedure.
+      workdir: its folder.
+
+    Raises:
+      RunMismatch: it would be trained on, with more epochs than it had.
+    """
+    if not checkpoints.exist(workdir / ROUNDS):
+        return
+    last = checkpoints.last_progress(workdir / LABELLED)
+    if last and last.epoch < config.epochs and not last.stopping.should_stop:
+        raise RunMismatch(
+            f"epochs is {config.epochs}, but the rounds in {workdir / ROUNDS} have started from "
+            f"{last.epoch} epochs of the first step; give --config.epochs={last.epoch}, or another "
+            "--workdir"
+        )
 
 
 def _changed(config: ConfigDict, **fields: Any) -> ConfigDict:

@@ -231,6 +231,35 @@ def test_some_slices_are_equalised():
     assert np.asarray(out).std(axis=(1, 2, 3)).max() > 1.5 * image.std()
 
 
+def test_what_is_drawn_for_one_change_tells_nothing_of_another():
+    rows = np.zeros((200, SIDE, SIDE, 1), np.uint8)
+    rows[:, 3:9, 8:16] = 1  # in the upper half: 6 rows of 8 columns
+    image = rows.astype(np.float32)
+    found = compiled(Augmentation(flip_vertical=0.5, stretch=0.8), "unit")(keys(200), image, rows)
+    moved = np.asarray(found["mask"])[..., 0]
+    flipped = moved[:, SIDE // 2 :].sum((1, 2)) > moved[:, : SIDE // 2].sum((1, 2))
+    taller = moved.any(2).sum(1) > moved.any(1).sum(1) * 6 / 8
+    for turned in (False, True):
+        assert 0.3 < taller[flipped == turned].mean() < 0.7
+
+    masks = np.zeros((200, SIDE, SIDE, 1), np.uint8)
+    masks[1::2] = 1
+    changes = Augmentation(cutmix=0.5, brightness=0.2, probability=0.5)
+    found = compiled(changes, "unit")(keys(200), np.full(masks.shape, 0.5, np.float32), masks)
+    own = np.asarray(found["mask"]) == masks
+    brighter = ((np.abs(np.asarray(found["image"]) - 0.5) > 1e-3) & own).any((1, 2, 3))
+    for mixed in (False, True):
+        assert 0.3 < brighter[own.all((1, 2, 3)) != mixed].mean() < 0.7
+
+    ramp = np.linspace(0, 1, 401, dtype=np.float32).reshape(1, 1, -1, 1).repeat(200, 0)
+    changes = Augmentation(window=0.4, contrast=0.3)
+    found = compiled(changes, "unit")(keys(200), ramp, np.zeros(ramp.shape, np.uint8))["image"]
+    grey = np.asarray(found)[:, 0, :, 0]
+    middle = np.argmax(grey >= 0.5, axis=1)  # where 0.5 lies tells of the window
+    slope = (grey[np.arange(200), middle + 20] - grey[np.arange(200), middle - 20]) * 10
+    assert abs(np.corrcoef(middle, np.log(slope * middle / 200))[0, 1]) < 0.25
+
+
 def test_settings_that_mean_nothing_are_named():
     with pytest.raises(ValueError, match=r"augment\.rotation is -1, expected a number"):
         Augmentation(rotation=-1)

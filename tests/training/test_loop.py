@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cosup_jax import losses
-from cosup_jax.data import people, pipeline
+from cosup_jax.data import people, pipeline, sampling
 from cosup_jax.data.people import SplitError
 from cosup_jax.evaluation import scoring
 from cosup_jax.experiments import trials
@@ -265,6 +265,22 @@ def test_a_dry_run_counts_the_steps_of_a_drawn_epoch_and_refuses_what_has_none(d
     ]
     with pytest.raises(pipeline.EmptySplitError, match="12 slices, fewer than a batch of 16"):
         preview.dry_run(quick_config(data_dir, batch_size=16))
+
+
+def test_a_slice_to_validate_on_that_is_of_no_group_is_told_before_anything_is_trained(
+    data_dir, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(loop, "train_epoch", None)
+    trained = tuple((f"phantom_000{i}", "all", 1.0) for i in range(3))
+    config = quick_config(data_dir, sampling__groups=trained)
+    says = "infected slice of case 'phantom_0004'.*split 'validation' is scored by groups"
+    with pytest.raises(sampling.SamplingError, match=says):
+        loop.train_seeds(config, [0], [tmp_path])
+    with pytest.raises(sampling.SamplingError, match=says):
+        preview.dry_run(config)
+    config = quick_config(data_dir, sampling__groups=(("nobody", "all", 1.0), ("", "all", 1.0)))
+    with pytest.raises(sampling.SamplingError, match="training split has no slice of nobody"):
+        preview.dry_run(config)
 
 
 def test_a_dry_run_of_several_seeds_counts_the_states_that_wait(data_dir, tmp_path):

@@ -19,7 +19,7 @@ from cosup_jax.data import datasets, pipeline
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.experiments import trials
 from cosup_jax.runs import logs
-from cosup_jax.training import pseudo, rounds, semi
+from cosup_jax.training import epochs, loop, pseudo, rounds, semi
 from cosup_jax.training.setup import RunMismatch, check_config, keep_description, make_setup
 from tests.phantoms import tiny_config
 from tests.training.tiny import TINY
@@ -275,3 +275,23 @@ def test_what_pretraining_takes_may_change_until_it_is_used(whole, quick_run, tf
     (folder / "config.json").write_text(configuration.to_json(last))
     with pytest.raises(RunMismatch, match=r"differing in semi\.pretrain_batch_size, semi\.pre"):
         trials.train_semi(semi_config(tfds, **changed), folder)
+
+
+def test_the_first_step_is_not_trained_on_once_the_rounds_have_started_from_it(
+    whole, quick_run, tfds, tmp_path, monkeypatch
+):
+    folder = shutil.copytree(whole[0], tmp_path / "run", symlinks=True)
+    semi.check_epochs(semi_config(tfds, epochs=1), folder)
+    semi.check_epochs(semi_config(tfds, epochs=2), folder)
+    says = "epochs is 3, .* started from 2 epochs of the first step; give --config.epochs=2"
+    with pytest.raises(RunMismatch, match=says):
+        trials.train_semi(semi_config(tfds, epochs=3), folder)
+    assert len(logs.read_metrics(quick_run)) == 2
+    semi.check_epochs(semi_config(tfds, epochs=3), started(tmp_path / "new", quick_run))
+    (folder / semi.LABELLED).unlink()
+    score = epochs.report.score
+    monkeypatch.setattr(epochs.report, "score", lambda *given: score(*given)._replace(loss=1.0))
+    ended = semi_config(tfds, epochs=9, early_stopping__patience=1)
+    loop.train_seeds(semi.labelled_config(ended), [0], [folder / semi.LABELLED])
+    assert len(logs.read_metrics(folder / semi.LABELLED)) == 2  # early stopping has ended it
+    semi.check_epochs(semi_config(tfds, epochs=20), folder)

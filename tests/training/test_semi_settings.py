@@ -56,6 +56,16 @@ def test_devices_that_do_not_divide_the_batch_of_pretraining_are_told_of_first(t
         ("semi__unlabelled", "train[4:]", r"semi.unlabelled=train\[4:\]: .* slices more than once"),
         ("semi__pretrain_batch_size", 8, "pretrain_batch_size=8: .* 7 slices of .*, fewer than"),
         ("semi__exclude_patients", PATIENTS, "has no slice left"),
+        (
+            "sampling__groups",
+            (("phantom_0000", "all", 1.0),),
+            r"no group for case 'phantom_000[12]' of the split 'train\[5:\]'; there are",
+        ),
+        (
+            "sampling__groups",
+            (("phantom_0004", "all", 1.0), ("", "all", 1.0)),
+            r"the split 'train\[5:\]' has no slice of phantom_0004 \(all\)",
+        ),
         ("model", {"name": "unet", "classes": 3}, "pseudo labels do not tell classes apart"),
     ],
 )
