@@ -63,4 +63,4 @@ def _saved_maps(folder: Path) -> list[Path]:
             rows = [(files.from_cell(r["case_id"]), r["slice_index"]) for r in csv.DictReader(file)]
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return []
-    return [path for row in rows if "/" not in row[0] for path in map_paths(folder, *row)]
+    return [path for row in rows if "/" not in "".join(row) for path in map_paths(folder, *row)]

@@ -85,17 +85,22 @@ def test_files_of_such_names_stay_where_no_evaluation_lies(run, tmp_path, summar
     assert names(tmp_path) == {*tables.FILES, *mine}
 
 
-@pytest.mark.parametrize("case", ["../../mine", "/mine"])
-def test_a_table_cannot_lead_out_of_the_folder(tmp_path, case):
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("case_id", "../../mine"), ("case_id", "/mine"), ("slice_index", "/../../../mine_0")],
+)
+def test_a_table_cannot_lead_out_of_the_folder(tmp_path, column, value):
     out = write_tables(tmp_path / "a" / "out", saved_predictions=True)
-    table = (out / "per_slice.csv").read_text().replace("scan0", case)
-    (out / "per_slice.csv").write_text(table)
+    head, first, *rest = (out / "per_slice.csv").read_text().splitlines()
+    cells = first.split(",")
+    cells[head.split(",").index(column)] = value
+    (out / "per_slice.csv").write_text("\n".join([head, ",".join(cells), *rest]))
     put(tmp_path, "mine_0.png", "a/mine_0.png")
-    put(out, "predictions/scan1_0.png")
+    put(out, "predictions/scan1_0.png", "predictions/scan0_/x")
     maps = tmp_path / "maps"
     maps.mkdir()
     Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(maps / "a_1.png")
     evaluate_saved(maps, maps, protocol="cosup", out=out)
     assert names(tmp_path) >= {"mine_0.png", "a/mine_0.png"}
-    assert not (out / "predictions").exists()
+    assert not (out / "predictions" / "scan1_0.png").exists()
     assert "saved_predictions" not in json.loads((out / "summary.json").read_text())
