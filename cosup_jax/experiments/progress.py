@@ -15,6 +15,8 @@ from cosup_jax.runs import checkpoints, logs
 from cosup_jax.training import pseudo, semi
 from cosup_jax.training.setup import FREE_FIELDS
 
+_DICE = "validation/dice"
+
 
 class LongerRunError(ValueError):
     """A run was trained longer than is asked for."""
@@ -53,8 +55,9 @@ def progress(request: Request, row: Row, seed: int) -> Progress:
     folder, config = request.folder(row, seed), request.config(row, seed)
     if config.semi.per_round:
         config = semi.finetune_config(config, folder)
-    # Without checkpoints it begins anew.
-    log = logs.read_metrics(folder) if checkpoints.exist(folder) else []
+    scored = best_epoch(folder) is not None
+    # Without checkpoints it begins anew, unless they were removed when all was done.
+    log = logs.read_metrics(folder) if scored or checkpoints.exist(folder) else []
     epochs = int(log[-1]["epoch"]) if log else 0
     losses = [line["validation/loss"] for line in log if "validation/loss" in line]
     early = has_stopped(losses, config.early_stopping.patience)
@@ -67,7 +70,7 @@ def progress(request: Request, row: Row, seed: int) -> Progress:
     return Progress(
         epochs=epochs,
         limit=config.epochs,
-        finished=is_over and not differing and best_epoch(folder) is not None,
+        finished=is_over and not differing and scored,
         stopped=early or (is_over and epochs >= request.file_config(row).epochs),
         seconds=sum(line.get("seconds", 0.0) for line in log),
         differing=tuple(differing),
@@ -105,9 +108,13 @@ def best_epoch(folder: Path) -> int | None:
     """Returns a run's best epoch; None before that one was evaluated.
 
     A damaged summary is as none: the run is evaluated again. So it is where the summary is of the
-    epoch that was the best before the run was trained further.
+    epoch that was the best before the run was trained further. Where somebody has removed the
+    checkpoints, the figures of the epochs tell which was the best.
     """
     path, best = folder / "evaluation" / "summary.json", checkpoints.best_epoch(folder)
+    if best is None:
+        log = [line for line in logs.read_metrics(folder) if _DICE in line]
+        best = int(max(log, key=lambda line: line[_DICE])["epoch"]) if log else None
     try:
         return best if path.is_file() and files.read_json(path).get("epoch") == best else None
     except files.FileError:
@@ -118,7 +125,8 @@ def missing_guides(request: Request, row: Row, seeds: Sequence[int]) -> list[int
     """Returns the seeds whose guide is still to be trained; a finished one counts as it is."""
     if row.guide is None or not request.trains_guide(row):
         return []
-    return [seed for seed in seeds if best_epoch(request.folder(row.guide, seed)) is None]
+    folders = {seed: request.folder(row.guide, seed) for seed in seeds}
+    return [s for s, f in folders.items() if best_epoch(f) is None or not checkpoints.exist(f)]
 
 
 def guide_words(config: ConfigDict) -> str:

@@ -76,13 +76,36 @@ def test_a_longer_run_does_not_pass_for_a_shorter_one(asking, invented):
     assert run.epochs == 6
 
 
+def without_checkpoints(folder):
+    for path in sorted((folder / "checkpoints").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+@pytest.mark.parametrize(("best", "words"), [(2, "finished"), (3, "missing")])
+def test_a_finished_run_keeps_its_scores_without_its_checkpoints(asking, invented, best, words):
+    """The figures of its epochs tell whether it was the best that was scored."""
+    request = asking(3)
+    folder, config = request.folder(C2F, 0), request.config(C2F)
+    write_run(folder, config, epochs=3, best=2)
+    (before,) = runner.run_row(request, C2F).runs
+    log = folder / "metrics.jsonl"
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    for row in rows:
+        row["validation/dice"] = 0.7 if row["epoch"] == best else 0.6
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    without_checkpoints(folder)
+    assert progress.progress(request, C2F, 0).words == words
+    if words == "finished":
+        invented["c2f"] = AssertionError("trained again")
+        assert runner.run_row(request, C2F).runs == (before,)
+
+
 def test_a_run_that_is_trained_anew_is_scored_anew(asking, invented, monkeypatch):
     """Its checkpoints are removed, and the new best epoch has the number of the old one."""
     request = asking(2)
     (before,) = runner.run_row(request, C2F).runs
     folder = request.folder(C2F, 0)
-    for path in sorted((folder / "checkpoints").rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
+    without_checkpoints(folder)
     assert progress.progress(request, C2F, 0).words == "missing"
     invented["c2f"] = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
