@@ -29,7 +29,7 @@ def get_config(data: str = DEFAULT_DATA) -> ConfigDict:
     config.devices = 0  # how many local devices to use; 0 takes all of them
     # Whose weights to start from: a finished run's folder, the name of weights that come with the
     # package, or a file of weights, also of PyTorch (Res2Net-50 v1b, ResNet-34 and -50, VGG-16,
-    # published Inf-Nets); None, or a path.
+    # published Inf-Nets); None (`--config.init=`), or a path.
     config.init = config_dict.placeholder(str)
 
     config.data = ConfigDict()
