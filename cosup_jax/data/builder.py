@@ -208,8 +208,9 @@ class CtSliceBuilder(  # type: ignore[call-arg]
     def _download_and_prepare(self, dl_manager, download_config):
         self._on_beam = bool(download_config.beam_runner or download_config.beam_options)
         super()._download_and_prepare(dl_manager, download_config)
-        # Of what is written, for on Beam other processes write it.
-        self.info.metadata[records.SLICES] = records.count_slices(self)
+        # Of what is written, for on Beam other processes write it; of no format that is not read.
+        if self.info.file_format is tfds.core.FileFormat.ARRAY_RECORD:
+            self.info.metadata[records.SLICES] = records.count_slices(self)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
         cases = self._listed(dl_manager)
