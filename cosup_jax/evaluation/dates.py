@@ -169,11 +169,7 @@ def _anew(place: Path) -> tuple[dict[str, float | None], tuple[str, ...]]:
         shear=scan.shear,
         find=lung_network.find,
     )
-    whys: dict[str, list[str]] = {}
-    for field, why in found.reasons.items():
-        whys.setdefault(why, []).extend([field] * (field in MEASURES))
-    unknown = [f"no {', '.join(fields)}: {why}" for why, fields in whys.items() if fields]
-    notes = (*scan.notes, *filter(None, [done]), *found.notes, *unknown)
+    notes = (*scan.notes, *filter(None, [done]), *found.notes, *found.whys(MEASURES))
     return {field: found.values[field] for field in MEASURES}, notes
 
 

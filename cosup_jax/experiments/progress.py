@@ -77,8 +77,8 @@ def progress(request: Request, row: Row, seed: int) -> Progress:
     )
 
 
-def check_length(request: Request, row: Row, seed: int) -> None:
-    """Refuses a run that has more epochs than are asked for: its best may be one of those.
+def checked(request: Request, row: Row, seed: int) -> Progress:
+    """Returns `progress`, and refuses more epochs than are asked for: the best may be one of those.
 
     Raises:
       LongerRunError: naming the run.
@@ -89,6 +89,7 @@ def check_length(request: Request, row: Row, seed: int) -> None:
             f"{request.folder(row, seed)} was trained {found.epochs} epochs, more than the "
             f"{found.limit} asked for; ask for {found.epochs} or more, or give another --out"
         )
+    return found
 
 
 def has_stopped(losses: Sequence[float], patience: int) -> bool:

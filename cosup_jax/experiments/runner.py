@@ -47,9 +47,8 @@ def run_row(request: Request, row: Row) -> RowResult:
     failure = request.folder(row, 0).parent / FAILURE
     seeds = range(request.seeds)
     try:
-        for seed in seeds:
-            progress.check_length(request, row, seed)
-        left = [s for s in seeds if not progress.progress(request, row, s).finished]
+        states = [progress.checked(request, row, seed) for seed in seeds]
+        left = [seed for seed, one in zip(seeds, states, strict=True) if not one.finished]
         for seed in set(seeds) - set(left):
             data.check_trained(request, row, seed)
         print(f"\n{request.table}, {row.name}: {len(left)} of {len(seeds)} runs to train")
@@ -186,9 +185,8 @@ def _at_hand(request: Request, row: Row) -> RowResult:
     """What can be said of a row without running it: finished seeds, as long as all are."""
     seeds = range(request.seeds)
     try:
-        for seed in seeds:
-            progress.check_length(request, row, seed)
-        finished = all(progress.progress(request, row, seed).finished for seed in seeds)
+        states = [progress.checked(request, row, seed) for seed in seeds]
+        finished = all(one.finished for one in states)
         if finished and all(_kept(request, row, seed) is not None for seed in seeds):
             for seed in seeds:
                 data.check_trained(request, row, seed)

@@ -1,6 +1,6 @@
 """What a mask says about a scan: volumes, shares of the lung, number of lesions, density."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -58,6 +58,13 @@ class Findings:
         for name in names:
             self.values[name] = None
             self.reasons[name] = reason
+
+    def whys(self, of: Container[str] | None = None) -> list[str]:
+        """Returns for each reason which fields it leaves empty, of all or of some: `no …: why`."""
+        found: dict[str, list[str]] = {}
+        for name, reason in self.reasons.items():
+            found.setdefault(reason, []).extend([name] * (of is None or name in of))
+        return [f"no {', '.join(names)}: {reason}" for reason, names in found.items() if names]
 
 
 def describe(

@@ -75,10 +75,7 @@ class Maker:
             self._save(scan, folder, "probability", kept, notes)
         if self.settings.report:
             self._page(folder, scan, true, masks, kept, result, notes, name, content)
-        whys: dict[str, list[str]] = {}
-        for field, reason in result.reasons.items():
-            whys.setdefault(reason, []).append(field)
-        notes += [f"no {', '.join(fields)}: {reason}" for reason, fields in whys.items()]
+        notes += result.whys()
         return {**_rounded(result.values), "notes": "; ".join(dict.fromkeys(notes))}
 
     def _mark(self, scan: Scan, name: str) -> "_Marked":
