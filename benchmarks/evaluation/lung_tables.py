@@ -31,7 +31,7 @@ import sets
 from cosup_jax import metrics, weights
 from cosup_jax.prediction import limits, lung_network, lungs
 from cosup_jax.prediction.lung_tissue import LungError
-from cosup_jax.prediction.segment import Segmenter
+from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.scans import find
 from tfds_builders.covid_ct_seg.covid_ct_seg_dataset_builder import patient_id
 
@@ -230,8 +230,8 @@ def main() -> None:
     segment = Segmenter(lesions)
 
     def marked(slices: Sequence[np.ndarray], intensity: str) -> np.ndarray:
-        box = segment.box(slices, intensity)
-        found = segment(iter(slices), intensity, len(slices), box)
+        boxes = segment.boxes(slices, intensity)
+        found = segment(iter(slices), intensity, len(slices), boxes)
         return np.stack([p > lesions.threshold for p in found])
 
     def mark_rows() -> Iterator[list[str]]:

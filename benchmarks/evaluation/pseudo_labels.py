@@ -29,7 +29,7 @@ from tqdm import tqdm
 from cosup_jax import load_pretrained
 from cosup_jax.data import preprocess, slice_files
 from cosup_jax.metrics import THRESHOLD, Counts, confusion, dice, precision, sensitivity
-from cosup_jax.prediction.segment import Segmenter
+from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.scans import images
 from cosup_jax.scans.names import name_from_file
 from cosup_jax.training import pseudo

@@ -23,7 +23,7 @@ import numpy as np
 
 from cosup_jax import models, phantom, weights
 from cosup_jax.data.preprocess import Preprocessing
-from cosup_jax.prediction import segment
+from cosup_jax.prediction import segmenter
 from cosup_jax.scans import nifti
 
 
@@ -54,7 +54,7 @@ def main() -> None:
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Returns the seconds of every stage and how many slices went through it."""
     scan = draw(folder / "scan.nii.gz", arguments.slices, arguments.side)
-    segmenter = segment.Segmenter(network(arguments))
+    segment = segmenter.Segmenter(network(arguments))
     seconds: dict[str, float] = {}
 
     began = time.perf_counter()
@@ -62,7 +62,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     seconds["read"] = time.perf_counter() - began
 
     slices = (s.astype(np.float32) for s in volume.slices())
-    found = segmenter(slices, volume.intensity, arguments.slices)
+    found = segment(slices, volume.intensity, arguments.slices)
     began = time.perf_counter()
     next(found)
     seconds["first batch"] = time.perf_counter() - began
@@ -70,14 +70,20 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     # All slices once more, compiled: what every scan after the first costs.
     began = time.perf_counter()
     slices = (s.astype(np.float32) for s in volume.slices())
-    masks = [p > network.threshold for p in segmenter(slices, volume.intensity, arguments.slices)]
+    boxes = segment.boxes(slices, volume.intensity)
+    seconds["boxes"] = time.perf_counter() - began
+
+    began = time.perf_counter()
+    slices = (s.astype(np.float32) for s in volume.slices())
+    found = segment(slices, volume.intensity, arguments.slices, boxes)
+    masks = [probability > network.threshold for probability in found]
     seconds["network"] = time.perf_counter() - began
 
     began = time.perf_counter()
     nifti.write_labels(folder / "mask.nii.gz", np.stack(masks).astype(np.uint8), scan)
     seconds["write"] = time.perf_counter() - began
-    seconds["file to mask"] = seconds["read"] + seconds["network"] + seconds["write"]
-    count = {name: arguments.slices for name in seconds} | {"first batch": segment.full_batch()}
+    seconds["file to mask"] = sum(seconds[s] for s in ("read", "boxes", "network", "write"))
+    count = {name: arguments.slices for name in seconds} | {"first batch": segmenter.full_batch()}
     return {
         "device": jax.local_devices()[0].device_kind,
         "seconds": seconds,

@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from cosup_jax import metrics, weights
 from cosup_jax.prediction.findings import drop_small
-from cosup_jax.prediction.segment import Segmenter
+from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.scans import images
 
 # Assumed (z, y, x) in mm.
@@ -62,8 +62,8 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     for name, spacing in SPACING.items():
         for case, slices, truth in volumes(arguments.data / name / "val"):
-            box = segment.box(slices, "grey8")  # one for the volume, as predict has it
-            probability = np.stack(list(segment(iter(slices), "grey8", len(slices), box)))
+            boxes = segment.boxes(slices, "grey8")  # as predict has them
+            probability = np.stack(list(segment(iter(slices), "grey8", len(slices), boxes)))
             for deviation, specks in WAYS:
                 smooth = probability
                 if deviation:

@@ -22,7 +22,7 @@ from sets import Piece
 
 from cosup_jax import load_pretrained, metrics, weights
 from cosup_jax.data.preprocess import resize_image
-from cosup_jax.prediction.segment import Segmenter
+from cosup_jax.prediction.segmenter import Segmenter
 
 VOLUMES = {
     "medseg1": "radiopaedia_7_85703_0",

@@ -33,7 +33,7 @@ import sets
 from configs.weights import MODELS
 from cosup_jax import compilation, load_pretrained, runs, signals, weights
 from cosup_jax import config as configuration
-from cosup_jax.prediction.segment import Segmenter
+from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.runs import checkpoints
 from cosup_jax.training import loop
 
@@ -81,7 +81,7 @@ def export(source: Path, folder: Path, name: Path) -> None:
     """
     run, rows = runs.open_run(folder), checkpoints.read_history(folder)
     path, text = (name.with_suffix(suffix) for suffix in (weights.files.SUFFIX, ".md"))
-    weights.save(path, run, {}, crop=True)
+    weights.save(path, run, {}, crop=weights.SLICE)
     segment = Segmenter(load_pretrained(path))
     found = {n: score.score(segment, part) for n, part in sets.validation(source).items()}
     threshold = score.choose_threshold(found)
@@ -96,7 +96,7 @@ def export(source: Path, folder: Path, name: Path) -> None:
         "cpu_hours": round(used, 2),
         "intended_use": "research; not a medical device",
     }
-    weights.save(path, run, card, threshold=threshold, crop=True)
+    weights.save(path, run, card, threshold=threshold, crop=weights.SLICE)
     text.write_text(
         f"Epoch {run.epoch} of {rows[-1]['epoch']}, after {used:.1f} of {cpu_hours(rows):.1f} CPU "
         f"hours; threshold {threshold}, macro mean {macro:.3f}.\n\n{curve(rows)}"

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from cosup_jax import metrics
 from cosup_jax.metrics import THRESHOLD, Counts
 from cosup_jax.prediction import limits, lung_network
-from cosup_jax.prediction.segment import Segmenter
+from cosup_jax.prediction.segmenter import Segmenter
 
 DRAWS = 2000
 LEVELS = 255
@@ -58,15 +58,15 @@ def score(segment: Segmenter, pieces: Sequence[Piece]) -> Scored:
 
 
 def predict(segment: Segmenter, pieces: Sequence[Piece]) -> Iterator[np.ndarray]:
-    """Yields the probabilities of slices, those of a volume with one box as `predict` does.
+    """Yields the probabilities of slices, those of a volume together as `predict` does.
 
     What touches no lung is not marked, as there, however much it is.
     """
     intensity = pieces[0].intensity
     for volume, members in itertools.groupby(pieces, lambda piece: piece.volume):
         images = [piece.image for piece in members]
-        box = segment.box(images, intensity) if volume else None
-        found = list(segment(iter(images), intensity, len(images), box))
+        boxes = segment.boxes(images, intensity) if volume else None
+        found = list(segment(iter(images), intensity, len(images), boxes))
         near = [limits.touching(lung) for lung in lung_network.find_each(images, intensity)]
         alike = len({image.shape for image in images}) == 1
         step = len(images) if volume and alike else 1

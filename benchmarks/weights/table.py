@@ -24,7 +24,7 @@ from cosup_jax import load_pretrained, metrics, weights
 from cosup_jax.evaluation.calibration import calibration
 from cosup_jax.metrics import Counts
 from cosup_jax.prediction import cohort
-from cosup_jax.prediction.segment import Segmenter
+from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.prediction.settings import Settings
 from cosup_jax.scans import find
 from cosup_jax.weights import Pretrained
@@ -145,8 +145,8 @@ def scans_table(
         if truth.is_file():
             scan = sources[0].read()
             slices = [scan.values(i) for i in range(len(scan.slices))]
-            box = segment.box(slices, scan.intensity)
-            maps = segment(iter(slices), scan.intensity, len(slices), box)
+            boxes = segment.boxes(slices, scan.intensity)
+            maps = segment(iter(slices), scan.intensity, len(slices), boxes)
             areas = [np.count_nonzero(p > threshold) for p in maps]
             area = f"{auc(np.array(areas), read_truth(truth)):.3f}"
         # Nothing marked is 0 mL, which is a figure too; without one the row says why.

@@ -21,6 +21,9 @@ _SPECK = 0.003  # of the picture; less enclosed air is no lung
 _MARGIN = 0.03  # of the picture's side
 _FEW = 8  # slices, whose air may miss a lung that is dense in all of them
 _MARGIN_OF_FEW = 0.08
+_PIECE = 0.001  # of a slice; smaller pieces of lung do not count
+_MARGIN_OF_ONE = 0.02  # of the picture's side
+_CLOSEST = 0.5  # of the sides of the volume's box, which a slice's own are no shorter than
 
 
 class Air(NamedTuple):
@@ -69,6 +72,41 @@ def find_box(slices: Iterable[np.ndarray]) -> Box | None:
         _range(air.any(axis=1 - axis), share, parts[0].step, shape[axis]) for axis in (0, 1)
     )
     return rows, columns
+
+
+def closer(box: Box, lung: np.ndarray) -> Box:
+    """Returns the part of a volume's box that a slice of it is looked at closely in.
+
+    It is the box of the slice's lungs, as far from the middle of the volume's box on the left as on
+    the right, so that a lung that was not found lies in it too, and at least half as long and wide
+    as the volume's.
+
+    Args:
+      box: of all slices, from `find_box`.
+      lung: (H, W) bool, the lungs of one.
+
+    Returns:
+      The part; all of the box where there is no lung.
+    """
+    pieces, _ = ndimage.label(lung[box])
+    large = np.bincount(pieces.ravel()) >= _PIECE * lung.size
+    large[0] = False
+    found = large[pieces]
+    if not found.any():
+        return box
+    parts = []
+    for axis, part in enumerate(box):
+        filled, size = found.any(axis=1 - axis), part.stop - part.start
+        margin = int(np.ceil(_MARGIN_OF_ONE * lung.shape[axis]))
+        first, last = np.flatnonzero(filled)[[0, -1]]
+        start, stop = max(0, int(first) - margin), min(size, int(last) + 1 + margin)
+        if axis == 1:
+            start = min(start, size - stop)
+            stop = size - start
+        length = max(stop - start, int(np.ceil(_CLOSEST * size)))
+        start = min(max(0, (start + stop - length) // 2), size - length)
+        parts.append(slice(part.start + start, part.start + start + length))
+    return parts[0], parts[1]
 
 
 def _enclosed(values: np.ndarray) -> Air:

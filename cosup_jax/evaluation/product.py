@@ -22,7 +22,7 @@ from cosup_jax.evaluation.protocols import protocol_named
 from cosup_jax.evaluation.volumes import sheared_cases
 from cosup_jax.evaluation.whole_volumes import Pair
 from cosup_jax.prediction import results
-from cosup_jax.prediction.segment import Segmenter
+from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.prediction.settings import Settings
 from cosup_jax.runs import Run
 from cosup_jax.scans.scan import Scan

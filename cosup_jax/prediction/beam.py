@@ -16,7 +16,7 @@ from tqdm import tqdm
 from cosup_jax import weights
 from cosup_jax.data import datasets
 from cosup_jax.prediction import cohort, table
-from cosup_jax.prediction.segment import Segmenter
+from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.prediction.settings import CohortError, Settings
 from cosup_jax.scans.find import Source
 

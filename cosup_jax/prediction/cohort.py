@@ -20,7 +20,7 @@ from cosup_jax import __version__, locks, weights
 from cosup_jax.prediction import ahead, lung_network, records, results, table
 from cosup_jax.prediction.folder import Folder
 from cosup_jax.prediction.records import DONE, FAILED, Identity, Record
-from cosup_jax.prediction.segment import Segmenter
+from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.prediction.settings import CohortError, Settings
 from cosup_jax.prediction.table import Call
 from cosup_jax.scans.find import Source

@@ -13,7 +13,7 @@ from cosup_jax.prediction.predictor import Predictor
 
 _BETWEEN = 5.0  # mm from one slice that the network is shown to the next, where there are more
 _LOCK = threading.Lock()
-_BATCH = 8  # always, so that there is one compiled program
+BATCH = 8  # slices, always, so that there is one compiled program
 
 
 class LungNetwork:
@@ -29,7 +29,7 @@ class LungNetwork:
 
     def prepare(self) -> None:
         """Compiles the network."""
-        self._predictor.memory((_BATCH, *self._settings.size, 1))
+        self._predictor.memory((BATCH, *self._settings.size, 1))
 
     def __call__(self, volume: np.ndarray, sides: Sequence[float]) -> np.ndarray:
         """Returns where lung is, (Z, H, W) bool; slices not shown are as the one before them.
@@ -60,10 +60,10 @@ class LungNetwork:
           slices: (H, W) real numbers each, in their true unit; sizes may differ.
           intensity: one of `kinds.INTENSITIES`.
         """
-        for start in range(0, len(slices), _BATCH):
-            part = [np.asarray(s, np.float32) for s in slices[start : start + _BATCH]]
+        for start in range(0, len(slices), BATCH):
+            part = [np.asarray(s, np.float32) for s in slices[start : start + BATCH]]
             images = [prepare_image(values, intensity, self._settings) for values in part]
-            images += images[:1] * (_BATCH - len(images))
+            images += images[:1] * (BATCH - len(images))
             for values, found in zip(part, self._predictor(np.stack(images)), strict=False):
                 yield resize_image(found, values.shape)
 

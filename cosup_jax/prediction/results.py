@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from cosup_jax import __version__, metrics, models, report, weights
 from cosup_jax.prediction import findings, limits, lung_network, lungs, unlike
-from cosup_jax.prediction.segment import Segmenter
+from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.prediction.settings import DICOM_SEG, NIFTI, Settings
 from cosup_jax.scans import kinds
 from cosup_jax.scans.scan import Scan
@@ -82,9 +82,9 @@ class Maker:
         count = len(scan.slices)
         found, near = _Marked([], [], [], 0), 0
         several = bool(classes(self.network))
-        box = self.segmenter.box((scan.values(i) for i in range(count)), scan.intensity)
+        boxes = self.segmenter.boxes((scan.values(i) for i in range(count)), scan.intensity)
         values = (scan.values(i) for i in range(count))
-        each = self.segmenter.labelled(values, scan.intensity, count, box)
+        each = self.segmenter.labelled(values, scan.intensity, count, boxes)
         for probability, likeliest in tqdm(each, total=count, desc=name, unit="slice", leave=False):
             found.masks.append(probability > self.settings.threshold)
             near += unlike.near_threshold(probability, self.settings.threshold)

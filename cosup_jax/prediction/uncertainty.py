@@ -21,7 +21,7 @@ from cosup_jax.prediction import cohort, lung_network, lungs
 from cosup_jax.prediction.folder import Folder
 from cosup_jax.prediction.lung_tissue import LungError
 from cosup_jax.prediction.records import DONE
-from cosup_jax.prediction.segment import Segmenter
+from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.prediction.settings import Settings
 from cosup_jax.prediction.table import Call
 from cosup_jax.scans.results import UNCERTAIN
@@ -70,13 +70,11 @@ def measure(
     except LungError as error:
         return _unknown(str(error))
     count, voxels = len(scan.slices), int(np.count_nonzero(lung))
-    box = turned_box = segmenter.box((scan.values(i) for i in range(count)), scan.intensity)
-    if box:
-        first, last = (lung.shape[2] - column for column in (box[1].stop, box[1].start))
-        turned_box = box[0], slice(first, last)
-    plain = segmenter.labelled((scan.values(i) for i in range(count)), scan.intensity, count, box)
+    boxes = segmenter.boxes((scan.values(i) for i in range(count)), scan.intensity)
+    turned_boxes = boxes and [(rows, _turned(part, lung.shape[2])) for rows, part in boxes]
+    plain = segmenter.labelled((scan.values(i) for i in range(count)), scan.intensity, count, boxes)
     turned = (np.ascontiguousarray(scan.values(i)[:, ::-1]) for i in range(count))
-    mirrored = segmenter.labelled(turned, scan.intensity, count, turned_box)
+    mirrored = segmenter.labelled(turned, scan.intensity, count, turned_boxes)
     entropy, apart = 0.0, 0
     for inside, (one, _), (other, _) in zip(lung, plain, mirrored, strict=True):
         one, other = one[inside], other[:, ::-1][inside]
@@ -84,6 +82,11 @@ def measure(
         entropy += float((entr(mean) + entr(1 - mean)).sum()) / np.log(2)
         apart += int(np.count_nonzero((one > threshold) != (other > threshold)))
     return Doubt(entropy / voxels, 100 * apart / voxels, apart * metrics.voxel_ml(scan.spacing))
+
+
+def _turned(columns: slice, width: int) -> slice:
+    """Returns where columns are in the mirror image."""
+    return slice(width - columns.stop, width - columns.start)
 
 
 def _unknown(why: str) -> Doubt:

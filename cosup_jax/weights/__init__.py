@@ -5,8 +5,12 @@ The weights that come with the package lie beside this file, each with its model
 
 from cosup_jax.weights.about import WeightsError, trained_on
 from cosup_jax.weights.files import (
+    CROPS,
     DEFAULT,
     LUNGS,
+    SLICE,
+    VOLUME,
+    WHOLE,
     Pretrained,
     file_of,
     load,
@@ -17,8 +21,12 @@ from cosup_jax.weights.files import (
 )
 
 __all__ = [
+    "CROPS",
     "DEFAULT",
     "LUNGS",
+    "SLICE",
+    "VOLUME",
+    "WHOLE",
     "Pretrained",
     "WeightsError",
     "file_of",

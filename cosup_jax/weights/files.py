@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 DEFAULT = "c2f-base"
 LUNGS = "lungs-small"
 TARGETS = ("infection", "lungs")
+# What part of a slice a network takes: all, the box of the volume's lungs, or of the slice's own.
+CROPS = WHOLE, VOLUME, SLICE = "", "volume", "slice"
+_EARLIER_CROPS = {False: WHOLE, True: VOLUME}  # in files before there were three
 _FORMAT = 1
 _HERE = Path(__file__).parent
 _COLLECTIONS = ("params", "batch_stats")
@@ -53,8 +56,8 @@ class Pretrained:
       card: how it came about; empty for the folder of a run.
       threshold: probability above which a pixel is infection, chosen on validation where the
         weights come from a file that says so, and otherwise ½.
-      crop: whether it was trained on slices cut to the box of the lungs
-        (`cosup_jax.data.chest.find_box`), and so must be given such.
+      crop: to what the slices that it was trained on were cut, one of `CROPS`, and so must those
+        be that it is given (`cosup_jax.data.chest`).
       target: what it marks, one of `TARGETS`.
     """
 
@@ -65,7 +68,7 @@ class Pretrained:
     digest: str
     card: Mapping[str, Any]
     threshold: float = THRESHOLD
-    crop: bool = False
+    crop: str = WHOLE
     target: str = TARGETS[0]
 
 
@@ -131,7 +134,7 @@ def save(
     card: Mapping[str, Any],
     *,
     threshold: float = THRESHOLD,
-    crop: bool = False,
+    crop: str = WHOLE,
     target: str = TARGETS[0],
 ) -> None:
     """Writes the weights of a run's best epoch.
@@ -141,7 +144,7 @@ def save(
       run: from `runs.open_run`.
       card: texts and figures on how the weights came about, JSON values; the epoch is added.
       threshold: probability above which a pixel is infection.
-      crop: whether the slices trained on were cut to the box of the lungs.
+      crop: to what the slices trained on were cut, one of `CROPS`.
       target: what is marked, one of `TARGETS`.
 
     Raises:
@@ -180,9 +183,11 @@ def load(path: Path) -> Pretrained:
                 shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
                 _check_shapes(shapes, model, preprocessing)
             tensors = {name: _wide(name, file.get_tensor(name)) for name in names}
-            threshold, crop = _threshold(about), about.get("crop", False)
-            if not isinstance(crop, bool):
-                raise WeightsError(f"crop {crop!r}; expected true or false")
+            threshold, crop = _threshold(about), about.get("crop", WHOLE)
+            if isinstance(crop, bool):
+                crop = _EARLIER_CROPS[crop]
+            if crop not in CROPS:
+                raise WeightsError(f"crop {crop!r}; expected one of {', '.join(map(repr, CROPS))}")
             if (target := about.get("target", TARGETS[0])) not in TARGETS:
                 raise WeightsError(f"target {target!r}; expected one of {', '.join(TARGETS)}")
     except (WeightsError, configuration.ConfigError, files.FileError) as error:

@@ -1,7 +1,9 @@
 """The box around the lungs: what it must hold, and when a picture stays whole."""
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from cosup_jax import phantom
 from cosup_jax.data import chest, preprocess
@@ -98,3 +100,35 @@ def test_phantoms_lose_no_lung(seed):
     inside = volume.lung[:, box[0], box[1]]
     assert np.count_nonzero(inside) == np.count_nonzero(volume.lung)
     assert inside.size < 0.9 * volume.lung.size
+
+
+sides = st.builds(lambda first, length: slice(first, first + length), *[st.integers(1, 60)] * 2)
+
+
+@hypothesis.given(st.tuples(sides, sides), st.tuples(sides, sides))
+def test_a_closer_box_holds_the_lungs_of_its_slice(box, place):
+    lung = np.zeros((120, 120), bool)
+    lung[place] = True
+    found = chest.closer(box, lung)
+    seen = lung[box]
+    outside = lung.copy()
+    outside[found] = False
+    for part, whole in zip(found, box, strict=True):
+        assert whole.start <= part.start < part.stop <= whole.stop
+        assert part.stop - part.start >= (whole.stop - whole.start) / 2
+    if seen.sum() >= 0.001 * lung.size:
+        assert not outside[box].any()
+        left, right = found[1].start - box[1].start, box[1].stop - found[1].stop
+        assert abs(left - right) <= 1
+    else:
+        assert found == box
+
+
+def test_a_closer_box_is_a_good_deal_closer_where_lungs_are_small():
+    lung = np.zeros((120, 160), bool)
+    lung[50:60, 60:100] = True
+    rows, columns = chest.closer((slice(20, 100), slice(20, 140)), lung)
+    assert (rows, columns) == (slice(35, 75), slice(50, 110))
+    lung[70:80, 30:40] = True
+    rows, columns = chest.closer((slice(20, 100), slice(20, 140)), lung)
+    assert (rows, columns) == (slice(45, 85), slice(26, 134))

@@ -183,7 +183,7 @@ CIRCUMSTANCES = {
 class Nothing(Brightest):
     """Marks nothing, so that nothing is said of marks."""
 
-    def labelled(self, slices, intensity, count, box=None):
+    def labelled(self, slices, intensity, count, boxes=None):
         for bright, classes in super().labelled(slices, intensity, count):
             yield 0 * bright, classes
 

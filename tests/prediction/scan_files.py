@@ -34,10 +34,10 @@ class Brightest:
     def prepare(self):
         """There is nothing to compile."""
 
-    def box(self, slices, intensity):
+    def boxes(self, slices, intensity):
         """It takes whole slices."""
 
-    def labelled(self, slices, intensity, count, box=None):
+    def labelled(self, slices, intensity, count, boxes=None):
         for pixels in slices:
             bright = (pixels > pixels.mean()).astype(np.float32) * np.float32(0.8)
             yield bright, np.ones(pixels.shape, np.uint8)
@@ -47,10 +47,10 @@ def marking(marks):
     """What stands for a Segmenter, and marks these."""
 
     class Marking(Brightest):
-        def __call__(self, slices, intensity, count, box=None):
+        def __call__(self, slices, intensity, count, boxes=None):
             return (mark.astype(np.float32) for mark in marks)
 
-        def labelled(self, slices, intensity, count, box=None):
+        def labelled(self, slices, intensity, count, boxes=None):
             return ((mark.astype(np.float32), np.ones(mark.shape, np.uint8)) for mark in marks)
 
     return Marking

@@ -23,7 +23,7 @@ class Counting(Brightest):
 
     computed = 0
 
-    def labelled(self, slices, intensity, count, box=None):
+    def labelled(self, slices, intensity, count, boxes=None):
         """See `Segmenter`."""
         Counting.computed += 1
         yield from super().labelled(slices, intensity, count)

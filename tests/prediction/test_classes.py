@@ -12,7 +12,8 @@ from cosup_jax import config as configuration
 from cosup_jax import models, runs, weights
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.models import SegOutput
-from cosup_jax.prediction import findings, predictor, segment
+from cosup_jax.prediction import findings, predictor
+from cosup_jax.prediction.segmenter import Segmenter
 from tests.phantoms import CONFIGS
 from tests.prediction.scan_files import dicom_folder, process, scan_file, slice_folder, table
 
@@ -93,8 +94,8 @@ def test_other_kinds_of_scans_get_labels_too(halves, bright, tmp_path):
 
 def test_infection_is_what_is_not_background(halves):
     values = np.random.default_rng(0).random((2, 48, 40), np.float32)
-    found = list(segment.Segmenter(halves).labelled(iter(values), "grey8", 2))
-    plain = list(segment.Segmenter(halves)(iter(values), "grey8", 2))
+    found = list(Segmenter(halves).labelled(iter(values), "grey8", 2))
+    plain = list(Segmenter(halves)(iter(values), "grey8", 2))
     for (probability, classes), alone in zip(found, plain, strict=True):
         np.testing.assert_array_equal(probability, alone)
         assert (classes[:20] == 2).all()

@@ -1,15 +1,20 @@
 """Networks that are shown slices cut to the lungs: what they see, and where their marks go."""
 
 import dataclasses
+import itertools
+import json
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 import cosup_jax
 from cosup_jax import runs, weights
 from cosup_jax.data import chest
 from cosup_jax.data.preprocess import LUNG_WINDOW, Preprocessing, apply_window, prepare_image
-from cosup_jax.prediction.segment import Segmenter
+from cosup_jax.prediction import lung_network
+from cosup_jax.prediction.segmenter import Segmenter
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +30,15 @@ def volume():
 @pytest.fixture(scope="module")
 def cropping(bright):
     """The network that marks what is bright, as one that takes slices cut to the lungs."""
-    return dataclasses.replace(bright, crop=True)
+    return dataclasses.replace(bright, crop=weights.VOLUME)
 
 
 def test_the_network_is_shown_the_box_and_marks_nothing_outside(volume, cropping):
     segmenter = Segmenter(cropping)
-    box = segmenter.box(volume, "hu")
+    box, *others = boxes = segmenter.boxes(volume, "hu")
+    assert others == [box] * 11
     assert box == chest.find_box(apply_window(values, LUNG_WINDOW) for values in volume)
-    found = np.stack(list(segmenter(iter(volume), "hu", 12, box)))
+    found = np.stack(list(segmenter(iter(volume), "hu", 12, boxes)))
     assert found.shape == volume.shape
     outside = np.ones(volume.shape, bool)
     outside[:, box[0], box[1]] = False
@@ -46,7 +52,7 @@ def test_the_network_is_shown_the_box_and_marks_nothing_outside(volume, cropping
 @pytest.mark.filterwarnings("ignore:.*the same values as the next")
 def test_from_python_and_by_slices_the_box_is_that_of_the_volume(volume, cropping):
     segmenter = Segmenter(cropping)
-    found = segmenter(iter(volume), "hu", 12, segmenter.box(volume, "hu"))
+    found = segmenter(iter(volume), "hu", 12, segmenter.boxes(volume, "hu"))
     mask = cosup_jax.segment(volume, network=cropping, intensity="hu")
     np.testing.assert_array_equal(mask, np.stack(list(found)) > 0.5)
 
@@ -54,10 +60,10 @@ def test_from_python_and_by_slices_the_box_is_that_of_the_volume(volume, croppin
 def test_slices_without_a_box_are_cut_each_to_its_own(volume, cropping):
     segmenter = Segmenter(cropping)
     mixed = [volume[0], volume[5, :, :120], volume[5]]
-    assert segmenter.box(mixed, "hu") is None
+    assert segmenter.boxes(mixed, "hu") is None
     for values, probability in zip(mixed, segmenter(iter(mixed), "hu", 3), strict=True):
-        box = segmenter.box([values], "hu")
-        (alone,) = segmenter(iter([values]), "hu", 1, box)
+        boxes = segmenter.boxes([values], "hu")
+        (alone,) = segmenter(iter([values]), "hu", 1, boxes)
         np.testing.assert_allclose(probability, alone, atol=1e-6)
 
 
@@ -65,17 +71,74 @@ def test_slices_without_a_box_are_cut_each_to_its_own(volume, cropping):
 def test_narrow_slices_are_shown_too(cropping, shape):
     segmenter = Segmenter(cropping)
     narrow = np.random.default_rng(0).integers(-1000, 400, (2, *shape)).astype(np.float32)
-    box = segmenter.box(narrow, "hu")
-    found = list(segmenter(iter(narrow), "hu", 2, box))
+    boxes = segmenter.boxes(narrow, "hu")
+    found = list(segmenter(iter(narrow), "hu", 2, boxes))
     assert [probability.shape for probability in found] == [shape] * 2
 
 
 def test_a_network_of_whole_slices_has_no_box(volume, bright):
-    assert Segmenter(bright).box(volume, "hu") is None
+    assert Segmenter(bright).boxes(volume, "hu") is None
 
 
-def test_weights_say_whether_they_take_cut_slices(tiny_run, tmp_path):
+@pytest.fixture
+def close(bright, monkeypatch):
+    """The network as one whose slices are cut each to its own lungs, and lungs of its volume."""
+    lungs = np.zeros((12, 96, 128), bool)
+    lungs[2:, 30:70, 72:104] = True
+    lungs[6:, 44:70, 24:56] = True
+    rest = iter(lungs)
+    given = lambda slices, intensity: itertools.islice(rest, len(slices))  # noqa: E731
+    monkeypatch.setattr(lung_network, "find_each", given)
+    return dataclasses.replace(bright, crop=weights.SLICE), lungs
+
+
+def test_each_slice_is_cut_to_its_own_lungs(volume, close):
+    network, lungs = close
+    segmenter = Segmenter(network)
+    boxes = segmenter.boxes(iter(volume), "hu")
+    whole = chest.find_box(apply_window(values, LUNG_WINDOW) for values in volume)
+    assert boxes == [chest.closer(whole, lung) for lung in lungs]
+    assert boxes[0] == whole
+    assert boxes[-1] != whole
+    found = np.stack(list(segmenter(iter(volume), "hu", 12, boxes)))
+    for box, probability, values in zip(boxes, found, volume, strict=True):
+        shown = prepare_image(values[box], "hu", Preprocessing((32, 32)))
+        np.testing.assert_allclose(probability.max(), 1 / (1 + np.exp(-4 * shown.max())), rtol=0.1)
+        probability[box] = 0
+        assert not probability.any()
+
+
+@pytest.mark.parametrize("crop", weights.CROPS)
+def test_weights_say_what_slices_are_cut_to(tiny_run, tmp_path, crop):
     run = runs.open_run(tiny_run)
-    for crop in (False, True):
-        weights.save(tmp_path / "w.safetensors", run, {}, crop=crop)
-        assert weights.load(tmp_path / "w.safetensors").crop is crop
+    weights.save(tmp_path / "w.safetensors", run, {}, crop=crop)
+    assert weights.load(tmp_path / "w.safetensors").crop == crop
+
+
+@pytest.mark.parametrize(
+    ("written", "crop"), [(False, weights.WHOLE), (True, weights.VOLUME), (None, weights.WHOLE)]
+)
+def test_files_of_earlier_versions_are_cut_as_before(tiny_run, tmp_path, written, crop):
+    path = tmp_path / "w.safetensors"
+    weights.save(path, runs.open_run(tiny_run), {})
+    rewrite(path, written)
+    assert weights.load(path).crop == crop
+
+
+@pytest.mark.parametrize("written", ["lung", 1, ["slice"]])
+def test_another_cut_is_refused(tiny_run, tmp_path, written):
+    path = tmp_path / "w.safetensors"
+    weights.save(path, runs.open_run(tiny_run), {})
+    rewrite(path, written)
+    with pytest.raises(weights.WeightsError, match="crop .*; expected one of '', 'volume', 'slice"):
+        weights.load(path)
+
+
+def rewrite(path, crop):
+    """Puts another value of `crop` into a file of weights, or takes it out."""
+    with safe_open(path, "numpy") as file:
+        about = json.loads(file.metadata()["cosup_jax"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del about["crop"]
+    about |= {} if crop is None else {"crop": crop}
+    save_file(tensors, path, {"cosup_jax": json.dumps(about)})

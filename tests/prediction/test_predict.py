@@ -9,7 +9,7 @@ import pytest
 import cosup_jax
 from cosup_jax import cli, phantom, weights
 from cosup_jax.data.preprocess import prepare_image, resize_image
-from cosup_jax.prediction import predictor, segment
+from cosup_jax.prediction import predictor, segmenter
 from cosup_jax.scans.geometry import Grid
 from tests.scans.nifti_files import ORIENTATIONS, affine_of, forge
 
@@ -141,11 +141,11 @@ def test_from_python_what_is_no_volume_is_refused(bright, volume, settings, reas
 
 
 def test_slices_may_differ_in_size_and_number(bright):
-    segmenter = segment.Segmenter(bright)
+    predict = segmenter.Segmenter(bright)
     slices = [np.float32(np.random.default_rng(i).normal(size=(20 + i, 33))) for i in range(11)]
-    found = list(segmenter(iter(slices), "grey8", len(slices)))
+    found = list(predict(iter(slices), "grey8", len(slices)))
     assert [p.shape for p in found] == [s.shape for s in slices]
-    alone = [next(segmenter(iter([s]), "grey8", 1)) for s in slices]
+    alone = [next(predict(iter([s]), "grey8", 1)) for s in slices]
     for together, single in zip(found, alone, strict=True):
         np.testing.assert_allclose(together, single, atol=1e-6)
         assert together.min() >= 0
@@ -153,10 +153,10 @@ def test_slices_may_differ_in_size_and_number(bright):
 
 
 def test_batches_shrink_to_the_memory_there_is(bright, monkeypatch):
-    monkeypatch.setattr(segment, "full_batch", lambda: 8)
-    segmenter = segment.Segmenter(bright)
+    monkeypatch.setattr(segmenter, "full_batch", lambda: 8)
+    predict = segmenter.Segmenter(bright)
     slices = [np.float32(np.random.default_rng(i).normal(size=(32, 32))) for i in range(9)]
-    wide = list(segmenter(iter(slices), "grey8", 9))
+    wide = list(predict(iter(slices), "grey8", 9))
     sizes = []
     real = predictor.Predictor.__call__
 
@@ -165,7 +165,7 @@ def test_batches_shrink_to_the_memory_there_is(bright, monkeypatch):
         return real(predictor, image)
 
     monkeypatch.setattr(predictor.Predictor, "__call__", call)
-    monkeypatch.setattr(segment.devices, "free_memory", lambda: 4 * 2.5 * 32 * 32 * 4)
-    narrow = list(segmenter(iter(slices), "grey8", 9))
+    monkeypatch.setattr(segmenter.devices, "free_memory", lambda: 4 * 2.5 * 32 * 32 * 4)
+    narrow = list(predict(iter(slices), "grey8", 9))
     assert set(sizes) < {1, 2, 4}
     np.testing.assert_allclose(np.stack(narrow), np.stack(wide), atol=1e-6)

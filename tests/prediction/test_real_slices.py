@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from cosup_jax import weights
-from cosup_jax.prediction import lung_network, segment
+from cosup_jax.prediction import lung_network
+from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.scans import find, images
 
 REAL = Path(os.environ.get("COSUP_REAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -50,7 +51,7 @@ def test_the_weights_of_the_package_find_real_infection():
     paths = sorted((source / "image").glob("*.png"))[::16]
     slices = [images.read_grey(path).astype(np.float32) for path in paths]
     network = weights.load_pretrained()
-    found = segment.Segmenter(network)(slices, "grey8", len(slices))
+    found = Segmenter(network)(slices, "grey8", len(slices))
     scores = []
     for path, probability in zip(paths, found, strict=True):
         truth = images.read_codes(source / "mask" / path.name) > 0

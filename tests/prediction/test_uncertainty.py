@@ -24,13 +24,12 @@ class Given:
 
     cut = None  # columns outside of which nothing is marked
 
-    def box(self, slices, intensity):
-        return self.cut and (slice(None), self.cut)
+    def boxes(self, slices, intensity):
+        return self.cut and [(slice(None), self.cut) for _ in slices]
 
-    def labelled(self, slices, intensity, count, box=None):
-        for pixels in slices:
+    def labelled(self, slices, intensity, count, boxes=None):
+        for pixels, cut in zip(slices, boxes or [np.s_[:, :]] * count, strict=True):
             probability = np.zeros(pixels.shape, np.float32)
-            cut = box or np.s_[:, :]
             probability[cut] = pixels[cut] / np.float32(100)
             probability[:, pixels.shape[1] // 2 :] = 0
             yield probability, np.ones(pixels.shape, np.uint8)
