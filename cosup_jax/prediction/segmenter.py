@@ -18,6 +18,7 @@ from cosup_jax.prediction.predictor import Predictor
 _BATCH, _CPU_BATCH = 8, 1
 _MEMORY_SHARE = 4  # a batch may take one part in so many of what is there
 
+Views = tuple[chest.Box, ...]  # parts of one slice that the network is shown
 Item = TypeVar("Item")
 
 
@@ -41,33 +42,36 @@ class Segmenter:
         """Compiles for full batches, which otherwise the first scan waits for."""
         self._batches(full_batch())
 
-    def boxes(self, slices: Iterable[np.ndarray], intensity: str) -> list[chest.Box] | None:
-        """Returns the part of each slice of a volume that the network must be shown.
+    def boxes(self, slices: Iterable[np.ndarray], intensity: str) -> list[Views] | None:
+        """Returns the parts of each slice of a volume that the network must be shown.
 
         Args:
           slices: as for `labelled`, all of the volume.
           intensity: as for `labelled`.
 
         Returns:
-          Rows and columns for each slice, or None where the network takes whole slices, or slices
-          differ in size.
+          Rows and columns of each part, for each slice, or None where the network takes whole
+          slices, or slices differ in size.
         """
         if self._crop == weights.WHOLE:
             return None
-        close, count, lungs_of = self._crop == weights.SLICE, 0, list[np.ndarray]()
+        close, count, lungs = self._crop != weights.VOLUME, 0, list[np.ndarray]()
 
         def seen() -> Iterator[np.ndarray]:
             nonlocal count
             for part in _parts(slices, lung_network.BATCH):
                 count += len(part)
                 if close:
-                    lungs_of.extend(lung_network.find_each(part, intensity))
+                    lungs.extend(lung_network.find_each(part, intensity))
                 yield from (self._grey(values, intensity) for values in part)
 
         box = chest.find_box(seen())
         if box is None:
             return None
-        return [chest.closer(box, lung) for lung in lungs_of] if close else [box] * count
+        if not close:
+            return [(box,)] * count
+        before = (box,) if self._crop == weights.BOTH else ()
+        return [(*before, chest.closer(box, lung)) for lung in lungs]
 
     def _grey(self, values: np.ndarray, intensity: str) -> np.ndarray:
         return apply_window(values, self._settings.window) if intensity == "hu" else values
@@ -77,7 +81,7 @@ class Segmenter:
         slices: Iterable[np.ndarray],
         intensity: str,
         count: int,
-        boxes: Sequence[chest.Box] | None = None,
+        boxes: Sequence[Views] | None = None,
     ) -> Iterator[np.ndarray]:
         """Yields the probability of infection in each slice, (H, W), at the slice's own size.
 
@@ -95,7 +99,7 @@ class Segmenter:
         slices: Iterable[np.ndarray],
         intensity: str,
         count: int,
-        boxes: Sequence[chest.Box] | None = None,
+        boxes: Sequence[Views] | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yields the probability of infection in each slice, and its likeliest class.
 
@@ -105,7 +109,7 @@ class Segmenter:
           count: how many slices there are, which decides the size of a batch.
           boxes: of `boxes`, for slices of one volume. Without them, a network that takes slices
             cut to the lungs is shown each slice cut to its own box. Outside of it nothing is
-            infected.
+            infected; where several overlap, probabilities are their mean.
 
         Yields:
           (H, W) float32 probabilities; (H, W) uint8, the class that infection has where it is: from
@@ -118,34 +122,45 @@ class Segmenter:
         yield from itertools.chain.from_iterable(found)
 
     def _labelled(
-        self, part: list[tuple[np.ndarray, chest.Box | None]], *, intensity: str, size: int
+        self, part: list[tuple[np.ndarray, Views | None]], *, intensity: str, size: int
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        cuts = [(values, self._own_box(values, intensity, box)) for values, box in part]
-        images = [prepare_image(values[cut], intensity, self._settings) for values, cut in cuts]
+        shown = [(values, views or self._own(values, intensity)) for values, views in part]
+        images = (
+            prepare_image(values[cut], intensity, self._settings)
+            for values, views in shown
+            for cut in views
+        )
+        batches = (self._predict(batch, size) for batch in _parts(images, size))
+        found = itertools.chain.from_iterable(batches)
+        return [
+            self._joined(values.shape, [(cut, next(found)) for cut in views])
+            for values, views in shown
+        ]
+
+    def _own(self, values: np.ndarray, intensity: str) -> Views:
+        boxes = self.boxes([values], intensity)
+        return ((slice(None), slice(None)),) if boxes is None else boxes[0]
+
+    def _predict(self, images: list[np.ndarray], size: int) -> np.ndarray:
         # Batches are always full, so that one compiled function serves all of them.
-        images += images[:1] * (size - len(part))
-        found = self._predictor(np.stack(images))
-        labelled = []
-        for (values, cut), probability in zip(cuts, found, strict=False):
-            infection, classes = self._at_size(probability, values[cut].shape)
-            shape = values.shape
-            labelled.append((_placed(infection, cut, shape), _placed(classes, cut, shape, 1)))
-        return labelled
+        return self._predictor(np.stack(images + images[:1] * (size - len(images))))[: len(images)]
 
-    def _own_box(self, values: np.ndarray, intensity: str, box: chest.Box | None) -> chest.Box:
-        if box is None and (own := self.boxes([values], intensity)):
-            (box,) = own
-        return (slice(None), slice(None)) if box is None else box
-
-    def _at_size(
-        self, probability: np.ndarray, shape: tuple[int, int]
+    def _joined(
+        self, shape: tuple[int, int], found: list[tuple[chest.Box, np.ndarray]]
     ) -> tuple[np.ndarray, np.ndarray]:
-        if not self._several:
-            infection = np.clip(resize_image(probability, shape), 0.0, 1.0)
-            return infection, np.broadcast_to(np.uint8(1), shape)
-        each = [resize_image(probability[..., c], shape) for c in range(probability.shape[-1])]
-        classes = 1 + np.argmax(each[1:], axis=0)
-        return np.clip(1 - each[0], 0.0, 1.0), classes.astype(np.uint8)
+        """Returns what `labelled` yields for a slice, of the probabilities of its parts."""
+        classes = found[0][1].shape[2:]
+        whole = np.zeros((*shape, *classes), np.float32)
+        if classes:
+            whole[..., 0] = 1
+        for i, (cut, probability) in enumerate(found):
+            there = whole[cut]
+            own = _resized(probability, there.shape[:2])
+            there[...] = own if i == 0 else there + (own - there) / np.float32(i + 1)
+        if not classes:
+            return np.clip(whole, 0.0, 1.0), np.broadcast_to(np.uint8(1), shape)
+        likeliest = 1 + np.argmax(whole[..., 1:], axis=-1)
+        return np.clip(1 - whole[..., 0], 0.0, 1.0), likeliest.astype(np.uint8)
 
     def _batches(self, count: int) -> tuple[int, int]:
         """Returns the slices of a batch, and how many batches at once the memory holds.
@@ -171,10 +186,9 @@ def full_batch() -> int:
     return _CPU_BATCH if devices.platform() == "cpu" else _BATCH
 
 
-def _placed(part: np.ndarray, box: chest.Box, shape: tuple[int, int], rest: int = 0) -> np.ndarray:
-    """Returns a part of a slice in its place, (H, W), with `rest` around it."""
-    if part.shape == shape:
-        return part
-    whole = np.full(shape, rest, part.dtype)
-    whole[box] = part
-    return whole
+def _resized(probability: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Returns probabilities (h, w), or (h, w, C) of several classes, at another size."""
+    if probability.ndim == 2:
+        return resize_image(probability, shape)
+    channels = (probability[..., c] for c in range(probability.shape[-1]))
+    return np.stack([resize_image(each, shape) for each in channels], axis=-1)

@@ -71,7 +71,9 @@ def measure(
         return _unknown(str(error))
     count, voxels = len(scan.slices), int(np.count_nonzero(lung))
     boxes = segmenter.boxes((scan.values(i) for i in range(count)), scan.intensity)
-    turned_boxes = boxes and [(rows, _turned(part, lung.shape[2])) for rows, part in boxes]
+    turned_boxes = boxes and [
+        tuple((rows, _turned(columns, lung.shape[2])) for rows, columns in views) for views in boxes
+    ]
     plain = segmenter.labelled((scan.values(i) for i in range(count)), scan.intensity, count, boxes)
     turned = (np.ascontiguousarray(scan.values(i)[:, ::-1]) for i in range(count))
     mirrored = segmenter.labelled(turned, scan.intensity, count, turned_boxes)

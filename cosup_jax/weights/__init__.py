@@ -5,6 +5,7 @@ The weights that come with the package lie beside this file, each with its model
 
 from cosup_jax.weights.about import WeightsError, trained_on
 from cosup_jax.weights.files import (
+    BOTH,
     CROPS,
     DEFAULT,
     LUNGS,
@@ -21,6 +22,7 @@ from cosup_jax.weights.files import (
 )
 
 __all__ = [
+    "BOTH",
     "CROPS",
     "DEFAULT",
     "LUNGS",

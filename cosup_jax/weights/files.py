@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 DEFAULT = "c2f-base"
 LUNGS = "lungs-small"
 TARGETS = ("infection", "lungs")
-# What part of a slice a network takes: all, the box of the volume's lungs, or of the slice's own.
-CROPS = WHOLE, VOLUME, SLICE = "", "volume", "slice"
+# What part of a slice a network takes: all, the box of the volume's lungs, that of the slice's own,
+# or both of these one after the other.
+CROPS = WHOLE, VOLUME, SLICE, BOTH = "", "volume", "slice", "both"
 _EARLIER_CROPS = {False: WHOLE, True: VOLUME}  # in files before there were three
 _FORMAT = 1
 _HERE = Path(__file__).parent

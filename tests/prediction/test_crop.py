@@ -35,8 +35,9 @@ def cropping(bright):
 
 def test_the_network_is_shown_the_box_and_marks_nothing_outside(volume, cropping):
     segmenter = Segmenter(cropping)
-    box, *others = boxes = segmenter.boxes(volume, "hu")
-    assert others == [box] * 11
+    boxes = segmenter.boxes(volume, "hu")
+    (box,) = boxes[0]
+    assert boxes == [(box,)] * 12
     assert box == chest.find_box(apply_window(values, LUNG_WINDOW) for values in volume)
     found = np.stack(list(segmenter(iter(volume), "hu", 12, boxes)))
     assert found.shape == volume.shape
@@ -97,15 +98,29 @@ def test_each_slice_is_cut_to_its_own_lungs(volume, close):
     segmenter = Segmenter(network)
     boxes = segmenter.boxes(iter(volume), "hu")
     whole = chest.find_box(apply_window(values, LUNG_WINDOW) for values in volume)
-    assert boxes == [chest.closer(whole, lung) for lung in lungs]
-    assert boxes[0] == whole
-    assert boxes[-1] != whole
+    assert boxes == [(chest.closer(whole, lung),) for lung in lungs]
+    assert boxes[0] == (whole,)
+    assert boxes[-1] != (whole,)
     found = np.stack(list(segmenter(iter(volume), "hu", 12, boxes)))
-    for box, probability, values in zip(boxes, found, volume, strict=True):
+    for (box,), probability, values in zip(boxes, found, volume, strict=True):
         shown = prepare_image(values[box], "hu", Preprocessing((32, 32)))
         np.testing.assert_allclose(probability.max(), 1 / (1 + np.exp(-4 * shown.max())), rtol=0.1)
         probability[box] = 0
         assert not probability.any()
+
+
+def test_both_parts_of_a_slice_have_their_share_where_they_overlap(volume, close):
+    network, lungs = close
+    (box,) = Segmenter(dataclasses.replace(network, crop=weights.VOLUME)).boxes(volume, "hu")[0]
+    boxes = Segmenter(dataclasses.replace(network, crop=weights.BOTH)).boxes(volume, "hu")
+    assert boxes == [(box, chest.closer(box, lung)) for lung in lungs]
+    whole, near, both = (
+        np.stack(list(Segmenter(network)(iter(volume), "hu", 12, views)))
+        for views in ([(box,)] * 12, [(own,) for _, own in boxes], boxes)
+    )
+    for z, (_, own) in enumerate(boxes):
+        whole[z][own] = (whole[z][own] + near[z][own]) / 2
+    np.testing.assert_allclose(both, whole, atol=1e-6)
 
 
 @pytest.mark.parametrize("crop", weights.CROPS)
@@ -130,7 +145,9 @@ def test_another_cut_is_refused(tiny_run, tmp_path, written):
     path = tmp_path / "w.safetensors"
     weights.save(path, runs.open_run(tiny_run), {})
     rewrite(path, written)
-    with pytest.raises(weights.WeightsError, match="crop .*; expected one of '', 'volume', 'slice"):
+    with pytest.raises(
+        weights.WeightsError, match="crop .*; expected one of '', 'volume'"
+    ):
         weights.load(path)
 
 

@@ -25,10 +25,10 @@ class Given:
     cut = None  # columns outside of which nothing is marked
 
     def boxes(self, slices, intensity):
-        return self.cut and [(slice(None), self.cut) for _ in slices]
+        return self.cut and [((slice(None), self.cut),) for _ in slices]
 
     def labelled(self, slices, intensity, count, boxes=None):
-        for pixels, cut in zip(slices, boxes or [np.s_[:, :]] * count, strict=True):
+        for pixels, (cut,) in zip(slices, boxes or [(np.s_[:, :],)] * count, strict=True):
             probability = np.zeros(pixels.shape, np.float32)
             probability[cut] = pixels[cut] / np.float32(100)
             probability[:, pixels.shape[1] // 2 :] = 0
