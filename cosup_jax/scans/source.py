@@ -160,6 +160,7 @@ def _read_nifti(path: Path, hu_offset: float | None, member: Part | None = None)
         | _no_density(volume.judgement.no_density),
         shear=volume.grid.shear,
         grid=volume.grid,
+        placed=place.known,
     )
 
 
