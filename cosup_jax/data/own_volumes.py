@@ -264,6 +264,11 @@ def _read(volume: OwnVolume, reading: Reading) -> tuple[Scan, np.ndarray | None,
                 "one that does"
             )
         drawing = masks.read(paths[0], values)
+        if not scan.placed and not drawing.is_on(scan.grid):
+            raise VolumeError(
+                f"{paths[0]}: drawn on another grid than its image, whose header does not say "
+                "where it lies; expected the same grid"
+            )
         found, done = drawing.on(scan.grid, nearest=reading.nearest)
         if done:
             outside = drawing.outside(scan.grid)

@@ -15,11 +15,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from cosup_jax import figures, metrics
-from cosup_jax.data import own_volumes, results_folder
-from cosup_jax.data.builder import DatasetLayoutError
+from cosup_jax.data import results_folder
+from cosup_jax.evaluation import corrected_masks
 from cosup_jax.evaluation.side_by_side import markdown
-from cosup_jax.prediction import findings, lung_network, records
-from cosup_jax.scans import masks, results
+from cosup_jax.prediction import records
+from cosup_jax.scans import results
 from cosup_jax.scans.nifti import VolumeError
 
 # What is told of a date: field of the findings, in words, digits.
@@ -35,7 +35,6 @@ MEASURES = {
     "largest_lesion_ml": ("largest lesion, mL", 1),
     "lesion_mean_hu": ("mean of the infection, HU", 0),
 }
-_NO_DEPTH = "does not say how far its planes lie apart, which the scan alone would tell"
 _EXACT = 6  # digits of a change, without what subtracting leaves behind them
 _BREATH = 0.15  # of the lungs' volume; more is another breath, or another part of the lungs
 
@@ -85,7 +84,7 @@ def read(folder: Path, name: str) -> Date:
         raise DatesError(f"{place}: has no mask: {record.row.get('reason') or 'it failed'}")
     corrected = record.is_corrected()
     if corrected:
-        values, notes = _anew(place)
+        values, notes = corrected_masks.measure(place, tuple(MEASURES))
     else:
         values = {field: record.row.get(field) for field in MEASURES}
         notes = tuple(filter(None, [_of_what(record), str(record.row.get("notes") or "")]))
@@ -136,41 +135,6 @@ def _one(folder: Path) -> Path:
             f"has made of one scan{named}"
         )
     return inside[0]
-
-
-def _anew(place: Path) -> tuple[dict[str, float | None], tuple[str, ...]]:
-    """Returns the findings of a mask that was corrected."""
-    result = results_folder.read_result(place)
-    values: dict[str, float | None] = dict.fromkeys(MEASURES)
-    if result.mask is None:
-        return values, (f"nothing is known of its mask: {result.state}",)
-    try:
-        files = results_folder.find_scan(
-            result.record, place.parent, place.name, hint="expected the scan there, unchanged"
-        )
-        source = own_volumes.source_of(files, result.content or "")
-        scan = source.read(result.record["made_of"].get("settings", {}).get("hu_offset"))
-    except (DatasetLayoutError, *own_volumes.BAD) as error:
-        drawn = masks.read_infection(result.mask)
-        if not drawn.depth_known:
-            return values, (f"its mask was corrected, and {_NO_DEPTH}: {error}",)
-        volume = metrics.lesion_volume(drawn.classes, drawn.grid.spacing)
-        why = f"its mask was corrected, and of the lungs nothing is known anew: {error}"
-        return values | {"lesion_ml": round(volume, 3)}, (why, *drawn.notes)
-    if scan.grid is None:
-        return values, ("its masks are pictures",)
-    mask, done = masks.read_infection(result.mask).on(scan.grid, nearest=True)
-    found = findings.describe(
-        scan.true_slices(),
-        list(mask > 0),
-        intensity=scan.intensity,
-        spacing=scan.spacing,
-        unknown=scan.unknown,
-        shear=scan.shear,
-        find=lung_network.find,
-    )
-    notes = (*scan.notes, *filter(None, [done]), *found.notes, *found.whys(MEASURES))
-    return {field: found.values[field] for field in MEASURES}, notes
 
 
 def rows(dates: Sequence[Date]) -> list[dict[str, Any]]:

@@ -113,10 +113,11 @@ def bland_altman(true: np.ndarray, found: np.ndarray) -> Figure:
 
 
 def dates(lesions: Mapping[str, Mapping[str, float]], shares: Mapping[str, float]) -> Figure:
-    """Draws how much infection a patient has at several dates.
+    """Draws how much infection a patient has at several dates; `unknown` stands where nobody knows.
 
     Args:
-      lesions: by date, mL of each part (of the right and the left lung, or of both together).
+      lesions: by date, mL of each part (of the right and the left lung, or of both together);
+        nothing where it is not known.
       shares: by date, per cent of the lungs; NaN where it is not known.
     """
     figure = Figure(figsize=(2.4 + 1.5 * len(shares), 3.8), layout="constrained")
@@ -129,12 +130,18 @@ def dates(lesions: Mapping[str, Mapping[str, float]], shares: Mapping[str, float
         below += heights
     share.plot(places, list(shares.values()), "o-", color=_COLOURS[3])
     share.set_ylim(bottom=0)
+    for place, date in enumerate(shares):
+        for axis, unknown in ((volume, not lesions[date]), (share, np.isnan(shares[date]))):
+            if unknown:  # and not 0, which would look the same
+                where = axis.get_xaxis_transform()
+                axis.text(place, 0.03, "unknown", transform=where, rotation=90, ha="center")
     for axis, words in ((volume, "infection (mL)"), (share, "infection (% of the lungs)")):
         axis.set_xticks(places, list(shares), rotation=20 if len(shares) > 2 else 0)
         axis.set_xlim(-0.6, len(shares) - 0.4)
         axis.set_ylabel(words)
         axis.grid(alpha=0.3, axis="y")
-    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    if parts:
+        figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return figure
 
 

@@ -30,9 +30,9 @@ from cosup_jax.scans.source import Source
 
 COLUMNS = (
     *("rank", "scan", "entropy_bits", "mirror_percent", "mirror_ml", "reason"),
-    *("sha256", "weights", "threshold", "version"),
+    *("sha256", "weights", "threshold", "hu_offset", "version"),
 )
-_KEY = ("sha256", "weights", "threshold", "version")
+_KEY = ("sha256", "weights", "threshold", "hu_offset", "version")
 _NO_LUNGS = "no lungs to measure it in: {}"
 
 
@@ -117,7 +117,12 @@ def rank(
     Returns:
       a row for each scan, the one to correct first in front; those that cannot be measured last.
     """
-    of_call = {"weights": network.digest, "threshold": settings.threshold, "version": __version__}
+    of_call = {
+        "weights": network.digest,
+        "threshold": settings.threshold,
+        "hu_offset": "" if settings.hu_offset is None else settings.hu_offset,
+        "version": __version__,
+    }
     call = Call(network.digest, settings.kept(), __version__)
     corrected = {r.content for r in Folder(out, call).records() if r.is_corrected()}
     segmenter, known = Segmenter(network), _read(out / UNCERTAIN)

@@ -172,8 +172,8 @@ def read_stack(stack: Stack, notes: Sequence[str] = (), hu_offset: float | None 
     except IntensityError as error:
         raise VolumeError(str(error)) from error
     said += dicom_pixels.notes(read)
-    for header in headers:
-        if not header.get("SliceThickness"):
+    for header, image in zip(headers, images, strict=True):
+        if image.plane.thickness is None:
             header.SliceThickness = DSfloat(lie.distance, auto_format=True)
     frames = tuple(0 if image.frame is None else image.frame + 1 for image in images)
     return Series(

@@ -31,6 +31,7 @@ _COMPRESSED = {
 }
 _TO_RAS = np.array([-1.0, -1.0, 1.0])
 _SAME = 1e-3  # of a direction, or mm of a plane
+_ROUNDED = 0.1  # mm; positions may have one digit, while the distance between planes has more
 _MAX_FRAMES = 65535
 
 
@@ -235,8 +236,14 @@ def _planes(
         raise VolumeError("planes too far from each other")
     places = np.rint(along / distance).astype(int)
     first = positions[int(np.argmin(along))]
-    step = (positions[int(np.argmax(along))] - first) / max(int(places.max()), 1)
+    way, between_ends = positions[int(np.argmax(along))] - first, int(places.max())
+    step = way / max(between_ends, 1)
+    allowed = TOLERANCE * distance
+    if np.abs(positions - np.round(positions, 1)).max() <= _SAME * _ROUNDED:
+        allowed = max(allowed, min(_ROUNDED + _SAME, distance / 4))
+        if between > 0 and np.linalg.norm(way - between_ends * between * normal) <= allowed:
+            step = between * normal
     off = np.linalg.norm(positions - first - places[:, None] * step, axis=1).max()
-    if off > TOLERANCE * distance or not places.max():
+    if off > allowed or not places.max():
         raise VolumeError("frames that are no planes of one volume, evenly apart")
     return places, step

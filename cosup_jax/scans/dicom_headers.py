@@ -256,7 +256,7 @@ def _image(part: Part, header: pydicom.Dataset, frame: int | None) -> Image:
 
 def plane(header: pydicom.Dataset) -> Plane:
     """Returns where an image lies; what is missing or no number is None."""
-    thickness = numbers(header, "SliceThickness")
+    thickness = numbers(header, "SliceThickness", 1)
     size = [numbers(header, name) for name in ("Rows", "Columns")]
     return Plane(
         position=numbers(header, "ImagePositionPatient", 3),
@@ -264,7 +264,7 @@ def plane(header: pydicom.Dataset) -> Plane:
         spacing=numbers(header, "PixelSpacing", 2),
         rows=int(size[0][0]) if size[0] else 0,
         columns=int(size[1][0]) if size[1] else 0,
-        thickness=thickness[0] if thickness else None,
+        thickness=thickness[0] if thickness and thickness[0] > 0 else None,
     )
 
 

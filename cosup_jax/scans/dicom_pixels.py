@@ -188,8 +188,10 @@ def hounsfield(
 def _raw(
     file: pydicom.Dataset, frame: int | None, shape: tuple[int, ...], signed: bool
 ) -> np.ndarray | None:
-    """Returns uncompressed pixels with all their bits; None of compressed ones."""
+    """Returns pixels with all their allocated bits; None of compressions that keep other bits."""
     syntax = file.file_meta.TransferSyntaxUID
+    if syntax == uid.RLELossless:
+        return pixel_array(file, index=frame, correct_unused_bits=False)
     if syntax not in _NATIVE:
         return None
     size = int(file.BitsAllocated) // 8

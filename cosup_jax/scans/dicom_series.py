@@ -6,7 +6,7 @@ one scan. No text of a header is part of a note or a reason.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from os.path import commonpath
 
@@ -18,6 +18,7 @@ from cosup_jax.scans.dicom_unnamed import KEPT_APART
 _FEW = 2  # so many images beside a scan are none of their own
 _MANY = 4  # and from here on they may be
 _FEW_WITHOUT_PLACE = 8
+_WORDS = {"patient": "patients", "study": "studies", "reference": "frames of reference"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,23 @@ def arrange(
             more = (*notes, *found.notes)
             stacks.append(Stack(tuple(found.images), more, found.fault, found.part))
     kept_stacks, trifles = _without_trifles(_refuse_scattered(stacks))
-    return kept_stacks, aside + trifles
+    return _note_parted(kept_stacks), aside + trifles
+
+
+def _note_parted(stacks: list[Stack]) -> list[Stack]:
+    """Notes where images of one series are several scans, as they name several patients or so."""
+    by_series: dict[tuple[str, str], list[Image]] = defaultdict(list)
+    for stack in stacks:
+        by_series[stack.images[0].part.container, stack.series].append(stack.images[0])
+    found = []
+    for stack in stacks:
+        firsts = by_series[stack.images[0].part.container, stack.series]
+        names = [n for n in KEPT_APART if len({getattr(first, n) for first in firsts} - {""}) > 1]
+        words = " and ".join(_WORDS[name] for name in names)
+        said = f"its series has images of several {words}, each of which is a scan of its own"
+        notes = (*stack.notes, said) if words and stack.series else stack.notes
+        found.append(replace(stack, notes=notes))
+    return found
 
 
 def _aside(image: Image, kind: str) -> Aside:

@@ -211,6 +211,10 @@ def _ways(
     ]
     if not faulty:
         yield "StackID", _parted(images, ("StackID",))
+        # Where one stack lies halfway between another's slices, they look like one that is even.
+        for name in names:
+            if name in _SURE and _overlap(parts := _parted(images, (name,))):
+                yield name, parts
         return
     yield "geometry", group_by(images, shape_of)
     ways = [(name,) for name in names if doubled or name in _SURE]
@@ -223,6 +227,13 @@ def _ways(
             group_by(images, lambda image: image.part if image.frame is not None else None),
         )
         yield from _by_number(images)
+
+
+def _overlap(parts: Sequence[Sequence[Image]]) -> bool:
+    """Whether stacks lie beside one another, and not one after the other."""
+    axis = _normal(parts[0][0])
+    heights = [[float(np.array(i.plane.position) @ axis) for i in part] for part in parts]
+    return max(map(min, heights)) < min(map(max, heights))
 
 
 def _parted(images: list[Image], names: tuple[str, ...]) -> list[list[Image]]:

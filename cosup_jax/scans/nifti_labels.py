@@ -67,6 +67,8 @@ def read_drawing(
       VolumeError: as `read_labels`; the header leaves open how large a voxel is.
     """
     place = place_of(read_header(path), path)
+    if place.by_default:
+        place = place._replace(notes=(*place.notes, place.by_default), known=False)
     if place.no_size:
         raise VolumeError(f"{path}: {place.no_size}")
     classes, found = _classes(path, values)

@@ -19,6 +19,10 @@ _SAME_SIDE = 0.01  # of a side
 _UNITS = {1: ("metre", 1000.0), 3: ("micron", 0.001)}  # the lower bits of xyzt_units; 2 is mm
 _OTHER_SIDES = (0.05, 20.0)  # mm; units other than mm are believed if all sides are between these
 _QUATERNION = ("quatern_b", "quatern_c", "quatern_d")
+_BY_DEFAULT = (
+    "the header has voxels of 1 × 1 × 1 mm along the axes and no place, as programs write where "
+    "nobody has told them of any"
+)
 
 
 class Place(NamedTuple):
@@ -30,6 +34,8 @@ class Place(NamedTuple):
       no_sides: why right and left are a guess; empty where they are not.
       no_size: why the size of a voxel is unknown; empty where it is known.
       known: the header says where the volume lies; False where that is assumed.
+      by_default: why neither size nor sides are to be believed although the header has them; empty
+        where they are.
     """
 
     grid: Grid
@@ -37,6 +43,7 @@ class Place(NamedTuple):
     no_sides: str
     no_size: str
     known: bool = True
+    by_default: str = ""
 
 
 def place(header: nib.Nifti1Header) -> Place:
@@ -69,7 +76,9 @@ def place(header: nib.Nifti1Header) -> Place:
         raise GridError(str(sform or qform))
     scaled, no_size = _in_mm(grid, int(header["xyzt_units"]) & 7)
     known = sform is not None or qform is not None
-    return Place(scaled, tuple(notes), no_sides, no_sides_given or no_size, known)
+    ones = (np.abs(grid.affine), np.eye(4)) if known else (header["pixdim"][1:4], np.ones(3))
+    by_default = _BY_DEFAULT if np.array_equal(*ones) else ""
+    return Place(scaled, tuple(notes), no_sides, no_sides_given or no_size, known, by_default)
 
 
 def _grid(affine: np.ndarray | str | None, shape: tuple[int, int, int]) -> Grid | str | None:

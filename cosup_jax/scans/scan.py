@@ -29,6 +29,7 @@ class Scan:
       shear: see `Grid.shear`; above 1 only where the header leaves open how large a voxel is.
       save_nifti: writes a result as NIfTI where `save` writes DICOM, else None.
       grid: where its voxels lie in the body; None for pictures.
+      placed: its header says so; False where it is assumed.
     """
 
     slices: Sequence[np.ndarray]
@@ -42,6 +43,7 @@ class Scan:
     shear: float = 1.0
     save_nifti: Callable[[Path, str, Sequence[np.ndarray]], None] | None = None
     grid: Grid | None = None
+    placed: bool = True
 
     @property
     def no_sides(self) -> str:

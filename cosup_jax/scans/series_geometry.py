@@ -13,6 +13,7 @@ _SAME_DIRECTION = 1e-3
 _SAME_SPACING = 1e-3  # mm
 _SAME_PLACE = 1e-2  # mm; images nearer than this are doubles
 _UNEVEN = 0.1  # of the usual distance
+_ROUNDING, _MOST_ROUNDING = 0.1, 0.25  # mm, of positions with one digit; of the usual distance
 _GAP = 1.5  # thicknesses between planes, above which something lies between the slices
 _TILT = 0.5  # degrees; less is rounding
 _STRAIGHT = 1.0  # pixels that an image may lie beside the line of all
@@ -156,7 +157,8 @@ def _check_steps(heights: np.ndarray) -> float:
             "place (one series, one phase)"
         )
     usual = float(np.median(steps))
-    uneven = np.flatnonzero(np.abs(steps - usual) > _UNEVEN * usual)
+    rounding = min(_ROUNDING + _SAME_PLACE, _MOST_ROUNDING * usual)
+    uneven = np.flatnonzero(np.abs(steps - usual) > max(_UNEVEN * usual, rounding))
     if uneven.size:
         first = int(uneven[0])
         raise VolumeError(

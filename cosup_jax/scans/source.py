@@ -147,19 +147,21 @@ def _read_nifti(path: Path, hu_offset: float | None, member: Part | None = None)
             nifti.write_labels(folder / f"{result}.nii.gz", np.stack(slices), like, step=step)
 
     place = volume.place
-    unknown = {"sides": place.no_sides, "size": place.no_size}
+    no_size = place.no_size or place.by_default
+    unknown = {"sides": place.no_sides or place.by_default, "size": no_size}
     return Scan(
         slices=slices,
         intensity=volume.intensity,
         save=save,
         slope=volume.slope,
         intercept=volume.intercept,
-        spacing=None if place.no_size else volume.grid.spacing,
+        spacing=None if no_size else volume.grid.spacing,
         notes=(*place.notes, *volume.judgement.notes),
         unknown={what: why for what, why in unknown.items() if why}
         | _no_density(volume.judgement.no_density),
         shear=volume.grid.shear,
         grid=volume.grid,
+        placed=place.known and not place.by_default,
     )
 
 

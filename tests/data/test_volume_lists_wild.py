@@ -273,3 +273,14 @@ def test_a_mask_whose_place_nobody_knows_is_not_resampled(plain):
     nib.save(image, path)
     with pytest.raises(VolumeError, match="the header does not say where it lies"):
         read(plain)
+
+
+@pytest.mark.parametrize("nearest", [False, True])
+def test_no_mask_is_resampled_to_an_image_whose_place_nobody_knows(plain, nearest):
+    path = plain / "images/ann.nii.gz"
+    image = nib.load(path)
+    bare = nib.Nifti1Image(np.asarray(image.dataobj), None)
+    bare.header["pixdim"][1:4] = image.header["pixdim"][1:4]
+    nib.save(bare, path)
+    with pytest.raises(VolumeError, match="its image, whose header does not say where it lies"):
+        read(plain, nearest)

@@ -69,6 +69,17 @@ def test_a_header_that_does_not_say_where_it_lies_is_not_placed(pair, side):
     assert "prediction: the header has no orientation; LAS assumed; truth: the" in row["note"]
 
 
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_header_as_programs_write_it_by_default_is_no_place(pair, side):
+    write(pair[side] / "a.nii.gz", box(), np.eye(4))
+    with pytest.raises(VolumeError, match=r"a\.nii\.gz: .* the header does not say where it lies"):
+        scored(pair)
+    write(pair[1 - side] / "a.nii.gz", box(shift=1), np.eye(4))
+    summary, row = scored(pair)
+    assert summary["pooled_dice"] == 0.75
+    assert row["note"].count("as programs write where nobody has told them of any") == 2
+
+
 def test_a_mask_of_another_scan_is_refused(pair):
     far = AFFINE.copy()
     far[:3, 3] = 500

@@ -131,6 +131,7 @@ CIRCUMSTANCES = {
         "a label map, alone": lambda f: volume(f, odd.mask()),
         "a sheared grid": lambda f: volume(f, affine=odd.sheared()),
         "no orientation": lambda f: volume(f, sform_code=0, qform_code=0),
+        "what programs write by default": lambda f: volume(f, affine=np.eye(4)),
         "sform and qform disagree about right and left": odd.with_qform(np.diag([-1, 1, 1, 1])),
         "sform and qform disagree about the place": odd.with_qform(np.diag([1, 1, 2, 1])),
         "pixdim and sform disagree": lambda f: volume(f, pixdim=[1] * 4 + [0] * 4),

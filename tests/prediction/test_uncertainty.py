@@ -170,6 +170,25 @@ def test_what_is_measured_is_not_measured_again_and_what_is_corrected_is_left_ou
     assert len(rows_of(out)) == 5
 
 
+def test_values_with_another_offset_are_measured_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "load_pretrained", lambda name: NETWORK)
+    seen = []
+
+    def measure(scan, segmenter, threshold, find=None):
+        seen.append(float(scan.true_slices()[0].min()))
+        return uncertainty.Doubt(0.5, -seen[-1], 1.0)
+
+    monkeypatch.setattr(uncertainty, "measure", measure)
+    scan_file(tmp_path / "a.nii")
+    found = []
+    for offset in ([], ["--hu-offset=-30"], ["--hu-offset=-30"], []):
+        given = ["predict", str(tmp_path / "a.nii"), f"--out={tmp_path / 'out'}", "--uncertain=1"]
+        assert cli.main([*given, *offset]) == 0
+        found += [float(row["mirror_percent"]) for row in rows_of(tmp_path / "out")]
+    assert np.subtract(found, found[0]).tolist() == [0, 30, 30, 0]
+    assert len(seen) == 3
+
+
 @pytest.mark.parametrize("count", ["0", "-1", "x", "1.5"])
 def test_a_wrong_number_of_scans_ends_with_2(tmp_path, capsys, count):
     with pytest.raises(SystemExit) as stopped:

@@ -228,6 +228,20 @@ def test_images_whose_patient_was_hidden_can_be_segmented(tmp_path, how):
     np.testing.assert_array_equal(found[..., 0], HU > 0)
 
 
+@pytest.mark.parametrize("odd", [b"19,80", b"thick", b"4\\4.0", b"-4.00", b"NaN  ", b"0.000"])
+def test_a_thickness_that_is_none_harms_nothing(tmp_path, odd):
+    for path in save(tmp_path / "in", make_images(HU, SliceThickness="12.34")):
+        content = path.read_bytes()
+        assert content.count(b"12.34 ") == 1
+        path.write_bytes(content.replace(b"12.34 ", odd + b" "))
+    series = dicom.read_series([*(tmp_path / "in").iterdir()])
+    assert not series.notes
+    dicom_seg.write(tmp_path / "mask.dcm", (HU > 0).astype(np.uint8), series, "mask")
+    seg = hd.seg.segread(tmp_path / "mask.dcm")
+    measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert measures.SliceThickness == 5  # as far as the planes lie apart
+
+
 def test_an_empty_mask_can_be_written(tmp_path):
     series = dicom.read_series(save(tmp_path / "in", make_images(HU)))
     dicom_seg.write(tmp_path / "mask.dcm", np.zeros(HU.shape, np.uint8), series, "mask")

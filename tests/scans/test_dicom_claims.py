@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from cosup_jax import metrics
+from cosup_jax.scans import masks
 from cosup_jax.scans.find import Source
 from cosup_jax.scans.nifti import VolumeError
 from tests.scans.dicom_series import make_images, save
@@ -128,6 +130,42 @@ def test_voxels_that_no_scan_has_are_of_unknown_size(tmp_path, spacing, known):
     scan = read(tmp_path, make_images(HU, spacing))
     assert (scan.spacing is not None) == known
     assert ("no scan has such" in scan.unknown.get("size", "")) != known
+
+
+MANY = np.random.default_rng(3).integers(-1000, 400, (21, 12, 10))
+
+
+def with_one_digit(apart):
+    """A series of slices so many mm apart, whose positions were rounded."""
+    images = make_images(MANY, (apart, 1, 1))
+    for image in images:
+        x, y, z = image.ImagePositionPatient
+        image.ImagePositionPatient = [x, y, round(float(z), 1)]
+    return images
+
+
+@pytest.mark.parametrize("apart", [0.625, 0.75, 0.45, 1.25, 2.5])
+def test_places_with_one_digit_are_even_all_the_same(tmp_path, apart):
+    images = with_one_digit(apart)
+    scan = read(tmp_path / "whole", images)
+    np.testing.assert_array_equal(np.stack(scan.slices), MANY)
+    assert scan.spacing == pytest.approx((apart, 1, 1), abs=0.1 / 20)
+    with pytest.raises(VolumeError, match="images are missing or unevenly spaced"):
+        read(tmp_path / "missing", images[:9] + images[10:])
+
+
+@pytest.mark.parametrize("marked", [[7, 8], [5, 6, 7, 8], [2, 3, 18, 19], [*range(21)]])
+@pytest.mark.parametrize("apart", [0.625, 0.75, 1.25])
+def test_a_mask_of_places_with_one_digit_has_the_volume_of_its_scan(tmp_path, apart, marked):
+    scan = read(tmp_path / "in", with_one_digit(apart))
+    mask = np.zeros(MANY.shape, np.uint8)
+    mask[marked, 2:5, 3:6] = 1
+    scan.save(tmp_path, "mask", list(mask))
+    drawn = masks.read_infection(tmp_path / "mask.dcm")
+    volume = metrics.lesion_volume(drawn.classes, drawn.grid.spacing)
+    assert volume == pytest.approx(len(marked) * 9 * scan.spacing[0] / 1000)
+    assert volume == pytest.approx(len(marked) * 9 * apart / 1000, rel=0.01)
+    np.testing.assert_array_equal(drawn.on(scan.grid)[0], mask)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pydicom.uid import RLELossless
 
 from cosup_jax import phantom
 from cosup_jax.scans.find import Source
@@ -50,9 +51,17 @@ PADDINGS = {
 }
 
 
+def packed(images):
+    """Compresses images by RLE, which keeps all bits that are allocated."""
+    for image in images:
+        image.compress(RLELossless, generate_instance_uid=False)
+    return images
+
+
+@pytest.mark.parametrize("change", [list, packed])
 @pytest.mark.parametrize("name", PADDINGS)
-def test_padding_is_air_whatever_its_value(tmp_path, chest, name):
-    scan = read(tmp_path, padded(chest, **PADDINGS[name]))
+def test_padding_is_air_whatever_its_value(tmp_path, chest, name, change):
+    scan = read(tmp_path, change(padded(chest, **PADDINGS[name])))
     outside = corners(chest.image)
     expected = np.where(outside, -1000, chest.image)
     np.testing.assert_array_equal(np.stack(scan.true_slices()), expected)
@@ -98,10 +107,11 @@ AS_THEY_ARE = {
 }
 
 
+@pytest.mark.parametrize("also", [list, packed])
 @pytest.mark.parametrize("name", AS_THEY_ARE)
-def test_odd_claims_about_pixels_change_no_value(tmp_path, chest, name):
+def test_odd_claims_about_pixels_change_no_value(tmp_path, chest, name, also):
     change, fields, note = AS_THEY_ARE[name]
-    scan = read(tmp_path, stored(make_images(chest.image, chest.spacing), change, **fields))
+    scan = read(tmp_path, also(stored(make_images(chest.image, chest.spacing), change, **fields)))
     np.testing.assert_array_equal(np.stack(scan.true_slices()), chest.image)
     assert not note or any("6 of 6 images" in said and note in said for said in scan.notes)
 

@@ -59,7 +59,14 @@ def test_two_patients_without_identifiers_in_a_folder_each_stay_two(tmp_path):
     assert len({source.digest() for source in found}) == 3
 
 
-@pytest.mark.parametrize("what", ["PatientID", "StudyInstanceUID", "FrameOfReferenceUID"])
+APART = {
+    "PatientID": "patients",
+    "StudyInstanceUID": "studies",
+    "FrameOfReferenceUID": "frames of reference",
+}
+
+
+@pytest.mark.parametrize("what", APART)
 def test_a_series_is_never_joined_over_patients_studies_or_frames(tmp_path, what):
     images = make_images(WIDE)
     for image in images[4:]:
@@ -67,6 +74,8 @@ def test_a_series_is_never_joined_over_patients_studies_or_frames(tmp_path, what
     save(tmp_path / "d", images)
     found, _ = scans_of(tmp_path / "d")
     assert [len(source.read().slices) for source in found] == [4, 4]
+    said = f"its series has images of several {APART[what]}, each of which is a scan of its own"
+    assert [source.read().notes[:1] for source in found] == [(said,)] * 2
 
 
 @pytest.mark.parametrize("by", ["ConvolutionKernel", "AcquisitionNumber", "folder", "number"])

@@ -7,6 +7,7 @@ import pytest
 from cosup_jax.scans import nifti
 from cosup_jax.scans.geometry import Grid, GridError
 from cosup_jax.scans.nifti_place import place
+from cosup_jax.scans.source import Source
 from tests.scans.nifti_files import affine_of, ct, forge
 
 SIDES = (0.75, 0.75, 5)
@@ -88,6 +89,29 @@ def test_a_header_without_sides_leaves_the_size_unknown_unless_its_sform_has_it(
     assert bool(found.no_size) == (not codes)
     assert any("0 × 0 × 0 mm (pixdim)" in note for note in found.notes) == bool(codes)
     nifti.write_labels(tmp_path / "b.nii", np.ones(ct().shape[::-1], np.uint8), path)
+
+
+BARE = np.diag([1.0, 1.0, 1.0, 1.0])  # what np.eye(4) writes; others give two signs
+MOVED = BARE + np.array([[0, 0, 0, 7]] + [[0] * 4] * 3)
+
+
+@pytest.mark.parametrize(
+    ("affine", "codes", "known"),
+    [
+        (BARE, 1, False),
+        (np.diag([-1.0, -1, 1, 1]), 1, False),
+        (AFFINE, 0, True),
+        (BARE, 0, False),
+        (MOVED, 1, True),
+        (np.diag([-1.0, -1, 1.25, 1]), 1, True),
+    ],
+)
+def test_a_header_as_programs_write_it_by_default_tells_nothing(tmp_path, affine, codes, known):
+    path = forge(tmp_path / "a.nii", ct(), affine, sform_code=codes)
+    scan = Source(path, "nifti", (path,)).read()
+    assert (scan.spacing is not None) == known
+    assert bool(scan.no_sides) == (not known or not codes)
+    assert ("as programs write where nobody" in scan.unknown.get("size", "")) != known
 
 
 @pytest.mark.parametrize(
