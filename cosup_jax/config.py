@@ -61,7 +61,7 @@ _LATER: Mapping[str, Any] = {
 # What is said of one dataset and of no other, as configs/base.py has it.
 _OF_A_DATASET = {"config": "", "source": "", "mask_values": "0:0,255:1"}
 # One number for all heads of a network, or one for each: the only fields that have two types.
-_OF_HEADS = ("loss.zeta", "loss.omega")
+OF_HEADS = ("loss.zeta", "loss.omega")
 _PATHS = ("data.data_dir", "data.source", "init")
 # Likewise, of the section `model` of one network.
 _LATER_OF_NETWORK: Mapping[str, Mapping[str, Any]] = {"cosup": {"model.classes": 1}}
@@ -147,28 +147,23 @@ def check_overrides(config: ml_collections.ConfigDict, argv: Sequence[str]) -> N
     """Checks the names of all `--config.x=…` of a command line.
 
     Raises:
-      ConfigError: a name that is no field, with the nearest one that is.
+      ConfigError: one that is no field, with the nearest that is, or that of a group.
     """
     known = field_names(config)
     for argument in argv:
         stem = argument.lstrip("-")
         if not argument.startswith("-") or not stem.startswith("config."):
             continue
-        name = stem[len("config.") :].partition("=")[0].partition("[")[0]
+        name = stem[len("config.") :].partition("=")[0]
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"; the nearest is --config.{near[0]}" if near else ""
             raise ConfigError(f"there is no field --config.{name}{hint}")
-
-
-def of_heads(argv: Sequence[str]) -> list[str]:
-    """Returns the overrides of fields that have two types, which absl cannot parse.
-
-    >>> of_heads(["train.py", "--config.loss.zeta=(1, 2)", "--config.loss.beta=1"])
-    ['--config.loss.zeta=(1, 2)']
-    """
-    starts = tuple(f"{dashes}config.{name}=" for name in _OF_HEADS for dashes in ("-", "--"))
-    return [argument for argument in argv if argument.startswith(starts)]
+        if inside := [field for field in known if field.startswith(f"{name}.")]:
+            raise ConfigError(
+                f"--config.{name} is a group of fields; set each by itself, such as "
+                f"--config.{inside[0]}"
+            )
 
 
 def override(config: ml_collections.ConfigDict, arguments: Sequence[str]) -> None:
@@ -191,10 +186,11 @@ def override(config: ml_collections.ConfigDict, arguments: Sequence[str]) -> Non
         old = functools.reduce(getattr, groups, config)[field]
         try:
             value = text if isinstance(old, str | NoneType) else ast.literal_eval(text)
-            if name in _OF_HEADS:
-                value = (
-                    tuple(map(float, value)) if isinstance(value, tuple | list) else float(value)
-                )
+            if isinstance(value, bool) and not isinstance(old, bool):
+                raise TypeError("which Python takes for the number 0 or 1")
+            if name in OF_HEADS:
+                many = isinstance(value, tuple | list)
+                value = tuple(map(float, value)) if many else float(value)
                 with config.ignore_type():
                     config[groups[0]][field] = value
             else:
