@@ -111,7 +111,7 @@ def load(spec: str) -> ml_collections.ConfigDict:
     """Loads a configuration: `c2f`, `path.py`, either with `:arguments` behind it.
 
     Raises:
-      ConfigError: there is no such file, or it does not define `get_config`.
+      ConfigError: there is no such file, or its `get_config` gives no configuration.
     """
     try:
         path, argument = config_files.find(spec)
@@ -124,13 +124,20 @@ def load(spec: str) -> ml_collections.ConfigDict:
     try:
         with config_files.importable(path):
             module_spec.loader.exec_module(module)
+            if not hasattr(module, "get_config"):
+                raise ConfigError(f"'{path}' defines no get_config; it is not a configuration file")
+            config = module.get_config(*([argument] if argument else []))
     except ConfigError:
         raise
     except Exception as error:  # whatever a configuration of one's own may do
-        raise ConfigError(f"'{path}' cannot be read: {type(error).__name__}: {error}") from error
-    if not hasattr(module, "get_config"):
-        raise ConfigError(f"'{path}' defines no get_config; it is not a configuration file")
-    return module.get_config(argument)
+        why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ConfigError(f"'{path}' cannot be read: {why}") from error
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise ConfigError(
+            f"'{path}': its get_config returns a {type(config).__name__}; expected it to return "
+            "what configs.base.get_config() does, with other values"
+        )
+    return config
 
 
 def field_names(config: Mapping[str, Any], prefix: str = "") -> list[str]:
