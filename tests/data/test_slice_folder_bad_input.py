@@ -100,6 +100,18 @@ BAD = {
         lambda f: shutil.copytree(f / "val", f / "testing"),
         "testing: a split of another name; expected train, val or test",
     ),
+    "images of a split under another name": (
+        lambda f: save(f / "test/images/t_001.png", picture(1)),
+        "test: no folder `image` in it; expected one, or no such split",
+    ),
+    "the same with a capital": (
+        lambda f: save(f / "Test/Image/t_001.png", picture(1)),
+        "Test: no folder `image` in it",
+    ),
+    "second validation without images": (
+        lambda f: (f / "validation").mkdir(),
+        "validation: no folder `image` in it",
+    ),
     "two extensions": (
         replace("train/image/a_003.tif", picture(1)),
         "a_003.tif: has the name of a_003.png; expected one file per slice",

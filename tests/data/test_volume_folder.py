@@ -56,6 +56,19 @@ def test_a_plain_folder_conforms(tmp_path):
     assert any("5 folds with the seed '0', and fold 0 is tested on" in n for n in about["notes"])
 
 
+def test_folders_beside_those_that_are_read_are_named_and_change_nothing(tmp_path):
+    dummy.write(tmp_path / "mine")
+    before = make(tmp_path / "mine")(tmp_path / "data").builder_config.name
+    (tmp_path / "mine/lungs").rename(tmp_path / "mine/lung")
+    (tmp_path / "mine/results").mkdir()
+    builder = built(tmp_path / "mine", tmp_path)
+    assert not any(example["has_lung"] for example in everything(builder).values())
+    note = "mine: 'lung', 'results' are not read, only images, masks, lungs"
+    assert note in builder.info.metadata["notes"]
+    (tmp_path / "mine/lung").rename(tmp_path / "mine/lungs")
+    assert make(tmp_path / "mine")(tmp_path / "data").builder_config.name == before
+
+
 def test_every_volume_is_tested_on_in_one_fold_and_a_seed_deals_anew(tmp_path):
     dummy.write(tmp_path / "mine")
     tested = []
