@@ -59,7 +59,7 @@ class OwnVolume:
     def __post_init__(self) -> None:
         """Brings both names into the form in which they are compared."""
         for name in ("case_id", "patient_id"):
-            object.__setattr__(self, name, schema.normal_name(getattr(self, name)))
+            object.__setattr__(self, name, schema.stored_name(getattr(self, name)))
 
 
 @dataclass(frozen=True)
