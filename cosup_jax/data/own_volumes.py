@@ -182,7 +182,7 @@ def read(volume: OwnVolume, reading: Reading) -> Iterator[dict[str, Any]]:
     """
     try:
         scan, mask, lung = _read(volume, reading)
-        if reading.lungs_only and lung is None:
+        if reading.lungs_only and (lung is None or not np.any(lung)):
             raise VolumeError("has no lungs, by which slices=lungs chooses; expected some drawn")
     except UndeclaredError as error:
         raise VolumeError(

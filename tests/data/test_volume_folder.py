@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cosup_jax.data import datasets, schema
+from cosup_jax.scans.nifti import VolumeError
 from tests.data.builder_conformance import build, check_builder, read_all
 from tests.dummy import volume_folder as dummy
 from tests.dummy import volumes
@@ -67,6 +68,14 @@ def test_folders_beside_those_that_are_read_are_named_and_change_nothing(tmp_pat
     assert note in builder.info.metadata["notes"]
     (tmp_path / "mine/lung").rename(tmp_path / "mine/lungs")
     assert make(tmp_path / "mine")(tmp_path / "data").builder_config.name == before
+
+
+def test_a_volume_whose_lungs_are_empty_is_not_left_out_in_silence(tmp_path):
+    dummy.write(tmp_path / "mine")
+    (tmp_path / f"mine/images/{dummy.BARE}.nii.gz").unlink()
+    volumes.save(tmp_path / "mine/lungs/ann.nii.gz", 0 * dummy.drawn("ann").lung, "RAS")
+    with pytest.raises(VolumeError, match="case 'ann': has no lungs, by which slices=lungs choos"):
+        built(tmp_path / "mine", tmp_path, "slices=lungs")
 
 
 def test_every_volume_is_tested_on_in_one_fold_and_a_seed_deals_anew(tmp_path):
