@@ -48,15 +48,16 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     """Parses the command line; a wrong one ends with one sentence instead of a traceback."""
     spec = find_config(argv)
     try:
+        argv = options.joined(argv)
         options.check(argv[1:])
         if spec is not None:
             configuration.check_overrides(configuration.load(spec), argv[1:])
         argv = options.last_of_each(argv)
-        of_heads = configuration.of_heads(argv)
-        rest = flags.FLAGS([argument for argument in argv if argument not in of_heads])
+        two_types = of_heads(argv)
+        rest = flags.FLAGS([argument for argument in argv if argument not in two_types])
         if spec is None:
             raise configuration.ConfigError("which configuration? Give --config=configs/c2f.py")
-        configuration.override(_CONFIG.value, of_heads)
+        configuration.override(_CONFIG.value, two_types)
         return rest
     except Exception as error:
         errors.tell("train.py", _worded(error, spec, argv), debug=errors.DEBUG in argv)
@@ -85,6 +86,17 @@ def find_config(argv: Sequence[str]) -> str | None:
         if name in ("-config", "--config"):
             return value if equals else following
     return None
+
+
+def of_heads(argv: Sequence[str]) -> list[str]:
+    """Returns the overrides of fields that have two types, which absl cannot parse.
+
+    >>> of_heads(["train.py", "--config.loss.zeta=(1, 2)", "--config.loss.beta=1"])
+    ['--config.loss.zeta=(1, 2)']
+    """
+    fields = configuration.OF_HEADS
+    starts = tuple(f"{dashes}config.{name}=" for name in fields for dashes in ("-", "--"))
+    return [argument for argument in argv if argument.startswith(starts)]
 
 
 def main(argv: Sequence[str]) -> None:

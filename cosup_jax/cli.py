@@ -48,17 +48,18 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m cosup_jax"
       wrong command line ends the process with 2, as `argparse` does.
     """
     given = options.dashed(sys.argv[1:] if argv is None else argv)
-    overrides = [text for text in given if text.startswith(_OVERRIDE)]
-    given = [text for text in given if not text.startswith(_OVERRIDE)]
     parser = argparse.ArgumentParser(prog=program, description=_listed())
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--version", action="version", version=f"cosup-jax {__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", type=options.spelled)
-    name = parser.parse_args(given[:1]).command
     try:
-        options.check([*given[1:], *overrides])
+        given = options.joined(given)
+        options.check(given)
     except ValueError as error:
         parser.error(str(error))
+    overrides = [text for text in given if text.startswith(_OVERRIDE)]
+    given = [text for text in given if not text.startswith(_OVERRIDE)]
+    name = parser.parse_args(given[:1]).command
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need be no text

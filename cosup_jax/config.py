@@ -61,7 +61,7 @@ _LATER: Mapping[str, Any] = {
 # What is said of one dataset and of no other, as configs/base.py has it.
 _OF_A_DATASET = {"config": "", "source": "", "mask_values": "0:0,255:1"}
 # One number for all heads of a network, or one for each: the only fields that have two types.
-_OF_HEADS = ("loss.zeta", "loss.omega")
+OF_HEADS = ("loss.zeta", "loss.omega")
 _PATHS = ("data.data_dir", "data.source", "init")
 # Likewise, of the section `model` of one network.
 _LATER_OF_NETWORK: Mapping[str, Mapping[str, Any]] = {"cosup": {"model.classes": 1}}
@@ -111,7 +111,7 @@ def load(spec: str) -> ml_collections.ConfigDict:
     """Loads a configuration: `c2f`, `path.py`, either with `:arguments` behind it.
 
     Raises:
-      ConfigError: there is no such file, or it does not define `get_config`.
+      ConfigError: there is no such file, or its `get_config` gives no configuration.
     """
     try:
         path, argument = config_files.find(spec)
@@ -124,13 +124,20 @@ def load(spec: str) -> ml_collections.ConfigDict:
     try:
         with config_files.importable(path):
             module_spec.loader.exec_module(module)
+            if not hasattr(module, "get_config"):
+                raise ConfigError(f"'{path}' defines no get_config; it is not a configuration file")
+            config = module.get_config(*([argument] if argument else []))
     except ConfigError:
         raise
     except Exception as error:  # whatever a configuration of one's own may do
-        raise ConfigError(f"'{path}' cannot be read: {type(error).__name__}: {error}") from error
-    if not hasattr(module, "get_config"):
-        raise ConfigError(f"'{path}' defines no get_config; it is not a configuration file")
-    return module.get_config(argument)
+        why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ConfigError(f"'{path}' cannot be read: {why}") from error
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise ConfigError(
+            f"'{path}': its get_config returns a {type(config).__name__}; expected it to return "
+            "what configs.base.get_config() does, with other values"
+        )
+    return config
 
 
 def field_names(config: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -147,28 +154,23 @@ def check_overrides(config: ml_collections.ConfigDict, argv: Sequence[str]) -> N
     """Checks the names of all `--config.x=…` of a command line.
 
     Raises:
-      ConfigError: a name that is no field, with the nearest one that is.
+      ConfigError: one that is no field, with the nearest that is, or that of a group.
     """
     known = field_names(config)
     for argument in argv:
         stem = argument.lstrip("-")
         if not argument.startswith("-") or not stem.startswith("config."):
             continue
-        name = stem[len("config.") :].partition("=")[0].partition("[")[0]
+        name = stem[len("config.") :].partition("=")[0]
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"; the nearest is --config.{near[0]}" if near else ""
             raise ConfigError(f"there is no field --config.{name}{hint}")
-
-
-def of_heads(argv: Sequence[str]) -> list[str]:
-    """Returns the overrides of fields that have two types, which absl cannot parse.
-
-    >>> of_heads(["train.py", "--config.loss.zeta=(1, 2)", "--config.loss.beta=1"])
-    ['--config.loss.zeta=(1, 2)']
-    """
-    starts = tuple(f"{dashes}config.{name}=" for name in _OF_HEADS for dashes in ("-", "--"))
-    return [argument for argument in argv if argument.startswith(starts)]
+        if inside := [field for field in known if field.startswith(f"{name}.")]:
+            raise ConfigError(
+                f"--config.{name} is a group of fields; set each by itself, such as "
+                f"--config.{inside[0]}"
+            )
 
 
 def override(config: ml_collections.ConfigDict, arguments: Sequence[str]) -> None:
@@ -191,10 +193,11 @@ def override(config: ml_collections.ConfigDict, arguments: Sequence[str]) -> Non
         old = functools.reduce(getattr, groups, config)[field]
         try:
             value = text if isinstance(old, str | NoneType) else ast.literal_eval(text)
-            if name in _OF_HEADS:
-                value = (
-                    tuple(map(float, value)) if isinstance(value, tuple | list) else float(value)
-                )
+            if isinstance(value, bool) and not isinstance(old, bool):
+                raise TypeError("which Python takes for the number 0 or 1")
+            if name in OF_HEADS:
+                many = isinstance(value, tuple | list)
+                value = tuple(map(float, value)) if many else float(value)
                 with config.ignore_type():
                     config[groups[0]][field] = value
             else:

@@ -5,6 +5,10 @@ from collections.abc import Sequence
 
 _NAME_BYTES, _PATH_BYTES = 255, 4095  # that file systems take
 _BETWEEN = re.compile(r"[\s,=]+")  # several paths in one argument
+_OPTION = re.compile(r"--?[A-Za-z]")
+_FIELD = re.compile(r"--?config\.[^=]*")
+_PART = re.compile(r"(--?config\.[^=\[]*)\[")
+_END = "--"  # behind the last argument; what follows it on a command line is no option
 _SHOWN = 40  # characters of an argument in a message
 
 
@@ -78,6 +82,33 @@ def check(arguments: Sequence[str]) -> None:
             shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
             raise ValueError(f"{name}: {shown!r} {why}; give another")
         before = option if named and not equals else ""
+
+
+def joined(argv: Sequence[str]) -> list[str]:
+    """Writes each `--config.x value` as one word, `--config.x=value`.
+
+    Raises:
+      ValueError: a field without a value, or a part of a field.
+
+    >>> joined(["train.py", "--config.a", "-1", "--config.b=c", "d", "--e", "f"])
+    ['train.py', '--config.a=-1', '--config.b=c', 'd', '--e', 'f']
+    """
+    found: list[str] = []
+    waiting = ""
+    for argument in [*argv, _END]:
+        is_option = argument == _END or _OPTION.match(argument)
+        if waiting and is_option:
+            raise ValueError(f"{waiting}: has no value; expected {waiting}=VALUE")
+        if part := _PART.match(argument):
+            raise ValueError(
+                f"{argument}: sets a part of a field; expected all of it, {part[1]}=VALUE"
+            )
+        if _FIELD.fullmatch(argument):
+            waiting = argument
+        else:
+            found.append(f"{waiting}={argument}" if waiting else argument)
+            waiting = ""
+    return found[:-1]
 
 
 def last_of_each(argv: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 Names that other modules know (datasets, networks, losses) are checked there, where they are listed.
 """
 
+import difflib
 import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
@@ -194,7 +195,8 @@ MODEL: Mapping[str, Range] = {
 def check(config: Mapping[str, Any], only: Collection[str] = ("",)) -> None:
     """Refuses values outside of the range of their field.
 
-    Fields that are not known here belong to a network or a loss, which checks them.
+    Fields of the sections `model` and `loss` that are not known here belong to a network or a loss,
+    which checks them.
 
     Args:
       config: a configuration, its groups as mappings.
@@ -206,6 +208,26 @@ def check(config: Mapping[str, Any], only: Collection[str] = ("",)) -> None:
     for name, value in flat(config):
         if name.startswith(tuple(only)):
             check_field(name, value)
+
+
+def check_names(config: Mapping[str, Any]) -> None:
+    """Refuses a configuration to train that lacks a field, or has one that nothing reads.
+
+    Raises:
+      ConfigError: naming the field; of one that nothing reads, the nearest that is read, too.
+    """
+    names = [name for name, _ in flat(config)]
+    known = [name for name in FIELDS if not name.startswith("loss.")]
+    for name in names:
+        if name not in known and not name.startswith(("model.", "loss.")):
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"; the nearest is {near[0]}" if near else ""
+            raise ConfigError(f"the configuration has a field {name}, which nothing reads{hint}")
+    if missing := [name for name in known if name not in names]:
+        raise ConfigError(
+            f"the configuration has no field {missing[0]} ({len(missing)} are missing); begin it "
+            "with base.get_config(), which has all of them"
+        )
 
 
 def check_field(name: str, value: Any) -> None:

@@ -27,6 +27,30 @@ def test_a_command_gets_its_arguments_and_the_overrides(command):
     assert (seen[0].n, seen[0].overrides) == (3, ["--config.seed=1"])
 
 
+def test_the_value_of_a_field_may_be_a_word_of_its_own_and_negative(command):
+    seen = []
+    command.run = lambda arguments: seen.append(arguments) or 0
+    assert cli.main(["try", "--config.clip", "-1", "--n", "3", "--config.data.train=a[:2]"]) == 0
+    assert (seen[0].n, seen[0].overrides) == (3, ["--config.clip=-1", "--config.data.train=a[:2]"])
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["--config.data.test", "--config.seed=3"], "expected --config.data.test=VALUE"),
+        (["--config.data.test", "--n", "3"], "expected --config.data.test=VALUE"),
+        (["--n", "3", "--config.init"], "expected --config.init=VALUE"),
+        (["--config.data.size[0]=64"], "expected all of it, --config.data.size=VALUE"),
+    ],
+)
+def test_a_field_without_a_value_or_a_part_of_one_is_refused(command, capsys, given, says):
+    command.run = lambda arguments: pytest.fail("nothing is done")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["try", *given])
+    assert stopped.value.code == 2
+    assert says in capsys.readouterr().err
+
+
 def test_an_unknown_command_lists_those_there_are(capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(["evalute"])

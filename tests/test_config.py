@@ -92,6 +92,23 @@ def test_a_factor_of_the_heads_is_one_number_or_one_for_each():
             configuration.override(config, [f"--config.loss.zeta={wrong}"])
 
 
+@pytest.mark.parametrize("wrong", ["model=3", "model={'width': 3}", "data=slice_folder"])
+def test_a_group_is_not_set_as_a_whole(wrong):
+    config = load("c2f.py")
+    before = config.to_dict()
+    group = wrong.partition("=")[0]
+    with pytest.raises(configuration.ConfigError, match=rf"{group} is a group.* --config.{group}."):
+        configuration.override(config, [f"--config.{wrong}"])
+    assert config.to_dict() == before
+
+
+@pytest.mark.parametrize("field", ["learning_rate", "epochs", "loss.zeta", "clip"])
+def test_true_is_no_number(field):
+    config = load("c2f.py")
+    with pytest.raises(configuration.ConfigError, match=f"{field}=True: expected a value like"):
+        configuration.override(config, [f"--config.{field}=True"])
+
+
 def test_a_missing_file_and_one_that_is_no_configuration_are_named(tmp_path):
     with pytest.raises(configuration.ConfigError, match=r"no configuration file 'nowhere\.py'"):
         configuration.load("nowhere.py:row=esm")

@@ -94,3 +94,29 @@ def test_names_and_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("c2f").write_text(OWN)  # a file that is called like one comes first
     assert config_files.find("c2f")[0] == Path("c2f")
+
+
+def own(folder: Path, body: str) -> str:
+    (folder / "mine.py").write_text(f"from configs import base\n\n\n{body}\n")
+    return str(folder / "mine.py")
+
+
+def test_a_function_without_an_argument_will_do(tmp_path):
+    """As ml_collections has it, and `train.py` therefore took it."""
+    path = own(tmp_path, "def get_config():\n    return base.get_config()")
+    assert config.load(path).to_dict() == config.load(str(ROOT / "configs/c2f.py")).to_dict()
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("def get_config(text=''):\n    base.get_config()", "returns a NoneType"),
+        ("def get_config(text=''):\n    return {'seed': 1}", "returns a dict"),
+        ("def get_config(text=''):\n    base.get_config().modle.width = 3", "modle"),
+        ("def get_config(text=''):\n    base.get_config().epochs = 'x'", "epochs"),
+        ("get_config = 3", "not callable"),
+    ],
+)
+def test_what_is_wrong_in_a_file_of_ones_own_is_told_with_its_name(tmp_path, body, says):
+    with pytest.raises(config.ConfigError, match=rf"mine\.py.*{says}"):
+        config.load(own(tmp_path, body))

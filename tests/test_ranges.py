@@ -57,6 +57,27 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize("name", ["data.mask_value", "data.sizes", "seeds", "augment.flip"])
+def test_a_field_that_nothing_reads_is_refused_with_the_nearest(tmp_path, name):
+    config = tiny_config(tmp_path)
+    group, _, field = name.rpartition(".")
+    (config[group] if group else config)[field] = 1
+    with pytest.raises(ConfigError, match=f"field {name}, which nothing reads; .*nearest is"):
+        ranges.check_names(config)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_configuration_has_all_fields_and_no_other(name):
+    ranges.check_names(configuration.load(str(CONFIGS / f"{name}.py")))
+
+
+def test_a_field_that_is_missing_is_named(tmp_path):
+    config = tiny_config(tmp_path)
+    del config.semi
+    with pytest.raises(ConfigError, match=r"no field semi\.per_round .*base\.get_config"):
+        ranges.check_names(config)
+
+
 @pytest.mark.parametrize(("name", "value"), [(n, v) for n, vs in WRONG.items() for v in vs])
 def test_a_value_that_means_nothing_is_refused_by_name(name, value):
     said = f"^{re.escape(name)} is .*, expected "

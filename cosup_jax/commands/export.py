@@ -2,7 +2,7 @@
 
 The program maps prepared slices to probabilities and has the weights inside;
 `cosup_jax.prediction.export` and `onnx_program` show how to use it. How a slice is prepared stands
-in a file of the same name ending in .json.
+beside it, for c2f.onnx in c2f.onnx.json.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         **about,
         "epoch": found.epoch,
     }
-    files.write_json(out.with_suffix(".json"), description)
+    files.write_json(out.with_name(f"{out.name}.json"), description)
     size = len(program) / 2**20
     print(f"{out}: epoch {found.epoch} of {arguments.workdir}, {size:.1f} MiB")
     return 0

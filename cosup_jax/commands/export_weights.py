@@ -25,10 +25,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.card:
         try:
             card = json.loads(arguments.card.read_text())
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # also of bytes that are no text
             raise config.ConfigError(f"{arguments.card}: not JSON: {error}") from error
         if not isinstance(card, dict):
             raise config.ConfigError(f"{arguments.card}: expected a JSON object")
+        named = card.get("trained_on", [])
+        if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
+            raise config.ConfigError(
+                f"{arguments.card}: trained_on is {named!r}; expected a list of patients' ids, all "
+                "texts, without which no training could start from the file"
+            )
     found = runs.open_run(arguments.workdir)
     weights.save(arguments.out, found, card)
     size = arguments.out.stat().st_size / 2**20

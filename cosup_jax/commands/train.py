@@ -21,7 +21,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from cosup_jax import config as configuration
-from cosup_jax import config_files, hosts
+from cosup_jax import config_files, hosts, ranges
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +96,7 @@ def start(
       ValueError: as `trials.train_and_evaluate`; or several seeds, or several processes, of a
         semi-supervised run.
     """
+    ranges.check_names(config)
     rounds = config.semi.per_round
     if rounds and where is not None:
         raise configuration.ConfigError(

@@ -55,7 +55,7 @@ class Case:
     def __post_init__(self) -> None:
         """Brings both names into the form in which they are compared."""
         for name in ("case_id", "patient_id"):
-            object.__setattr__(self, name, schema.normal_name(getattr(self, name)))
+            object.__setattr__(self, name, schema.stored_name(getattr(self, name)))
 
 
 @contextlib.contextmanager

@@ -104,7 +104,7 @@ def _json(path: Path, root: Path, kind: type) -> Any:
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetLayoutError(f"{path}: {error}; expected JSON") from error
     if not isinstance(found, kind):
-        raise DatasetLayoutError(f"{path}: holds a {type(found).__name__}; expected {kind}")
+        raise DatasetLayoutError(f"{path}: is a {type(found).__name__}; expected {kind.__name__}")
     return found
 
 

@@ -59,7 +59,7 @@ class OwnVolume:
     def __post_init__(self) -> None:
         """Brings both names into the form in which they are compared."""
         for name in ("case_id", "patient_id"):
-            object.__setattr__(self, name, schema.normal_name(getattr(self, name)))
+            object.__setattr__(self, name, schema.stored_name(getattr(self, name)))
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def read(volume: OwnVolume, reading: Reading) -> Iterator[dict[str, Any]]:
     """
     try:
         scan, mask, lung = _read(volume, reading)
-        if reading.lungs_only and lung is None:
+        if reading.lungs_only and (lung is None or not np.any(lung)):
             raise VolumeError("has no lungs, by which slices=lungs chooses; expected some drawn")
     except UndeclaredError as error:
         raise VolumeError(

@@ -46,6 +46,21 @@ def normal_name(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
+def stored_name(text: str) -> str:
+    """Returns a name in its normal form, if it can be stored.
+
+    Raises:
+      ExampleError: it is that of a file in another encoding than UTF-8.
+    """
+    name = normal_name(text)
+    if name.encode("utf-8", "replace").decode() != name:
+        raise ExampleError(
+            f"the name {name!r} is no UTF-8 text, as of a file that another system has packed; "
+            "rename what is called so"
+        )
+    return name
+
+
 def features() -> "tfds.features.FeaturesDict":
     """Returns the feature dictionary, built of kinds that need no TensorFlow."""
     import tensorflow_datasets as tfds  # takes a second, which prediction need not wait for

@@ -61,6 +61,13 @@ def visible(folder: Path) -> list[Path]:
     )
 
 
+def unread(folder: Path, known: Sequence[str]) -> str:
+    """Says which folders lie in `folder` beside those `known`, or nothing where there are none."""
+    found = [path.name for path in visible(folder) if path.is_dir() and path.name not in known]
+    words = ", ".join(map(repr, found))
+    return f"{folder.name}: {words} are not read, only {', '.join(known)}" if found else ""
+
+
 def _check_file(path: Path, root: Path, masks: bool) -> None:
     suffix = path.suffix.lower()
     if masks and suffix in IMAGE_SUFFIXES and suffix not in MASK_SUFFIXES:

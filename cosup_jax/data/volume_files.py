@@ -51,21 +51,31 @@ class VolumeFiles:
 
 
 def find_root(folder: Path, *names: str) -> Path:
-    """Returns `folder`, or else the first folder in it, that holds all the files or folders named.
+    """Returns `folder`, or else the one folder in it, that holds all the files or folders named.
 
     Args:
       folder: what the user gave.
       names: names, or patterns such as `tr_im.nii*`.
 
     Raises:
-      DatasetLayoutError: there is none.
+      DatasetLayoutError: there is none, or several folders in it hold them.
     """
-    for root in [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]:
-        if all(any(root.glob(name)) for name in names):
-            return root
-    raise DatasetLayoutError(
-        f"looked in {folder} and the folders in it for {' and '.join(names)} together"
-    )
+
+    def holds(root: Path) -> bool:
+        return all(any(root.glob(name)) for name in names)
+
+    if holds(folder):
+        return folder
+    found = [path for path in slice_files.visible(folder) if path.is_dir() and holds(path)]
+    if len(found) > 1:
+        raise DatasetLayoutError(
+            f"both {found[0]} and {found[1]} hold {' and '.join(names)}; give the one that is meant"
+        )
+    if not found:
+        raise DatasetLayoutError(
+            f"looked in {folder} and the folders in it for {' and '.join(names)} together"
+        )
+    return found[0]
 
 
 def list_volumes(folder: Path, root: Path) -> dict[str, Path]:

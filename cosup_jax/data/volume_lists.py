@@ -11,6 +11,7 @@ from cosup_jax.data.own_volumes import OwnVolume, image_files, mask_files
 from cosup_jax.scans import masks, nifti
 from cosup_jax.scans.names import volume_name
 
+PLAIN = "a plain folder"
 IMAGES, MASKS, LUNGS = "images", "masks", "lungs"
 EACH_A_PATIENT = "each volume is taken for a patient of its own"
 
@@ -69,7 +70,7 @@ def read_plain(root: Path) -> Listed:
                 labels.get(LUNGS, ()),
             )
         )
-    return Listed("a plain folder", tuple(volumes), notes=(EACH_A_PATIENT,))
+    return Listed(PLAIN, tuple(volumes), notes=(EACH_A_PATIENT,))
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

@@ -27,6 +27,7 @@ from cosup_jax.scans import images
 INDEX = "train_index.csv"
 MASK_VALUES = {0: 0, 255: 1}
 _PIXELS = dict.fromkeys(("image", "mask", "lung"), tfds.decode.SkipDecoding())
+_LONGEST = 200  # characters of a case in the name of a file, which takes 255 in all
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 
 
@@ -55,7 +56,8 @@ class Slice:
     @property
     def file(self) -> str:
         """Name of its picture and of its mask."""
-        return f"{self.place:05d}-{_UNSAFE.sub('-', self.case_id)}_{self.slice_index:05d}.png"
+        case = _UNSAFE.sub("-", self.case_id)[:_LONGEST]
+        return f"{self.place:05d}-{case}_{self.slice_index:05d}.png"
 
     def row(self, **more: Any) -> dict[str, Any]:
         """Returns its row of an index."""

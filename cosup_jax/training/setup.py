@@ -82,6 +82,7 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
     Raises:
       ValueError: a value of the configuration that means nothing; its field is named.
     """
+    ranges.check_names(config)
     ranges.check(config)
     sampling.parse_groups(config.sampling.groups)
     data = config.data
@@ -164,8 +165,7 @@ def scaled_sizes(config: ConfigDict) -> list[tuple[int, int]]:
     Raises:
       ValueError: no scale, or one that leaves nothing.
     """
-    height, width = config.data.size
-    scales = config.data.scales
+    (height, width), scales = config.data.size, config.data.scales
     if not scales or min(scales) <= 0:
         raise ValueError(f"data.scales is {scales}, expected positive numbers such as (0.75, 1.0)")
 

@@ -85,6 +85,10 @@ LAYOUT = {
         remove("studies/CT-1/study_0257.nii.gz"),
         "masks/study_0257_mask.nii.gz: the volume that it belongs to is missing",
     ),
+    "study with two masks": (
+        lambda s: shutil.copy(s / "masks/study_0257_mask.nii.gz", s / "masks/study_0257.nii.gz"),
+        "study_0257_mask.nii.gz: has the name of study_0257.nii.gz; expected one mask each",
+    ),
     "no mask at all": (
         lambda s: [path.unlink() for path in (s / "masks").iterdir()],
         "masks: holds no .nii or .nii.gz file",
@@ -100,6 +104,19 @@ def test_missing_files_are_named_with_the_layout(source, tmp_path, kind):
         build(make(), tmp_path / "data", source)
     assert message in str(caught.value)
     assert "masks/study_0255_mask.nii.gz ..." in str(caught.value)
+
+
+def test_of_two_copies_none_is_chosen_in_silence(published, source, tmp_path):
+    folder = tmp_path / "both"
+    folder.mkdir()
+    for name in ("old", "new"):
+        shutil.copytree(source, folder / name)
+    with pytest.raises(DatasetLayoutError, match=r"both \S+new and \S+old hold masks and studies"):
+        build(make(), tmp_path / "data", folder)
+    (folder / "old").rename(folder / ".old")
+    assert mosmed.annotated_cases(folder)[0].source.image.is_relative_to(folder / "new")
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    assert not mosmed.annotated_cases(folder)[0].source.image.is_relative_to(folder / "new")
 
 
 def test_a_bad_study_can_be_left_out(source, tmp_path):

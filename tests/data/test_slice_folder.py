@@ -93,6 +93,16 @@ def test_an_index_without_patients_says_who_passes_for_one(folder, tmp_path, cap
     assert (f"train_index.csv: the columns '{column}' are not read" in caplog.text) == bool(column)
 
 
+@pytest.mark.parametrize("name", ["lungs", "Lung", "mask_old"])
+def test_folders_of_a_split_that_are_not_read_are_named(folder, tmp_path, caplog, name):
+    for z in (3, 4):
+        save(folder / "train" / name / f"a_{z:03d}.png", square(1))
+    builder = built(folder, tmp_path)
+    assert not any(example["has_lung"] for example in read_all(builder, "train").values())
+    assert caplog.text.count(f"train: {name!r} are not read, only image, mask, lung") == 1
+    assert "val: " not in caplog.text
+
+
 def test_other_names_are_cases_of_unknown_patients(folder, tmp_path, caplog):
     add(folder, "train", "thorax")
     builder = built(folder, tmp_path)

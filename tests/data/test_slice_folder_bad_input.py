@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
 
 from cosup_jax.data.builder import DatasetLayoutError
+from cosup_jax.data.schema import ExampleError
 from cosup_jax.data.splits import PatientOverlapError
 from cosup_jax.scans.images import ImageError
 from tests.data.slice_folders import add, built, draw, picture, save, square, write_index
@@ -100,6 +102,18 @@ BAD = {
         lambda f: shutil.copytree(f / "val", f / "testing"),
         "testing: a split of another name; expected train, val or test",
     ),
+    "images of a split under another name": (
+        lambda f: save(f / "test/images/t_001.png", picture(1)),
+        "test: no folder `image` in it; expected one, or no such split",
+    ),
+    "the same with a capital": (
+        lambda f: save(f / "Test/Image/t_001.png", picture(1)),
+        "Test: no folder `image` in it",
+    ),
+    "second validation without images": (
+        lambda f: (f / "validation").mkdir(),
+        "validation: no folder `image` in it",
+    ),
     "two extensions": (
         replace("train/image/a_003.tif", picture(1)),
         "a_003.tif: has the name of a_003.png; expected one file per slice",
@@ -184,6 +198,16 @@ def test_bad_input_is_refused_and_leaves_nothing(folder, tmp_path, kind):
     assert message in str(caught.value)
     assert not list(tmp_path.glob("data/**/*record*"))
     assert not list(tmp_path.glob("data/**/*incomplete*"))
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its disks hold names in UTF-8 only")
+def test_a_name_that_is_no_text_is_told(folder, tmp_path):
+    """As of `Müller` in Latin-1, which a zip of another system holds."""
+    for kind in ("image", "mask"):
+        place = os.fsencode(folder / "train" / kind)
+        os.rename(place + b"/a_003.png", place + b"/m\xfcller_003.png")
+    with pytest.raises(ExampleError, match=r"the name 'm\\udcfcller' is no UTF-8 text.* rename"):
+        built(folder, tmp_path)
 
 
 @pytest.mark.parametrize("values", [{0: 0, 255: 4}, {-1: 0}, {70000: 1}])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cosup_jax.data import datasets, schema
+from cosup_jax.scans.nifti import VolumeError
 from tests.data.builder_conformance import build, check_builder, read_all
 from tests.dummy import volume_folder as dummy
 from tests.dummy import volumes
@@ -54,6 +55,27 @@ def test_a_plain_folder_conforms(tmp_path):
     assert about["cases"]["unlabelled"] == [dummy.BARE]
     assert "each volume is taken for a patient of its own" in about["notes"]
     assert any("5 folds with the seed '0', and fold 0 is tested on" in n for n in about["notes"])
+
+
+def test_folders_beside_those_that_are_read_are_named_and_change_nothing(tmp_path):
+    dummy.write(tmp_path / "mine")
+    before = make(tmp_path / "mine")(tmp_path / "data").builder_config.name
+    (tmp_path / "mine/lungs").rename(tmp_path / "mine/lung")
+    (tmp_path / "mine/results").mkdir()
+    builder = built(tmp_path / "mine", tmp_path)
+    assert not any(example["has_lung"] for example in everything(builder).values())
+    note = "mine: 'lung', 'results' are not read, only images, masks, lungs"
+    assert note in builder.info.metadata["notes"]
+    (tmp_path / "mine/lung").rename(tmp_path / "mine/lungs")
+    assert make(tmp_path / "mine")(tmp_path / "data").builder_config.name == before
+
+
+def test_a_volume_whose_lungs_are_empty_is_not_left_out_in_silence(tmp_path):
+    dummy.write(tmp_path / "mine")
+    (tmp_path / f"mine/images/{dummy.BARE}.nii.gz").unlink()
+    volumes.save(tmp_path / "mine/lungs/ann.nii.gz", 0 * dummy.drawn("ann").lung, "RAS")
+    with pytest.raises(VolumeError, match="case 'ann': has no lungs, by which slices=lungs choos"):
+        built(tmp_path / "mine", tmp_path, "slices=lungs")
 
 
 def test_every_volume_is_tested_on_in_one_fold_and_a_seed_deals_anew(tmp_path):

@@ -1,6 +1,8 @@
 """Names with accents are one name in either of Unicode's forms, as disks and tables write them."""
 
 import json
+import os
+import sys
 import unicodedata
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from cosup_jax.data import volume_layouts
 from cosup_jax.data.builder import DatasetLayoutError, DealingError
 from cosup_jax.data.own_volumes import path_in
+from cosup_jax.data.schema import ExampleError
 from cosup_jax.data.volume_layouts import Dealing
 from tests.dummy import volume_folder as dummy
 
@@ -120,3 +123,12 @@ def test_too_few_folds_are_told_from_too_few_patients(tmp_path, folds, test, mes
         return
     with pytest.raises(DealingError, match=message):
         volume_layouts.deal(found, Dealing(folds=folds, test=test))
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its disks hold names in UTF-8 only")
+def test_a_name_that_is_no_text_is_told(tmp_path):
+    """As of `zoë` in Latin-1, which a zip of another system holds."""
+    dummy.write(tmp_path)
+    respell(tmp_path, os.fsdecode(b"zo\xeb"))
+    with pytest.raises(ExampleError, match=r"the name 'zo\\udceb' is no UTF-8 text.* rename"):
+        listed(tmp_path)

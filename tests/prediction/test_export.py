@@ -10,7 +10,7 @@ import pytest
 
 import cosup_jax
 from cosup_jax import cli, runs
-from cosup_jax.prediction import export, predictor
+from cosup_jax.prediction import export, onnx_program, predictor
 
 # What a server runs, with everything but JAX forbidden.
 SERVER = """
@@ -65,12 +65,28 @@ def test_no_path_of_the_exporter_is_in_the_program(exported):
 
 
 def test_how_slices_are_prepared_stands_beside_it(exported, tiny_run):
-    description = json.loads((exported / "model.json").read_text())
+    description = json.loads((exported / "model.stablehlo.json").read_text())
     run = runs.open_run(tiny_run)
     assert description["preprocessing"]["size"] == list(run.preprocessing.size)
     assert description["preprocessing"]["window"] == list(run.preprocessing.window)
     assert description["epoch"] == run.epoch
     assert description["platforms"] == ["cpu", "cuda"]
+
+
+def test_programs_of_one_name_and_the_run_keep_their_descriptions(tiny_run, tmp_path, monkeypatch):
+    """As README has both formats side by side; and a program may be named as a run's file."""
+    monkeypatch.setattr(onnx_program, "serialise", lambda *network: b"program")
+    (tmp_path / "config.json").write_text("of the run")
+    for form in ("stablehlo", "onnx"):
+        assert cli.main(["export", f"--workdir={tiny_run}", f"--out={tmp_path}/config.{form}"]) == 0
+    written = {f"config.{form}{end}" for form in ("stablehlo", "onnx") for end in ("", ".json")}
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", *written}
+    assert (tmp_path / "config.json").read_text() == "of the run"
+    stablehlo, onnx = (
+        json.loads((tmp_path / f"config.{form}.json").read_text()) for form in ("stablehlo", "onnx")
+    )
+    assert {"input", "output", "platforms"} <= stablehlo.keys()
+    assert {onnx_program.INPUT, onnx_program.OUTPUT} <= onnx.keys()
 
 
 @pytest.mark.parametrize(("platforms", "named"), [(["cpu", "abacus"], "abacus"), ([], "none")])

@@ -66,7 +66,7 @@ def test_the_command_writes_program_and_preparation_and_no_other_word(tiny_run, 
     told, errors = capfd.readouterr()
     assert told.startswith(f"{out}: epoch ")
     assert (told.count("\n"), errors) == (1, "")
-    description = json.loads(out.with_suffix(".json").read_text())
+    description = json.loads(out.with_name(f"{out.name}.json").read_text())
     run = runs.open_run(tiny_run)
     assert description["preprocessing"]["size"] == list(run.preprocessing.size)
     assert "in any number" in description[onnx_program.INPUT]

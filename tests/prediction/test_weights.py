@@ -217,3 +217,25 @@ def test_the_configuration_that_trains_on_fits_what_comes_with_the_package(name)
     assert flat(state.latest).keys() == flat(wanted.variables).keys()
     for path, tensor in flat(state.latest).items():
         np.testing.assert_array_equal(tensor, flat(wanted.variables)[path])
+
+
+@pytest.mark.parametrize(
+    ("card", "says"),
+    [
+        (b"\xff{}", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b'{"trained_on": "p1, p2"}', "trained_on is 'p1, p2'; expected a list of patients' ids"),
+        (b'{"trained_on": ["p1", 2]}', "expected a list of patients' ids"),
+    ],
+)
+def test_a_card_that_nothing_could_be_made_of_is_refused_by_name(
+    tiny_run, tmp_path, capsys, card, says
+):
+    out, file = tmp_path / "x.safetensors", tmp_path / "card.json"
+    file.write_bytes(card)
+    command = ["export-weights", "--workdir", str(tiny_run), "--out", str(out)]
+    assert cli.main([*command, "--card", str(file)]) == 1
+    said = capsys.readouterr().err
+    assert f"{file}: " in said
+    assert says in said
+    assert not out.exists()

@@ -73,3 +73,16 @@ def test_a_patient_that_looks_like_a_formula_is_the_same_patient_in_the_index(tm
     assert "'=x" in (tmp_path / "index.csv").read_text()
     found = slice_files.read_index(tmp_path / "index.csv", {"a": tmp_path / "a.png"})
     assert found["a"].patient_id == "=x"
+
+
+def test_names_of_files_fit_a_disk_and_differ_however_long_the_cases_are(tmp_path):
+    """An index names cases as it likes."""
+    image = np.zeros((8, 8, 1), np.float32)
+    pieces = [pseudo.Slice(place, "c" * 1000, "p", 999_999_999, image) for place in (0, 99_999)]
+    assert len({piece.file for piece in pieces}) == 2
+    for piece in pieces:
+        example = schema.make_example(np.zeros((8, 8), np.uint8), intensity="grey8", case_id="c")
+        example["intensity"] = schema.INTENSITIES.index("grey8")
+        pseudo.write_slice(example, np.zeros((8, 8), bool), tmp_path, piece.file, SETTINGS)
+        assert (tmp_path / "mask" / piece.file).is_file()
+        assert piece.row()["case"] == "c" * 1000

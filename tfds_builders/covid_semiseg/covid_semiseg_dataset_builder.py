@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from cosup_jax.data import schema, slice_files, splits
+from cosup_jax.data import schema, slice_files, splits, volume_files
 from cosup_jax.data.builder import NO_DATA_NEEDED, Case, CtSliceBuilder
 from cosup_jax.scans import images
 from cosup_jax.scans.names import UNKNOWN_PATIENT, SliceName
@@ -94,7 +94,7 @@ class Builder(CtSliceBuilder):
 
     def cases(self, dl_manager: tfds.download.DownloadManager) -> Mapping[str, Sequence[Case]]:
         """Lists train, validation, test and, in the configuration `default`, unlabelled."""
-        root = self._root(self.source_folder(dl_manager))
+        root = volume_files.find_root(self.source_folder(dl_manager), "TrainingSet", "TestingSet")
         doctor = self._expert_cases(root, DOCTOR, DOCTOR_CLASSES)
         test = self._expert_cases(root, TEST, TEST_CLASSES)
         _check_slices_apart(doctor, test)
@@ -121,15 +121,6 @@ class Builder(CtSliceBuilder):
                 slice_index=piece.slice_index,
                 mask=None if mask is None else upright(mask, from_back=piece.from_back),
             )
-
-    def _root(self, folder: Path) -> Path:
-        inner = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
-        for root in inner:
-            if (root / "TrainingSet").is_dir() and (root / "TestingSet").is_dir():
-                return root
-        raise self.layout_error(
-            f"looked in {folder} and the folders in it for TrainingSet and TestingSet together"
-        )
 
     def _files(self, root: Path, part: str, *, masks: bool = False) -> dict[str, Path]:
         folder = root / part

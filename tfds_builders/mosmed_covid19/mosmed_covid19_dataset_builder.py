@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 from absl import logging
 
-from cosup_jax.data import splits, volume_files
+from cosup_jax.data import splits, volume_cases, volume_files
 from cosup_jax.data.builder import NO_DATA_NEEDED, Case, CtSliceBuilder, fold_configs
 from cosup_jax.data.volume_files import LabelFile, VolumeFiles
+from cosup_jax.scans.names import volume_name
 
 FOLDS = 5
 PUBLISHED_MASKS = 50
@@ -49,13 +50,13 @@ def annotated_cases(folder: Path) -> list[Case]:
     """Lists the studies that have a mask, each of a patient of its own.
 
     Raises:
-      DatasetLayoutError: a folder is missing, or the study of a mask.
+      DatasetLayoutError: a folder is missing, or the study of a mask, or a study has two masks.
     """
     root = volume_files.find_root(folder, "masks", "studies")
-    masks = {
-        name.removesuffix(_MASK_ENDING): path
-        for name, path in volume_files.list_volumes(root / "masks", root).items()
-    }
+    listed = volume_files.list_volumes(root / "masks", root)
+    masks = volume_cases.by_name(
+        listed.values(), lambda path: volume_name(path).removesuffix(_MASK_ENDING), "one mask each"
+    )
     studies = volume_files.list_volumes(root / "studies/CT-1", root)
     annotated = {name: path for name, path in studies.items() if name in masks}
     volume_files.match(annotated, masks, root / "masks")

@@ -90,8 +90,8 @@ def find_splits(root: Path) -> dict[str, Path]:
     """Returns the folder of each split that there is.
 
     Raises:
-      DatasetLayoutError: no such folder, no train or validation split, two names for one split, or
-        a split or index of another name, which would otherwise be left out unseen.
+      DatasetLayoutError: no such folder, no train or validation split, two names for one split, a
+        split without images, or a split or index of another name, which would be left out unseen.
     """
     if not root.is_dir():
         raise _layout_error(f"looked in {root}, which is not a folder")
@@ -105,9 +105,12 @@ def find_splits(root: Path) -> dict[str, Path]:
         elif split != "test":
             raise _layout_error(f"looked in {root} for {names[0]}/image, and there is none")
     known = [folder.name for folder in found.values()]
+    meant = {name for names in SPLIT_FOLDERS.values() for name in names}
     for path in sorted(root.iterdir()):
         if path.name not in known and (path / "image").is_dir():
             raise _layout_error(f"{path}: a split of another name; expected train, val or test")
+        if path.name not in known and path.is_dir() and path.name.casefold() in meant:
+            raise _layout_error(f"{path}: no folder `image` in it; expected one, or no such split")
         name = path.name.removesuffix("_index.csv")
         if name != path.name and name not in known:
             raise _layout_error(f"{path}: no split {name!r} here; expected one beside its index")
@@ -187,6 +190,8 @@ class Builder(CtSliceBuilder):
         for split, folder in folders.items():
             files = slice_files.list_slices(folder / "image", root)
             names[split] = _names(folder, root, files)
+            if unread := slice_files.unread(folder, _KINDS):
+                logging.warning("slice_folder: %s", unread)
             cases[split] = _group(names[split], _slices(folder, root, files, names[split]))
         _check_scans_apart(names)
         return cases

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 from absl import logging
 
-from cosup_jax.data import own_volumes, schema, sources, volume_layouts
+from cosup_jax.data import own_volumes, schema, slice_files, sources, volume_layouts
 from cosup_jax.data.builder import NO_DATA_NEEDED, Case, CtSliceBuilder, DatasetLayoutError
 from cosup_jax.data.own_volumes import Reading
 from cosup_jax.data.volume_layouts import Dealing
-from cosup_jax.data.volume_lists import Listed
+from cosup_jax.data.volume_lists import IMAGES, LUNGS, MASKS, PLAIN, Listed
 from cosup_jax.volume_options import Options
 
 # Of pictures, whose masks nobody has declared; volumes then say it themselves.
@@ -107,7 +107,8 @@ class Builder(CtSliceBuilder):
         """Lists the volumes of each split."""
         config = self.builder_config
         options = config.options
-        listed = _listed(self.source_folder(dl_manager), options, config.mask_values)
+        root = self.source_folder(dl_manager)
+        listed = _listed(root, options, config.mask_values)
         groups, notes = volume_layouts.deal(
             listed, Dealing(options.fold, options.folds, options.seed, options.test != "no")
         )
@@ -117,6 +118,8 @@ class Builder(CtSliceBuilder):
                 f"evaluations have no distances of {', '.join(sheared)}: the grid is sheared, as a "
                 "tilted gantry leaves it"
             )
+        if listed.layout == PLAIN and (unread := slice_files.unread(root, (IMAGES, MASKS, LUNGS))):
+            notes.append(unread)
         notes = [*listed.notes, *notes]
         for note in notes:
             logging.warning("%s: %s", self.name, note)
