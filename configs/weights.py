@@ -34,20 +34,16 @@ def get_config(argument: str = ""):
     config.model.update(network)
     config.sampling.slices = 800
     config.sampling.groups = (
-        ("equalised-close", "all", 0.14),
-        ("medseg-close", "infected", 0.18),
-        ("medseg-close", "empty", 0.08),
-        ("normal-close", "empty", 0.08),
-        ("equalised-crop", "all", 0.07),
-        ("medseg-crop", "infected", 0.07),
-        ("medseg-crop", "empty", 0.03),
-        ("normal-crop", "empty", 0.03),
-        ("equalised", "all", 0.02),
-        ("medseg", "infected", 0.02),
-        ("medseg", "empty", 0.01),
-        ("normal", "empty", 0.01),
-        ("cut", "all", 0.11),
-        ("semiseg", "all", 0.15),
+        ("equalised-crop", "all", 0.16),
+        ("medseg-crop", "infected", 0.20),
+        ("medseg-crop", "empty", 0.10),
+        ("normal-crop", "empty", 0.08),
+        ("equalised", "all", 0.04),
+        ("medseg", "infected", 0.05),
+        ("medseg", "empty", 0.04),
+        ("normal", "empty", 0.04),
+        ("cut", "all", 0.12),
+        ("semiseg", "all", 0.17),
     )
     config.augment.probability = 0.9
     config.augment.flip_horizontal = 0.5

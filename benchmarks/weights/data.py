@@ -7,9 +7,8 @@ The case ids name the set, so that each can be given its share (`sampling.groups
 - `equalised`: covid_ct_seg_slices, whole slices, all of them with infection;
 - `medseg`: medseg_volumes, whole slices in the lung window, many without infection;
 - `normal`: normal_slices, none with infection; the third person is validated on;
-- `equalised-crop`, `medseg-crop`, `normal-crop`: the same cut to the box of the volume's lungs;
-- `equalised-close`, `medseg-close`, `normal-close`: the same cut to the box of each slice's own
-  lungs, as prediction cuts a scan; these alone are validated on;
+- `equalised-crop`, `medseg-crop`, `normal-crop`: the same cut to the box of the volume's lungs, as
+  prediction cuts a scan; these alone are validated on;
 - `cut`: of COVID-SemiSeg's unlabelled slices, which are crops in other windows of the volumes of
   covid_ct_seg_slices, those whose slice is found there for sure (registration.py), with the
   experts' mask of it; in training alone;
@@ -32,7 +31,6 @@ import numpy as np
 from PIL import Image
 
 from cosup_jax.data import chest, slice_files
-from cosup_jax.prediction import lung_network
 from cosup_jax.scans import images, names
 from tfds_builders.covid_ct_seg.covid_ct_seg_dataset_builder import patient_id
 from tfds_builders.covid_semiseg import covid_semiseg_dataset_builder as covid_semiseg
@@ -105,8 +103,8 @@ def slices(data: Path, split: str) -> Iterator[Slice]:
     ):
         found = list(pieces)
         if split == TRAINING:
-            yield from itertools.chain(found, crops(found))
-        yield from thinned(closer(found), split, name)
+            yield from found
+        yield from thinned(crops(found), split, name)
     semiseg = data / "covid_semiseg"
     if split == TRAINING:
         yield from cuts(semiseg, equalised)
@@ -143,33 +141,15 @@ def whole_slices(
 
 def crops(pieces: list[Slice]) -> Iterator[Slice]:
     """Yields the slices of a set cut to the box of the lungs, one box for each volume."""
-    for box, members in volumes(pieces):
-        yield from (cut(piece, "crop", box) for piece in members)
-
-
-def closer(pieces: list[Slice]) -> Iterator[Slice]:
-    """Yields the slices of a set cut each to the box of its own lungs."""
-    for box, members in volumes(pieces):
-        lungs = lung_network.find_each([piece.image for piece in members], "grey8")
-        for piece, lung in zip(members, lungs, strict=True):
-            yield cut(piece, "close", chest.closer(box, lung))
-
-
-def volumes(pieces: list[Slice]) -> Iterator[tuple[chest.Box, list[Slice]]]:
-    """Yields the box of each volume's lungs, and the volume's slices."""
-    for _, volume in itertools.groupby(pieces, lambda piece: piece.case):
+    for case, volume in itertools.groupby(pieces, lambda piece: piece.case):
         members = list(volume)
         box = chest.find_box(piece.image for piece in members)
         assert box is not None  # the slices of a volume are of one size
-        yield box, members
-
-
-def cut(piece: Slice, kind: str, box: chest.Box) -> Slice:
-    """Returns a part of a slice, as a case of the set of these parts."""
-    name, _, rest = piece.case.partition(".")
-    return piece._replace(
-        case=f"{name}-{kind}.{rest}", image=piece.image[box], mask=piece.mask[box]
-    )
+        name, _, rest = case.partition(".")
+        for piece in members:
+            yield piece._replace(
+                case=f"{name}-crop.{rest}", image=piece.image[box], mask=piece.mask[box]
+            )
 
 
 def cuts(semiseg: Path, wholes: Path) -> Iterator[Slice]:
@@ -191,11 +171,11 @@ def cuts(semiseg: Path, wholes: Path) -> Iterator[Slice]:
         ]
         known = [images.read_grey(wholes / "image" / file) for file in files[case]]
         size = registration.find_size(stored, known, SIZES)
-        for found in registration.find_cuts(stored, known, size):
-            mask = read_binary(wholes, "mask", files[case][found.slice])
-            image = stored[found.picture]
-            truth = registration.cut_out(mask, found, image.shape, size)
-            yield Slice(f"cut.{case}", patient_id(case), numbers[found.picture], image, truth)
+        for cut in registration.find_cuts(stored, known, size):
+            mask = read_binary(wholes, "mask", files[case][cut.slice])
+            image = stored[cut.picture]
+            truth = registration.cut_out(mask, cut, image.shape, size)
+            yield Slice(f"cut.{case}", patient_id(case), numbers[cut.picture], image, truth)
 
 
 def labelled(semiseg: Path, split: str) -> Iterator[Slice]:
