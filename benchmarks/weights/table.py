@@ -45,11 +45,7 @@ def main() -> None:
     parser.add_argument(
         "--size", nargs=2, type=int, metavar=("HEIGHT", "WIDTH"), help="default: of the weights"
     )
-    parser.add_argument(
-        "--tta",
-        action=argparse.BooleanOptionalAction,
-        help="average over mirror images; default: as the weights say",
-    )
+    parser.add_argument("--tta", action="store_true", help="average over mirror images")
     parser.add_argument("--test", action="store_true", help="score the 48 test slices too")
     parser.add_argument("--only_sets", action="store_true", help="the validation sets alone")
     arguments = parser.parse_args()
@@ -58,9 +54,8 @@ def main() -> None:
         prepared = dataclasses.replace(network.preprocessing, size=tuple(arguments.size))
         network = dataclasses.replace(network, preprocessing=prepared)
     threshold = arguments.threshold or network.threshold
-    tta = network.tta if arguments.tta is None else arguments.tta
-    print(f"{network.name}, threshold {threshold}{', mirrored' * tta}\n", flush=True)
-    segment = Segmenter(network, tta=tta)
+    print(f"{network.name}, threshold {threshold}{', mirrored' * arguments.tta}\n", flush=True)
+    segment = Segmenter(network, tta=arguments.tta)
     pieces = sets.validation(arguments.data)
     found = {name: score.score(segment, part) for name, part in pieces.items()}
     print(sets_table(found, threshold), flush=True)
@@ -70,7 +65,7 @@ def main() -> None:
     print(calibration_table(found), flush=True)
     if arguments.only_sets:
         return
-    print(scans_table(arguments.data, network, segment, threshold, tta), flush=True)
+    print(scans_table(arguments.data, network, segment, threshold, arguments.tta), flush=True)
     equalised, medseg, *_ = pieces.values()
     others = {**sets.kinds_of_input(medseg, equalised), "phantoms in HU": sets.phantoms()}
     if arguments.test:

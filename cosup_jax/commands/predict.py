@@ -36,9 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tta",
-        action=argparse.BooleanOptionalAction,
-        help="average over each slice and its mirror image, twice the work (default: as the "
-        "weights say)",
+        action="store_true",
+        help="average over each slice and its mirror image (twice the work)",
     )
     parser.add_argument("--report", action="store_true", help="write an HTML page for each scan")
     parser.add_argument("--probability", action="store_true", help="write probabilities too")
@@ -160,7 +159,7 @@ def run(arguments: argparse.Namespace) -> int:
     own = arguments.threshold is None
     settings = Settings(
         threshold=network.threshold if own else arguments.threshold,
-        tta=network.tta if arguments.tta is None else arguments.tta,
+        tta=arguments.tta,
         probability=arguments.probability,
         report=arguments.report,
         identify=arguments.identify,

@@ -137,7 +137,7 @@ class Maker:
         """Returns the command that makes a page again; a path may tell whose scan it is."""
         settings, shipped = self.settings, self.network.name in weights.names()
         options = [f"--weights={self.network.name if shipped else 'WEIGHTS'}"]
-        options += [f"--threshold={settings.threshold}", "--tta" if settings.tta else "--no-tta"]
+        options += [f"--threshold={settings.threshold}"] + ["--tta"] * settings.tta
         options += ["--within-lungs"] * settings.within_lungs
         options += ["--unlimited"] * settings.unlimited
         if settings.hu_offset is not None:

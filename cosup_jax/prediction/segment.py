@@ -26,7 +26,7 @@ def segment(
     network: weights.Pretrained | str | Path = weights.DEFAULT,
     threshold: float | None = None,
     min_lesion_ml: float = 0.0,
-    tta: bool | None = None,
+    tta: bool = False,
     hu_offset: float | None = None,
     unlimited: bool = False,
 ) -> np.ndarray:
@@ -45,8 +45,7 @@ def segment(
       threshold: probability above which a voxel is infection, between 0 and 1; None takes that of
         the weights.
       min_lesion_ml: lesions smaller than this many mL are dropped.
-      tta: average over each slice and its mirror image, left and right exchanged; None: as the
-        weights say.
+      tta: average over each slice and its mirror image, left and right exchanged.
       hu_offset: what is to be added to the values to make them HU.
       unlimited: keep marks that cannot lie in the lungs (`limits.USUAL`), which otherwise are
         removed, with a warning.

@@ -27,16 +27,13 @@ class Segmenter:
 
     Args:
       network: the network, its weights and how slices are prepared for it.
-      tta: as for `Predictor`; None: as the weights say.
+      tta: as for `Predictor`.
     """
 
-    def __init__(self, network: weights.Pretrained, *, tta: bool | None = None) -> None:
+    def __init__(self, network: weights.Pretrained, *, tta: bool = False) -> None:
         self._several = models.count_classes(network.model) > 1
         self._predictor = Predictor(
-            network.model,
-            network.variables,
-            tta=network.tta if tta is None else tta,
-            by_class=self._several,
+            network.model, network.variables, tta=tta, by_class=self._several
         )
         self._settings = network.preprocessing
         self._crop = network.crop

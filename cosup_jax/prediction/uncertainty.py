@@ -125,7 +125,7 @@ def rank(
     }
     call = Call(network.digest, settings.kept(), __version__)
     corrected = {r.content for r in Folder(out, call).records() if r.is_corrected()}
-    segmenter, known = Segmenter(network, tta=False), _read(out / UNCERTAIN)
+    segmenter, known = Segmenter(network), _read(out / UNCERTAIN)
     places: dict[str, Source] = {}
     for source in sources:
         places.setdefault(cohort.place_of(source), source)

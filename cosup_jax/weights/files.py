@@ -60,8 +60,6 @@ class Pretrained:
       crop: to what the slices that it was trained on were cut, one of `CROPS`, and so must those
         be that it is given (`cosup_jax.data.chest`).
       target: what it marks, one of `TARGETS`.
-      tta: whether its probabilities are those of each slice and its mirror image together, unless
-        somebody asks otherwise.
     """
 
     name: str
@@ -73,7 +71,6 @@ class Pretrained:
     threshold: float = THRESHOLD
     crop: str = WHOLE
     target: str = TARGETS[0]
-    tta: bool = False
 
 
 def names() -> tuple[str, ...]:
@@ -140,7 +137,6 @@ def save(
     threshold: float = THRESHOLD,
     crop: str = WHOLE,
     target: str = TARGETS[0],
-    tta: bool = False,
 ) -> None:
     """Writes the weights of a run's best epoch.
 
@@ -151,7 +147,6 @@ def save(
       threshold: probability above which a pixel is infection.
       crop: to what the slices trained on were cut, one of `CROPS`.
       target: what is marked, one of `TARGETS`.
-      tta: whether a slice's mirror image is asked too, unless somebody asks otherwise.
 
     Raises:
       WeightsError: another suffix, or a value too large for half precision.
@@ -167,7 +162,6 @@ def save(
         "threshold": threshold,
         "crop": crop,
         "target": target,
-        "tta": tta,
         "card": {**card, "epoch": run.epoch},
     }
     files.write_bytes(path, serialise(tensors, {KEY: json.dumps(about)}))
@@ -197,8 +191,6 @@ def load(path: Path) -> Pretrained:
                 raise WeightsError(f"crop {crop!r}; expected one of {', '.join(map(repr, CROPS))}")
             if (target := about.get("target", TARGETS[0])) not in TARGETS:
                 raise WeightsError(f"target {target!r}; expected one of {', '.join(TARGETS)}")
-            if not isinstance(tta := about.get("tta", False), bool):
-                raise WeightsError(f"tta {tta!r}; expected true or false")
     except (WeightsError, configuration.ConfigError, files.FileError) as error:
         raise WeightsError(f"{path}: {error}") from error
     except (SafetensorError, OSError, *MISREAD) as error:
@@ -207,7 +199,7 @@ def load(path: Path) -> Pretrained:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     card = about.get("card", {})
     return Pretrained(
-        path.stem, model, variables, preprocessing, digest, card, threshold, crop, target, tta
+        path.stem, model, variables, preprocessing, digest, card, threshold, crop, target
     )
 
 

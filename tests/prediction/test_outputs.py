@@ -289,6 +289,6 @@ def test_the_command_on_a_page_makes_it_again_where_paths_are_put_in(tmp_path, c
     parser = argparse.ArgumentParser()
     predict.add_arguments(parser)
     found = vars(parser.parse_args(command.split()))
-    wanted = {"threshold": 0.3, "tta": False, "report": True, "weights": "WEIGHTS", **chosen}
+    wanted = {"threshold": 0.3, "report": True, "weights": "WEIGHTS", **chosen}
     assert {name: found[name] for name in wanted} == wanted
     assert "Doeringer" not in command

@@ -7,7 +7,6 @@ import pytest
 
 from cosup_jax import cli, runs, weights
 from cosup_jax.prediction import cohort, segment
-from cosup_jax.prediction.segmenter import Segmenter
 from tests.prediction.test_weights import rewrite
 
 
@@ -62,41 +61,3 @@ def test_predict_takes_that_of_the_weights_unless_another_is_given(file, tmp_pat
     assert cli.main(command) == 0
     assert cli.main([*command, "--threshold=0.6"]) == 0
     assert taken == [0.3, 0.6]
-
-
-def test_mirror_images_are_asked_where_the_weights_say_so_unless_told_otherwise(
-    tiny_run, tmp_path, monkeypatch
-):
-    path = tmp_path / "x.safetensors"
-    weights.save(path, runs.open_run(tiny_run), {}, tta=True)
-    old = rewrite(path, tmp_path / "old.safetensors", lambda _, about: about.pop("tta"))
-    other = rewrite(path, tmp_path / "other.safetensors", lambda _, about: about.update(tta=1))
-    assert weights.load(path).tta
-    assert not weights.load(old).tta
-    with pytest.raises(weights.WeightsError, match="tta 1; expected true or false"):
-        weights.load(other)
-    taken = []
-
-    def process(sources, out, network, settings, share):
-        taken.append(settings.tta)
-        return []
-
-    monkeypatch.setattr(cohort, "process", process)
-    slices = tmp_path / "scan"
-    slices.mkdir()
-    (slices / "a_1.png").write_bytes(b"")
-    for file in (path, old):
-        for option in ([], ["--tta"], ["--no-tta"]):
-            out = str(tmp_path / "out")
-            cli.main(["predict", str(slices), "--out", out, "--weights", str(file), *option])
-    assert taken == [True, True, False, False, True, False]
-
-
-def test_from_python_mirror_images_are_asked_where_the_weights_say_so(file):
-    volume = np.random.default_rng(0).uniform(0, 200, (2, 32, 32)).astype(np.float32)
-    mirrored = dataclasses.replace(weights.load(file), tta=True)
-    turned = [np.ascontiguousarray(values[:, ::-1]) for values in volume]
-    for tta, alike in ((None, True), (False, False)):
-        predict = Segmenter(mirrored, tta=tta)
-        one, other = (np.stack([*predict(iter(s), "grey8", 2)]) for s in (volume, turned))
-        assert np.allclose(one, other[..., ::-1], atol=1e-5) == alike
