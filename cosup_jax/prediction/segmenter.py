@@ -126,9 +126,9 @@ class Segmenter:
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         shown = [(values, views or self._own(values, intensity)) for values, views in part]
         images = (
-            prepare_image(values[cut], intensity, self._settings)
+            self._turned(i, prepare_image(values[cut], intensity, self._settings))
             for values, views in shown
-            for cut in views
+            for i, cut in enumerate(views)
         )
         batches = (self._predict(batch, size) for batch in _parts(images, size))
         found = itertools.chain.from_iterable(batches)
@@ -136,6 +136,11 @@ class Segmenter:
             self._joined(values.shape, [(cut, next(found)) for cut in views])
             for values, views in shown
         ]
+
+    def _turned(self, view: int, part: np.ndarray) -> np.ndarray:
+        """Returns a view of a slice as the network is shown it, or what that gives turned back."""
+        # Mirror images err elsewhere. Of two views one serves both ends, for no more work.
+        return part[:, ::-1] if self._crop == weights.BOTH and view == 0 else part
 
     def _own(self, values: np.ndarray, intensity: str) -> Views:
         boxes = self.boxes([values], intensity)
@@ -155,7 +160,7 @@ class Segmenter:
             whole[..., 0] = 1
         for i, (cut, probability) in enumerate(found):
             there = whole[cut]
-            own = _resized(probability, there.shape[:2])
+            own = _resized(self._turned(i, probability), there.shape[:2])
             there[...] = own if i == 0 else there + (own - there) / np.float32(i + 1)
         if not classes:
             return np.clip(whole, 0.0, 1.0), np.broadcast_to(np.uint8(1), shape)

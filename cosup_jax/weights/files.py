@@ -36,7 +36,7 @@ DEFAULT = "c2f-base"
 LUNGS = "lungs-small"
 TARGETS = ("infection", "lungs")
 # What part of a slice a network takes: all, the box of the volume's lungs, that of the slice's own,
-# or both of these one after the other.
+# or both of these, the first as its mirror image, whose probabilities are averaged.
 CROPS = WHOLE, VOLUME, SLICE, BOTH = "", "volume", "slice", "both"
 _EARLIER_CROPS = {False: WHOLE, True: VOLUME}  # in files before there were three
 _FORMAT = 1

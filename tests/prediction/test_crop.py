@@ -4,8 +4,10 @@ import dataclasses
 import itertools
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -13,6 +15,7 @@ import cosup_jax
 from cosup_jax import runs, weights
 from cosup_jax.data import chest
 from cosup_jax.data.preprocess import LUNG_WINDOW, Preprocessing, apply_window, prepare_image
+from cosup_jax.models.output import SegOutput
 from cosup_jax.prediction import lung_network
 from cosup_jax.prediction.segmenter import Segmenter
 
@@ -109,18 +112,31 @@ def test_each_slice_is_cut_to_its_own_lungs(volume, close):
         assert not probability.any()
 
 
-def test_both_parts_of_a_slice_have_their_share_where_they_overlap(volume, close):
-    network, lungs = close
+class Leaning(nn.Module):
+    """Takes for infection what is bright, and the more so the further right it lies."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        return SegOutput(
+            logits=jnp.asarray(x) * jnp.linspace(0, 4, x.shape[2])[None, None, :, None]
+        )
+
+
+def test_of_both_parts_the_wider_is_shown_mirrored_and_the_mean_taken(volume, close):
+    network, lungs = dataclasses.replace(close[0], model=Leaning()), close[1]
+    both = Segmenter(dataclasses.replace(network, crop=weights.BOTH))
+    boxes = both.boxes(volume, "hu")
     (box,) = Segmenter(dataclasses.replace(network, crop=weights.VOLUME)).boxes(volume, "hu")[0]
-    boxes = Segmenter(dataclasses.replace(network, crop=weights.BOTH)).boxes(volume, "hu")
     assert boxes == [(box, chest.closer(box, lung)) for lung in lungs]
-    whole, near, both = (
-        np.stack(list(Segmenter(network)(iter(volume), "hu", 12, views)))
-        for views in ([(box,)] * 12, [(own,) for _, own in boxes], boxes)
-    )
+    found = np.stack(list(both(iter(volume), "hu", 12, boxes)))
+    one = Segmenter(network)
+    near = np.stack(list(one(iter(volume), "hu", 12, [(own,) for _, own in boxes])))
+    turned = np.ascontiguousarray(volume[..., ::-1])
+    there = box[0], slice(128 - box[1].stop, 128 - box[1].start)
+    wanted = np.stack(list(one(iter(turned), "hu", 12, [(there,)] * 12)))[..., ::-1].copy()
     for z, (_, own) in enumerate(boxes):
-        whole[z][own] = (whole[z][own] + near[z][own]) / 2
-    np.testing.assert_allclose(both, whole, atol=1e-6)
+        wanted[z][own] = (wanted[z][own] + near[z][own]) / 2
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("crop", weights.CROPS)
@@ -145,9 +161,7 @@ def test_another_cut_is_refused(tiny_run, tmp_path, written):
     path = tmp_path / "w.safetensors"
     weights.save(path, runs.open_run(tiny_run), {})
     rewrite(path, written)
-    with pytest.raises(
-        weights.WeightsError, match="crop .*; expected one of '', 'volume'"
-    ):
+    with pytest.raises(weights.WeightsError, match="crop .*; expected one of '', 'volume'"):
         weights.load(path)
 
 
