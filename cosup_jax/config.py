@@ -16,7 +16,7 @@ from typing import Any
 
 import ml_collections
 
-from cosup_jax import config_files, volume_options
+from cosup_jax import config_files, options, volume_options
 
 # Fields that were born after the first runs, each with the value, as JSON has it, at which a run
 # does what it did without the field. A run that was made before is read as if it had them.
@@ -163,8 +163,7 @@ def check_overrides(config: ml_collections.ConfigDict, argv: Sequence[str]) -> N
             continue
         name = stem[len("config.") :].partition("=")[0]
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"; the nearest is --config.{near[0]}" if near else ""
+            hint = options.nearest(name, known, "--config.")
             raise ConfigError(f"there is no field --config.{name}{hint}")
         if inside := [field for field in known if field.startswith(f"{name}.")]:
             raise ConfigError(

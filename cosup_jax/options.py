@@ -1,5 +1,6 @@
 """One way to spell options: words joined by dashes. Underscores are read as dashes."""
 
+import difflib
 import re
 from collections.abc import Sequence
 
@@ -109,6 +110,16 @@ def joined(argv: Sequence[str]) -> list[str]:
             found.append(f"{waiting}={argument}" if waiting else argument)
             waiting = ""
     return found[:-1]
+
+
+def nearest(name: str, known: Sequence[str], prefix: str = "") -> str:
+    """Returns a hint at the field whose name is like one that is none; empty where none is.
+
+    >>> nearest("data.sise", ["data.size", "epochs"])
+    '; the nearest is data.size'
+    """
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; the nearest is {prefix}{near[0]}" if near else ""
 
 
 def last_of_each(argv: Sequence[str]) -> list[str]:

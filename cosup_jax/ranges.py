@@ -3,7 +3,6 @@
 Names that other modules know (datasets, networks, losses) are checked there, where they are listed.
 """
 
-import difflib
 import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
@@ -220,8 +219,7 @@ def check_names(config: Mapping[str, Any]) -> None:
     known = [name for name in FIELDS if not name.startswith("loss.")]
     for name in names:
         if name not in known and not name.startswith(("model.", "loss.")):
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"; the nearest is {near[0]}" if near else ""
+            hint = options.nearest(name, known)
             raise ConfigError(f"the configuration has a field {name}, which nothing reads{hint}")
     if missing := [name for name in known if name not in names]:
         raise ConfigError(

@@ -38,7 +38,7 @@ TARGETS = ("infection", "lungs")
 # What part of a slice a network takes: all, the box of the volume's lungs, that of the slice's own,
 # or both of these, the first as its mirror image, whose probabilities are averaged.
 CROPS = WHOLE, VOLUME, SLICE, BOTH = "", "volume", "slice", "both"
-_EARLIER_CROPS = {False: WHOLE, True: VOLUME}  # in files before there were three
+_EARLIER_CROPS = {False: WHOLE, True: VOLUME}  # in files that knew these two alone
 _FORMAT = 1
 _HERE = Path(__file__).parent
 _COLLECTIONS = ("params", "batch_stats")
