@@ -6,7 +6,7 @@ body, of all slices of a volume together, in whatever grey values. It may be too
 between arm and chest), which costs a little resolution; of what is infected it must lose nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,15 +27,17 @@ _CLOSEST = 0.5  # of the sides of the volume's box, which a slice's own are no s
 
 
 class Air(NamedTuple):
-    """Coarse maps of one slice.
+    """What the box of a volume needs to know of one slice, in coarse maps.
 
     Attributes:
+      shape: (H, W) of the slice.
       air: (h, w) bool, enclosed by the body.
       body: (w,) bool, columns of the body.
       border: share of the picture's border that is tissue.
       step: pixels of the slice in a coarse one.
     """
 
+    shape: tuple[int, ...]
     air: np.ndarray
     body: np.ndarray
     border: float
@@ -45,20 +47,29 @@ class Air(NamedTuple):
 def find_box(slices: Iterable[np.ndarray]) -> Box | None:
     """Returns rows and columns of the box around the air in the chest, one for all slices.
 
+    Args:
+      slices: (H, W) each, of one volume or alone; grey values, or HU within a lung window.
+
+    Returns:
+      The box, or None, as `box_around` does.
+    """
+    return box_around([enclosed(values) for values in slices])
+
+
+def box_around(parts: Sequence[Air]) -> Box | None:
+    """Returns rows and columns of the box around the air in the chest, one for all slices.
+
     The box is as far from the body's middle on the left as on the right, so that a lung without air
     lies in it too. It is the whole picture where no air is enclosed, and where the picture has been
     cut to the chest already: tissue then lies at its border.
 
     Args:
-      slices: (H, W) each, of one volume or alone; grey values, or HU within a lung window.
+      parts: what `enclosed` finds in each slice of a volume, or in one alone.
 
     Returns:
       The box, or None where there is no slice, or slices differ in size and each has its own.
     """
-    shapes, parts = set(), []
-    for values in slices:
-        shapes.add(values.shape)
-        parts.append(_enclosed(values))
+    shapes = {part.shape for part in parts}
     if len(shapes) != 1:
         return None
     (shape,) = shapes
@@ -109,7 +120,8 @@ def closer(box: Box, lung: np.ndarray) -> Box:
     return parts[0], parts[1]
 
 
-def _enclosed(values: np.ndarray) -> Air:
+def enclosed(values: np.ndarray) -> Air:
+    """Finds the air that is enclosed by the body in a slice (H, W), as for `find_box`."""
     # Of a narrow picture one coarse pixel must be left across.
     step = max(1, min(round(max(values.shape) / _COARSE), *values.shape))
     height, width = (n // step for n in values.shape)
@@ -126,7 +138,7 @@ def _enclosed(values: np.ndarray) -> Air:
     large = np.bincount(pieces.ravel()) >= _SPECK * dark.size
     large[0] = False
     border = np.concatenate([bright[0], bright[-1], bright[:, 0], bright[:, -1]])
-    return Air(large[pieces], body.any(axis=0), float(border.mean()), step)
+    return Air(values.shape, large[pieces], body.any(axis=0), float(border.mean()), step)
 
 
 def _between(body: np.ndarray, axis: int) -> np.ndarray:

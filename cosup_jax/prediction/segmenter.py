@@ -55,23 +55,22 @@ class Segmenter:
         """
         if self._crop == weights.WHOLE:
             return None
-        close, count, lungs = self._crop != weights.VOLUME, 0, list[np.ndarray]()
+        close = self._crop != weights.VOLUME
 
-        def seen() -> Iterator[np.ndarray]:
-            nonlocal count
-            for part in _parts(slices, lung_network.BATCH):
-                count += len(part)
-                if close:
-                    lungs.extend(lung_network.find_each(part, intensity))
-                yield from (self._grey(values, intensity) for values in part)
+        def look(part: list[np.ndarray]) -> tuple[list[chest.Air], list[np.ndarray]]:
+            airs = [chest.enclosed(self._grey(values, intensity)) for values in part]
+            return airs, [*lung_network.find_each(part, intensity)] if close else []
 
-        box = chest.find_box(seen())
+        parts = _parts(slices, lung_network.BATCH)
+        found = [*ahead.mapped(look, parts, devices.at_once())]
+        airs = [air for each, _ in found for air in each]
+        box = chest.box_around(airs)
         if box is None:
             return None
         if not close:
-            return [(box,)] * count
+            return [(box,)] * len(airs)
         before = (box,) if self._crop == weights.BOTH else ()
-        return [(*before, chest.closer(box, lung)) for lung in lungs]
+        return [(*before, chest.closer(box, lung)) for _, lungs in found for lung in lungs]
 
     def _grey(self, values: np.ndarray, intensity: str) -> np.ndarray:
         return apply_window(values, self._settings.window) if intensity == "hu" else values
