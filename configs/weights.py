@@ -13,7 +13,9 @@ at equal cost:
 - `model=base`: 192×256, the same network, 1.6 times the operations of a step;
 - `model=fine`: 256×352, the same network, 2.9 times the operations of a step;
 - `model=large`: 320×448, the same network, 4.7 times the operations of a step;
-- `model=wide`: 192×256, width 32, 3.6 M parameters.
+- `model=wide`: 256×352, width 32, 3.2 M parameters.
+
+What they reach is on the card of `c2f-base`.
 """
 
 from configs import base
@@ -23,7 +25,7 @@ MODELS = {
     "base": ((192, 256), {"width": 16, "blocks": (1, 1, 1, 1)}),
     "fine": ((256, 352), {"width": 16, "blocks": (1, 1, 1, 1)}),
     "large": ((320, 448), {"width": 16, "blocks": (1, 1, 1, 1)}),
-    "wide": ((192, 256), {"width": 32, "blocks": (2, 2, 2, 1)}),
+    "wide": ((256, 352), {"width": 32, "blocks": (1, 1, 1, 1)}),
 }
 
 
@@ -32,7 +34,7 @@ def get_config(argument: str = ""):
     config = base.get_config(arguments["data"])
     config.data.size, network = MODELS[arguments["model"]]
     config.model.update(network)
-    config.sampling.slices = 800
+    config.sampling.slices = 9600
     config.sampling.groups = (
         ("equalised-crop", "all", 0.16),
         ("medseg-crop", "infected", 0.20),
@@ -63,9 +65,10 @@ def get_config(argument: str = ""):
     config.augment.blur = 1.2
     config.augment.cutmix = 0.3
     config.loss.name = "joint_cross_entropy"
-    config.learning_rate = 5e-4
-    config.plateau.patience = 12
-    config.early_stopping.patience = 100
-    config.averaging.decay = 0.998
-    config.epochs = 300  # about 13 CPU hours of `small`
+    config.batch_size = 32
+    config.learning_rate = 1e-3
+    config.step_decay.epochs = 1
+    config.step_decay.factor = 0.7
+    config.averaging.decay = 0.999
+    config.epochs = 12  # 115,200 slices: minutes of a GPU, ten hours of two CPU cores for `fine`
     return config

@@ -8,8 +8,9 @@ Times ResUNet_C2F on a batch of random slices: `train` is forward, joint loss, b
 and compiled. Each form has a process of its own, and in every round
 each takes its turn, so that a noisy machine is noisy for all. Prints Markdown and writes JSON.
 `--framework "jax,torch.compile channels_last"` times these alone. Where the environment names a
-TORCHINDUCTOR_CACHE_DIR, PyTorch finds there what an earlier run has compiled. Interrupted (Ctrl-C)
-it reports the complete rounds. Needs Linux.
+TORCHINDUCTOR_CACHE_DIR, PyTorch finds there what an earlier run has compiled. `--together` compiles
+all at once, where minutes count; how long each took then says little. Interrupted (Ctrl-C) it
+reports the complete rounds. Needs Linux.
 
 Ratios are medians over the rounds. Of the fractions, "matrix rate" is FLOP/s over those of a large
 matrix product of the same precision, "bandwidth" bytes/s over those of copying an array, the better
@@ -25,6 +26,7 @@ import re
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +48,7 @@ def main() -> None:
             Process(job, Path(tempfile.mkdtemp(dir=folder))) for job in make_jobs(arguments)
         ]
         try:
-            for process in processes:
-                prepare(process)
+            prepare_all(processes, arguments.together)
             turns = list(itertools.product(range(arguments.repeats), processes))
             for _, process in tqdm(turns, desc="timing", unit="turn"):
                 if not process.failed:
@@ -68,13 +69,23 @@ def main() -> None:
         arguments.out.write_text(json.dumps(report, indent=2) + "\n")
 
 
+def prepare_all(processes: list[Process], together: bool) -> None:
+    """Has all processes compile and warm up, one after another or at once."""
+    pool = ThreadPoolExecutor(len(processes) if together else 1)
+    try:
+        for _ in pool.map(prepare, processes):
+            pass
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
 def prepare(process: Process) -> None:
     """Has a process compile and warm up, and says how long it took."""
-    began, name = time.perf_counter(), f"{process.job.work}, {process.job.name}"
-    print(f"preparing {name}", end="", file=sys.stderr, flush=True)
+    began = time.perf_counter()
     process.prepare()
     took = f"{time.perf_counter() - began:.0f} s"
-    print(f": {process.facts['error'] if process.failed else took}", file=sys.stderr, flush=True)
+    told = process.facts["error"] if process.failed else took
+    print(f"{process.job.work}, {process.job.name}: {told}", file=sys.stderr, flush=True)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -93,6 +104,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--mode", type=_choices(WORKS), default=list(WORKS))
     parser.add_argument("--repeats", type=int, default=10, help="rounds")
+    parser.add_argument("--together", action="store_true", help="compile all at once")
     parser.add_argument("--out", type=Path, help="JSON of everything measured")
     arguments = parser.parse_args()
     if arguments.precision == "tf32" and arguments.devices == "cpu":
