@@ -43,8 +43,11 @@ class ProgressBar:
         """Counts a finished step."""
         self.taken += 1
         now = time.perf_counter()
+        # The first step holds the compilation, which neither rate nor time left must count; the
+        # second one is what all others cost.
+        if self.taken == 1:
+            self._bar.unpause()
         if self.taken == 2:
-            # The first step holds the compilation; the second one is what all others cost.
             self._estimate(now - self._started)
         self._started = now if self.taken < 2 else self._started
         shown = {"loss": f"{metrics['loss']:.3f}", "dice": f"{metrics['dice']:.3f}"}
