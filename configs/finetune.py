@@ -12,7 +12,7 @@ expect is in docs/correct.md.
 from configs import base
 
 _WEIGHTS = {
-    "c2f-small": ((128, 128), {"width": 16, "blocks": (1, 1, 1, 1)}),
+    "c2f-small": ((192, 256), {"width": 16, "blocks": (1, 1, 1, 1)}),
     "c2f-base": ((256, 352), {"width": 16, "blocks": (1, 1, 1, 1)}),
 }
 

@@ -1,0 +1,55 @@
+r"""The same network, shown slices of another size or part: weights with a threshold anew.
+
+    python benchmarks/weights/shown.py --data FOLDER --weights c2f-base --size 192 256 \
+        --crop slice --out cosup_jax/weights/c2f-small.safetensors
+
+Makes `c2f-small` of `c2f-base`: tensors and card are the same, and the threshold is the one with
+the best macro mean over the validation sets (score.py).
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import score
+import sets
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from cosup_jax import files, load_pretrained, weights
+from cosup_jax.prediction.segmenter import Segmenter
+from cosup_jax.weights import about
+
+
+def main() -> None:
+    """Writes the file, scores it, and writes it again with what came of that."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with the five sets")
+    parser.add_argument("--weights", default=weights.DEFAULT, help="name or file")
+    parser.add_argument("--size", type=int, nargs=2, required=True, help="height and width, pixels")
+    parser.add_argument("--crop", choices=weights.CROPS, required=True, help="part of the slice")
+    parser.add_argument("--out", type=Path, required=True, help="the file, .safetensors")
+    arguments = parser.parse_args()
+    with safe_open(weights.file_of(arguments.weights), framework="numpy") as file:
+        told = about.parse(file.metadata())
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+    def write() -> None:
+        files.write_bytes(arguments.out, save(tensors, {about.KEY: json.dumps(told)}))
+
+    told["preprocessing"]["size"], told["crop"] = arguments.size, arguments.crop
+    write()
+    segment = Segmenter(load_pretrained(arguments.out))
+    found = {n: score.score(segment, part) for n, part in sets.validation(arguments.data).items()}
+    told["threshold"] = threshold = score.choose_threshold(found)
+    macro = score.macro_mean(found, threshold)
+    card = {"name": arguments.out.stem, "scores": {"validation_macro_mean": round(macro, 4)}}
+    told["card"] |= card
+    write()
+    print(f"{arguments.out}: threshold {threshold}, macro mean {macro:.3f}")
+
+
+if __name__ == "__main__":
+    main()
