@@ -4,16 +4,17 @@ r"""The weights that come with the package, trained on with slices or volumes of
         --config.data.config=masks=corrected,test=no --workdir=runs/corrected
 
 Not a row of the paper. Network and size are those of `weights=c2f-small`, whose weights it starts
-from: runs train on whole slices, as these weights did, where `c2f-base` takes slices cut to the
-lungs. The rate is a fraction of what they were trained with, and few epochs are enough. What to
-expect is in docs/correct.md.
+from, and slices are whole, as they were for these weights. With `weights=c2f-base` they are cut to
+the box of their volume's lungs, in which these weights know lungs; whole slices would show them
+lungs too small. The rate is a fraction of what they were trained with, and few epochs are enough.
+What to expect is in docs/correct.md.
 """
 
 from configs import base
 
 _WEIGHTS = {
-    "c2f-small": ((192, 256), {"width": 16, "blocks": (1, 1, 1, 1)}),
-    "c2f-base": ((256, 352), {"width": 16, "blocks": (1, 1, 1, 1)}),
+    "c2f-small": ((192, 256), "", {"width": 16, "blocks": (1, 1, 1, 1)}),
+    "c2f-base": ((256, 352), "volume", {"width": 16, "blocks": (1, 1, 1, 1)}),
 }
 
 
@@ -21,7 +22,7 @@ def get_config(argument: str = ""):
     arguments = base.arguments(argument, weights=tuple(_WEIGHTS))
     config = base.get_config(arguments["data"])
     config.init = arguments["weights"]
-    config.data.size, network = _WEIGHTS[arguments["weights"]]
+    config.data.size, config.data.crop, network = _WEIGHTS[arguments["weights"]]
     config.model.update(network)
     config.augment.flip_horizontal = 0.5
     config.augment.rotation = 10.0

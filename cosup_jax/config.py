@@ -41,6 +41,7 @@ _LATER: Mapping[str, Any] = {
     "augment.window": 0.0,
     "averaging.decay": 0.0,
     "clip": 0.0,
+    "data.crop": "",
     "data.scales": [1.0],
     "data.scaling": "z_score",
     "loss.name": "joint",

@@ -19,7 +19,8 @@ DTYPES = ("float32", "bfloat16", "float16")
 USED = (
     "batch_size",
     *(f"data.{name}" for name in ("name", "config", "source", "data_dir", "mask_values")),
-    *(f"data.{name}" for name in ("train", "validation", "test", "size", "window", "scaling")),
+    *(f"data.{name}" for name in ("train", "validation", "test", "size", "window")),
+    *("data.scaling", "data.crop"),
     "model.",
 )
 
@@ -127,6 +128,7 @@ FIELDS: Mapping[str, Range] = {
     "data.size": _SIZE,
     "data.window": _WINDOW,
     "data.scaling": choice("z_score", "unit"),
+    "data.crop": Range(lambda v: v in ("", "volume"), "volume, or nothing for whole slices"),
     "data.scales": each(number(0, 8, without="low"), 1, 64, "positive numbers such as (0.75, 1.0)"),
     "data.cache_gib": _NOT_NEGATIVE,
     "sampling.groups": Range(

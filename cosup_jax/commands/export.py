@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     description = {
         names[0]: f"({number}, height, width, 1) float32, prepared as below{any_number}",
         names[1]: f"({number}, height, width) float32, the probability of infection",
+        "crop": found.crop,
         "preprocessing": dataclasses.asdict(found.preprocessing),
         **about,
         "epoch": found.epoch,

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 Box = tuple[slice, slice]
+WHOLE, VOLUME = "", "volume"  # what slices are cut to: nothing, or the box of their volume
 
 _COARSE = 128  # pixels along the longer side
 _TISSUE = 0.5  # of the range of grey values; in the lung window this is -600 HU

@@ -6,7 +6,7 @@ last batch is filled up, and `_mask` is 0 where a slice is filling.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import grain
 import numpy as np
@@ -14,9 +14,12 @@ import tensorflow_datasets as tfds
 from isal import isal_zlib
 from tqdm import tqdm
 
-from cosup_jax.data.preprocess import Preprocessing, prepare_example
+from cosup_jax.data import chest, schema
+from cosup_jax.data.preprocess import Preprocessing, apply_window, prepare_example
 from cosup_jax.data.records import Records
 from cosup_jax.data.sampling import Group, mixed
+
+Boxes = Sequence[chest.Box]
 
 DEVICE_FIELDS = ("image", "mask", "edge", "_mask")
 # Stored as zlib streams, which are unpacked here in half the time; the lungs never are.
@@ -36,6 +39,7 @@ def open_split(
     split: str,
     settings: Preprocessing,
     *,
+    boxes: Boxes | None = None,
     cache_gib: float = 8.0,
     prepare: Callable[[Mapping[str, Any], Preprocessing], dict[str, Any]] = prepare_example,
 ) -> grain.MapDataset:
@@ -45,6 +49,8 @@ def open_split(
       builder: a built dataset.
       split: its name, TFDS slicing allowed (`train[:45]`, `train+validation`).
       settings: size and window.
+      boxes: from `find_boxes`, of the same split; each slice is given to `prepare` with its `box`.
+        None leaves slices whole.
       cache_gib: prepared slices are kept in memory if all of them fit in this many GiB;
         otherwise each is decoded again every time.
       prepare: makes of an example, whose lungs are not decoded, what the dataset holds.
@@ -53,29 +59,86 @@ def open_split(
       EmptySplitError: the split is empty.
       UnlabelledSliceError: the split holds a slice without a mask.
     """
-    if not builder.info.splits[split].num_examples:
-        raise EmptySplitError(f"{builder.info.full_name}: the split {split!r} is empty")
-    source = Records(builder, split, decoders=_DECODERS)
+    records = _records(builder, split)
+    source = records if boxes is None else _Boxed(records, boxes)
     dataset = grain.MapDataset.source(source).map(lambda e: prepare(_unpacked(e), settings))
     size = len(dataset) * settings.size[0] * settings.size[1] * _BYTES_PER_PIXEL
     if size > cache_gib * 2**30:
         return dataset
-    return grain.MapDataset.source(_read_all(dataset, split))
+    return grain.MapDataset.source(_read_all(dataset, f"reading {split}"))
 
 
-def _unpacked(example: Mapping[str, Any]) -> dict[str, Any]:
+def find_boxes(
+    builder: tfds.core.DatasetBuilder, split: str, settings: Preprocessing, crop: str
+) -> Boxes | None:
+    """Returns to what each slice of a split is cut, as `predict` does it with those of a scan.
+
+    All slices of a case that the split holds have one box. Where they differ in size, each has its
+    own. Reads the split once.
+
+    Args:
+      builder: a built dataset.
+      split: its name, TFDS slicing allowed.
+      settings: their window is that of slices in HU.
+      crop: `chest.WHOLE` or `chest.VOLUME`.
+
+    Returns:
+      Rows and columns of each slice, in the order of the split; None where slices stay whole.
+
+    Raises:
+      EmptySplitError: the split is empty.
+    """
+    if crop == chest.WHOLE:
+        return None
+
+    def look(example: Mapping[str, Any]) -> tuple[str, chest.Air]:
+        unpacked = _unpacked(example, ("image",))
+        values = schema.true_values(unpacked)[..., 0]
+        if schema.intensity_name(example["intensity"]) == "hu":
+            values = apply_window(values, settings.window)
+        return example["case_id"].decode(), chest.enclosed(values)
+
+    dataset = grain.MapDataset.source(_records(builder, split)).map(look)
+    found = _read_all(dataset, f"finding the lungs of {split}")
+    cases: dict[str, list[chest.Air]] = {}
+    for case, air in found:
+        cases.setdefault(case, []).append(air)
+    boxes = {case: chest.box_around(airs) for case, airs in cases.items()}
+    # A single slice always has a box.
+    return [cast(chest.Box, boxes[case] or chest.box_around([air])) for case, air in found]
+
+
+def _records(builder: tfds.core.DatasetBuilder, split: str) -> Records:
+    if not builder.info.splits[split].num_examples:
+        raise EmptySplitError(f"{builder.info.full_name}: the split {split!r} is empty")
+    return Records(builder, split, decoders=_DECODERS)
+
+
+class _Boxed(Sequence):
+    """Examples, each with its `box`."""
+
+    def __init__(self, source: Sequence[Mapping[str, Any]], boxes: Boxes) -> None:
+        self._source, self._boxes = source, boxes
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: Any) -> Any:
+        return {**self._source[index], "box": self._boxes[index]}
+
+
+def _unpacked(example: Mapping[str, Any], names: Sequence[str] = tuple(_PACKED)) -> dict[str, Any]:
     arrays = {
-        name: np.frombuffer(isal_zlib.decompress(example[name]["value"]), dtype)
-        for name, dtype in _PACKED.items()
+        name: np.frombuffer(isal_zlib.decompress(example[name]["value"]), _PACKED[name])
+        for name in names
     }
     return {**example} | {name: a.reshape(example[name]["shape"]) for name, a in arrays.items()}
 
 
-def _read_all(dataset: grain.MapDataset, split: str) -> Sequence[dict[str, Any]]:
+def _read_all(dataset: grain.MapDataset, doing: str) -> list[Any]:
     reader = dataset.to_iter_dataset(_DECODING)
     # Small splits are read before anybody looks; a bar is for those that take a while.
-    bar = tqdm(reader, total=len(dataset), desc=f"reading {split}", unit="slice", delay=2.0)
-    return list(bar)
+    return list(tqdm(reader, total=len(dataset), desc=doing, unit="slice", delay=2.0))
 
 
 def _reading(dataset: grain.MapDataset) -> grain.ReadOptions:

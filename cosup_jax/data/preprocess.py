@@ -158,13 +158,18 @@ def prepare_image(values: np.ndarray, intensity: str, settings: Preprocessing) -
     return scaled.astype(np.float32)[..., None]
 
 
+def cut(example: Mapping[str, Any], values: np.ndarray) -> np.ndarray:
+    """Returns the part of values (H, W) of an example that lies in its `box`; all without one."""
+    return values[example["box"]] if "box" in example else values
+
+
 def prepare_example(
     example: Mapping[str, Any], settings: Preprocessing, *, classes: int = 1
 ) -> dict[str, Any]:
     """Returns image, mask and edge truth of a labelled example of the schema, and where it is from.
 
     Args:
-      example: a stored example.
+      example: a stored example. Where it has a `box` (`chest.Box`), image and mask are cut to it.
       settings: size, window and scaling.
       classes: 1 joins all classes of infection in the mask; more leaves them apart, the
         background being one of them.
@@ -193,9 +198,10 @@ def prepare_example(
             f"case {case_id!r}, slice {example['slice_index']} has class {labels.max()}, but the "
             f"network tells 0..{classes - 1} apart; give more --config.model.classes"
         )
-    mask = resize_labels(labels, settings.size)
+    mask = resize_labels(cut(example, labels), settings.size)
+    values = cut(example, schema.true_values(example)[..., 0])
     return {
-        "image": prepare_image(schema.true_values(example)[..., 0], intensity, settings),
+        "image": prepare_image(values, intensity, settings),
         "mask": mask[..., None],
         "edge": edges(mask)[..., None],
         "case_id": case_id,

@@ -11,8 +11,14 @@ from matplotlib.figure import Figure
 
 from cosup_jax import figures, models
 from cosup_jax.data import pipeline, schema
-from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_image, resize_labels
-from cosup_jax.evaluation import scoring, tables
+from cosup_jax.data.preprocess import (
+    Preprocessing,
+    cut,
+    prepare_example,
+    resize_image,
+    resize_labels,
+)
+from cosup_jax.evaluation import examples, scoring, tables
 from cosup_jax.evaluation.folder import renewing
 from cosup_jax.evaluation.protocols import protocol_named
 from cosup_jax.evaluation.volumes import Volumes
@@ -60,11 +66,12 @@ def evaluate_classes(
     chosen = scoring.chosen_split(run, builder, split)
     note = "; ".join(scoring.notes(run, builder, chosen, asked=split is not None))
     predict = predictor.Predictor(run.model, run.variables, tta=tta, by_class=True)
+    boxes = examples.find_boxes(builder, chosen, run)
     summaries, infected, before = {}, np.zeros(0, np.int64), False
     for label, name in enumerate(schema.CLASSES[: count - 1], 1):
         prepare = partial(_of_class, label=label)
         dataset = pipeline.open_split(
-            builder, chosen, run.preprocessing, cache_gib=0.0, prepare=prepare
+            builder, chosen, run.preprocessing, boxes=boxes, cache_gib=0.0, prepare=prepare
         )
         size, volumes = run.config.batch_size, Volumes.of(builder)
         if rules.stretched:
@@ -75,7 +82,8 @@ def evaluate_classes(
         else:
             of_class = partial(_probability, predict, label)
             scores = scoring.score(dataset, of_class, rules, batch_size=size, volumes=volumes)
-        about = {"dataset": builder.info.full_name, "split": chosen, "note": note}
+        about: dict[str, Any] = {"protocol_description": rules.describe(run.crop)}
+        about |= {"dataset": builder.info.full_name, "split": chosen, "note": note}
         about |= {"epoch": run.epoch, "tta": tta, "class": name}
         rows = list(volumes.rows())
         pixels = np.array([row["tp"] + row["fn"] for row in scores.slices])
@@ -87,7 +95,8 @@ def evaluate_classes(
             with renewing(folder) as written:
                 written += tables.write(scores, rows, summaries[name], folder)
     if out is not None and draw:
-        shown = picture({"prediction": run}, builder, chosen, _from_little_to_much(infected))
+        places = _from_little_to_much(infected)
+        shown = picture({"prediction": run}, builder, chosen, places, {"prediction": boxes})
         figures.save(shown, Path(out).expanduser() / _FIGURE)
     elif out is not None and before:
         (Path(out).expanduser() / f"{_FIGURE}.png").unlink(missing_ok=True)
@@ -115,13 +124,17 @@ def is_likeliest(each: np.ndarray, size: tuple[int, int], *, label: int) -> np.n
 def _of_class(example: Mapping[str, Any], settings: Preprocessing, *, label: int) -> dict[str, Any]:
     """Prepares an example in which only one class counts as infection."""
     truth = example["mask"][..., 0] == label
-    mask = resize_labels(truth.astype(np.uint8), settings.size)
-    prepared = prepare_example(example, settings)
-    return {**prepared, "mask": mask[..., None], "truth": truth, "spacing": example["spacing"]}
+    mask = resize_labels(cut(example, truth.astype(np.uint8)), settings.size)
+    prepared = {**prepare_example(example, settings), "mask": mask[..., None]}
+    return examples.with_place(prepared, example, truth)
 
 
 def picture(
-    runs: Mapping[str, Run], builder: tfds.core.DatasetBuilder, split: str, places: Sequence[int]
+    runs: Mapping[str, Run],
+    builder: tfds.core.DatasetBuilder,
+    split: str,
+    places: Sequence[int],
+    boxes: Mapping[str, pipeline.Boxes | None],
 ) -> Figure:
     """Draws the classes that networks find in some slices, beside the true ones.
 
@@ -130,18 +143,19 @@ def picture(
       builder: the dataset.
       split: the split.
       places: which of its slices.
+      boxes: by name, from `examples.find_boxes`.
     """
     found: dict[str, np.ndarray] = {}
     for name, run in runs.items():
         prepare = partial(prepare_example, classes=run.model.classes)
         dataset = pipeline.open_split(
-            builder, split, run.preprocessing, cache_gib=0.0, prepare=prepare
+            builder, split, run.preprocessing, boxes=boxes[name], cache_gib=0.0, prepare=prepare
         )
-        examples = [dataset[i] for i in places]
-        image, truth = (np.stack([e[key] for e in examples]) for key in ("image", "mask"))
+        shown = [dataset[i] for i in places]
+        image, truth = (np.stack([e[key] for e in shown]) for key in ("image", "mask"))
         predict = predictor.Predictor(run.model, run.variables, by_class=True)
         found[name] = predict(image).argmax(axis=-1)
-    rows = [f"{e['case_id']}, {e['slice_index']}" for e in examples]
+    rows = [f"{e['case_id']}, {e['slice_index']}" for e in shown]
     names = schema.CLASSES[: max(run.model.classes for run in runs.values()) - 1]
     return figures.classes(image[..., 0], found, truth[..., 0], rows=rows, names=names)
 

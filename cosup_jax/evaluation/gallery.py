@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cosup_jax import figures, models
-from cosup_jax.evaluation import classes, pictures, scoring
+from cosup_jax.evaluation import classes, examples, pictures, scoring
 from cosup_jax.evaluation.calibration import calibration
 from cosup_jax.evaluation.protocols import protocol_named
 from cosup_jax.evaluation.tables import Scores
@@ -15,7 +15,7 @@ from cosup_jax.prediction import predictor
 from cosup_jax.runs import Run, logs
 
 SUFFIXES = (".png", ".pdf")
-_SAME = ("name", "config", "source", "size")
+_SAME = ("name", "config", "source", "size", "crop")
 
 
 def draw(
@@ -46,10 +46,12 @@ def draw(
     first = next(iter(runs.values()))
     builder = scoring.open_dataset(first)
     chosen = scoring.chosen_split(first, builder, split)
-    scores, predictors, prepared = {}, {}, {}
+    scores, predictors, prepared, boxes = {}, {}, {}, {}
     for name, run in runs.items():
         scoring.notes(run, builder, chosen, asked=split is not None)
-        prepared[name] = dataset = scoring.open_split(builder, chosen, run.preprocessing)
+        boxes[name] = examples.find_boxes(builder, chosen, run)
+        dataset = examples.open_split(builder, chosen, run.preprocessing, boxes[name])
+        prepared[name] = dataset
         predictors[name] = predictor.make_predictor(run.model, run.variables)
         size, cosup = run.config.batch_size, protocol_named("cosup")
         scores[name] = scoring.score(
@@ -59,11 +61,12 @@ def draw(
     shown = {name: pictures.Slices(dataset, places) for name, dataset in prepared.items()}
     found = {n: shown[n].predicted(predictors[n], r.config.batch_size) for n, r in runs.items()}
     several = {n: run for n, run in runs.items() if models.count_classes(run.model) > 1}
+    by_class = classes.picture(several, builder, chosen, places, boxes) if several else None
     drawn = {
         "figure6": pictures.networks(next(iter(shown.values())), found, scores),
         **{f"figure7_{n}": pictures.stages(run, shown[n]) for n, run in runs.items()},
         **{f"figure8_{n}": pictures.fusion(run, shown[n], found[n]) for n, run in runs.items()},
-        **({"classes": classes.picture(several, builder, chosen, places)} if several else {}),
+        **({"classes": by_class} if several else {}),
         "learning_curves": _learning_curves(runs),
         "dice_by_size": _dice_by_size(scores),
         "calibration": figures.calibration(

@@ -59,7 +59,7 @@ def evaluate_product(
     builder = scoring.open_dataset(run)
     chosen = scoring.chosen_split(run, builder, split)
     network = weights.Pretrained(
-        run.workdir.name, run.model, run.variables, run.preprocessing, "", {}
+        run.workdir.name, run.model, run.variables, run.preprocessing, "", {}, crop=run.crop
     )
     settings = Settings(threshold=network.threshold, tta=tta)
     about = {

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cosup_jax import metrics
+from cosup_jax.data import chest
 from cosup_jax.metrics import THRESHOLD, Counts
 
 RATIOS = ("dice", "sensitivity", "precision", "specificity", "iou")
@@ -63,6 +64,16 @@ class Protocol:
     description: str
     empty_masks: str
     measures: tuple[str, ...]
+
+    def describe(self, crop: str) -> str:
+        """Returns the description for a network whose slices are cut to `crop`, of `chest`."""
+        if crop == chest.WHOLE:
+            return self.description
+        outside = "nothing is found" if self.stretched else "nothing is scored"
+        return (
+            f"{self.description}; slices are cut to the box of their volume's lungs, outside of "
+            f"which {outside}"
+        )
 
     def score(self, prob: np.ndarray, truth: np.ndarray) -> ScoredSlice:
         """Scores a slice.

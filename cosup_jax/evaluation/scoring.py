@@ -11,9 +11,10 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from cosup_jax import devices, hosts
-from cosup_jax.data import datasets, people, pipeline
-from cosup_jax.data.preprocess import Preprocessing, prepare_example, resize_image
+from cosup_jax.data import datasets, people
+from cosup_jax.data.preprocess import resize_image
 from cosup_jax.evaluation import calibration, pictures, saved, tables
+from cosup_jax.evaluation.examples import find_boxes, open_split, put_back
 from cosup_jax.evaluation.folder import SAVED, renewing
 from cosup_jax.evaluation.protocols import Protocol, protocol_named
 from cosup_jax.evaluation.volumes import Volumes
@@ -73,13 +74,15 @@ def evaluate_run(
     if tune_threshold:
         _check_tunable(rules, chosen, run.config.data.validation)
     about = {
+        "protocol_description": rules.describe(run.crop),
         "dataset": builder.info.full_name,
         "split": chosen,
         "note": "; ".join(notes(run, builder, chosen, asked=split is not None)),
         "epoch": run.epoch,
         "tta": tta,
     }
-    dataset = open_split(builder, chosen, run.preprocessing)
+    boxes = find_boxes(builder, chosen, run)
+    dataset = open_split(builder, chosen, run.preprocessing, boxes)
     predict = predictor.make_predictor(run.model, run.variables, tta=tta)
     folder = None if out is None else Path(out).expanduser()
     keep = saved.Writer(folder) if folder is not None and save_predictions else None
@@ -90,7 +93,9 @@ def evaluate_run(
     scores = score(dataset, predict, rules, batch_size=size, volumes=volumes, keep=keep)
     others = None
     if tune_threshold:
-        validation = open_split(builder, run.config.data.validation, run.preprocessing)
+        tuned_on = run.config.data.validation
+        boxes = find_boxes(builder, tuned_on, run)
+        validation = open_split(builder, tuned_on, run.preprocessing, boxes)
         others = score(validation, predict, rules, batch_size=size, volumes=None)
     if not hosts.is_first():
         return hosts.tell(None)
@@ -100,7 +105,7 @@ def evaluate_run(
         summary["ece"] = calibration.calibration(scores.levels).ece
     if others is not None:
         summary["tuned_threshold"] = calibration.tuned(scores.levels, others.levels) | {
-            "chosen_on": f"{run.config.data.validation} of {builder.info.full_name}"
+            "chosen_on": f"{tuned_on} of {builder.info.full_name}"
         }
     if folder is not None:
         with renewing(folder, keep.written if keep is not None else ()) as written:
@@ -198,24 +203,6 @@ def _was_selected_on(
     return any(people.shared(scored, one) for one in people.each(whose))
 
 
-def open_split(
-    builder: tfds.core.DatasetBuilder, split: str, settings: Preprocessing
-) -> grain.MapDataset:
-    """Opens a split with what `prepare_example` makes of a slice, and `truth` and `spacing`.
-
-    `truth` is (H, W) bool, of the slice's own size, `spacing` (z, y, x) in mm, NaN where unknown.
-    """
-    return pipeline.open_split(builder, split, settings, cache_gib=0.0, prepare=_with_truth)
-
-
-def _with_truth(example: Mapping[str, Any], settings: Preprocessing) -> dict[str, Any]:
-    return {
-        **prepare_example(example, settings),
-        "truth": example["mask"][..., 0] > 0,
-        "spacing": example["spacing"],
-    }
-
-
 def score(
     dataset: grain.MapDataset,
     predict: Predictor,
@@ -229,19 +216,20 @@ def score(
     """Scores every slice of a dataset once, in order.
 
     Args:
-      dataset: from `open_split`.
+      dataset: from `examples.open_split`.
       predict: from `prediction.predictor.make_predictor`.
       protocol: how to score.
       batch_size: slices predicted at once; one shape, so one compilation.
       volumes: collects the masks, see `Volumes.of`; None where volumes are not scored.
       keep: writes each map and its truth, as they are scored.
-      resize: makes what is predicted of a slice a map (H, W) of the slice's own size.
+      resize: makes what is predicted of a slice a map (H, W) of the slice's own size, or of its
+        box, outside of which there is nothing.
     """
     scores = tables.Scores(protocol)
     for example, prob in predictions(dataset, predict, batch_size):
         if not hosts.is_first():
             continue
-        own = resize(prob, example["truth"].shape)
+        own = put_back(prob, example, resize)
         true = example["truth"] if protocol.stretched else example["mask"][..., 0] > 0
         used = own if protocol.stretched else prob
         scores.add(example, protocol.score(used, true))

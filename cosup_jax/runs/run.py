@@ -60,6 +60,11 @@ class Run:
         """How a slice must be prepared for the network."""
         return preprocessing(self.config)
 
+    @property
+    def crop(self) -> str:
+        """To what the slices of its dataset were cut: `chest.WHOLE` or `chest.VOLUME`."""
+        return self.config.data.crop
+
 
 def open_run(workdir: str | Path, overrides: Sequence[str] = ()) -> Run:
     """Opens a run's folder; one of an earlier version does what it did then.

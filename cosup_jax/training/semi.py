@@ -74,6 +74,11 @@ def check(config: ConfigDict) -> None:
             "--config.semi.per_round: pseudo labels do not tell classes apart; take a network of "
             "one class"
         )
+    if config.data.crop:
+        raise configuration.ConfigError(
+            f"--config.data.crop={config.data.crop}: pseudo labels are given to whole slices; take "
+            "--config.data.crop= with --config.semi.per_round above 0"
+        )
     for name, least in (("per_round", 1), ("pretrain_epochs", 1), ("pretrain_batch_size", 1)):
         if semi[name] < least:
             raise configuration.ConfigError(

@@ -66,13 +66,11 @@ class Setup:
 
     def open(self, split: str) -> grain.MapDataset:
         """Opens a split prepared for the network."""
-        classes = models.count_classes(self.model)
+        data, settings = self.config.data, runs.preprocessing(self.config)
+        boxes = pipeline.find_boxes(self.builder, split, settings, data.crop)
+        prepare = functools.partial(prepare_example, classes=models.count_classes(self.model))
         return pipeline.open_split(
-            self.builder,
-            split,
-            runs.preprocessing(self.config),
-            cache_gib=self.config.data.cache_gib,
-            prepare=functools.partial(prepare_example, classes=classes),
+            self.builder, split, settings, boxes=boxes, cache_gib=data.cache_gib, prepare=prepare
         )
 
 

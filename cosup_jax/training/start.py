@@ -15,7 +15,7 @@ def with_weights(config: ConfigDict, state: TrainState) -> TrainState:
 
     Raises:
       CheckpointError: there are none, they are of another network, or of a guide that was trained
-        on slices of another scaling than it would see.
+        on slices prepared otherwise than it would see.
     """
     if GUIDE in state.params:
         _check_guide(config)
@@ -23,7 +23,7 @@ def with_weights(config: ConfigDict, state: TrainState) -> TrainState:
 
 
 def _check_guide(config: ConfigDict) -> None:
-    """Refuses a run as a guide that was trained on slices of another scaling than it would see.
+    """Refuses a run as a guide that was trained on slices prepared otherwise than it would see.
 
     Raises:
       CheckpointError: it was.
@@ -34,7 +34,7 @@ def _check_guide(config: ConfigDict) -> None:
     theirs = runs.read_config(path)
     if theirs.model.name == config.model.name:
         return  # a guided network goes on, guide and all
-    for name in ("scaling", "window"):
+    for name in ("scaling", "window", "crop"):
         here, there = getattr(config.data, name), getattr(theirs.data, name)
         if here != there:
             raise checkpoints.CheckpointError(

@@ -25,6 +25,7 @@ from safetensors.numpy import save as serialise
 
 from cosup_jax import __version__, files, interop, models, ranges
 from cosup_jax import config as configuration
+from cosup_jax.data import chest
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.metrics import THRESHOLD
 from cosup_jax.weights.about import KEY, MISREAD, SUFFIX, WeightsError, parse
@@ -37,7 +38,7 @@ LUNGS = "lungs-small"
 TARGETS = ("infection", "lungs")
 # What part of a slice a network takes: all, the box of the volume's lungs, that of the slice's own,
 # or both of these, the first as its mirror image, whose probabilities are averaged.
-CROPS = WHOLE, VOLUME, SLICE, BOTH = "", "volume", "slice", "both"
+CROPS = WHOLE, VOLUME, SLICE, BOTH = chest.WHOLE, chest.VOLUME, "slice", "both"
 _EARLIER_CROPS = {False: WHOLE, True: VOLUME}  # in files that knew these two alone
 _FORMAT = 1
 _HERE = Path(__file__).parent
@@ -112,7 +113,8 @@ def load_pretrained(which: str | Path = DEFAULT) -> Pretrained:
         for name, tensor in sorted(_flat(run.variables).items()):
             digest.update(name.encode() + tensor.tobytes())
         name = f"{path.name}, epoch {run.epoch}"
-        return Pretrained(name, run.model, run.variables, run.preprocessing, digest.hexdigest(), {})
+        network = run.model, run.variables, run.preprocessing
+        return Pretrained(name, *network, digest.hexdigest(), {}, crop=run.crop)
     if which == LUNGS:
         path = _HERE / f"{LUNGS}{SUFFIX}"
     if path.is_file():
@@ -135,7 +137,7 @@ def save(
     card: Mapping[str, Any],
     *,
     threshold: float = THRESHOLD,
-    crop: str = WHOLE,
+    crop: str | None = None,
     target: str = TARGETS[0],
 ) -> None:
     """Writes the weights of a run's best epoch.
@@ -145,7 +147,8 @@ def save(
       run: from `runs.open_run`.
       card: texts and figures on how the weights came about, JSON values; the epoch is added.
       threshold: probability above which a pixel is infection.
-      crop: to what the slices trained on were cut, one of `CROPS`.
+      crop: to what the slices trained on were cut, one of `CROPS`; None for what the run says,
+        which does not know of slices that were cut before they became its dataset.
       target: what is marked, one of `TARGETS`.
 
     Raises:
@@ -160,7 +163,7 @@ def save(
         "network": run.config.model.to_dict(),
         "preprocessing": dataclasses.asdict(run.preprocessing),
         "threshold": threshold,
-        "crop": crop,
+        "crop": run.crop if crop is None else crop,
         "target": target,
         "card": {**card, "epoch": run.epoch},
     }

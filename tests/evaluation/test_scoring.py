@@ -14,7 +14,7 @@ from PIL import Image
 from cosup_jax import cli, evaluation, runs
 from cosup_jax.data import people
 from cosup_jax.data.splits import PatientOverlapError
-from cosup_jax.evaluation import gallery, scoring, tables, volumes
+from cosup_jax.evaluation import examples, gallery, scoring, tables, volumes
 from tests.data import slice_folders
 from tests.metrics.sod_cases import pysodmetrics
 
@@ -132,7 +132,9 @@ def test_a_threshold_is_chosen_on_other_slices(run, scored, monkeypatch):
     opened = []
     original = scoring.open_split
     monkeypatch.setattr(
-        scoring, "open_split", lambda b, split, s: opened.append(split) or original(b, split, s)
+        scoring,
+        "open_split",
+        lambda b, split, *rest: opened.append(split) or original(b, split, *rest),
     )
     summary = evaluation.evaluate_run(run, tune_threshold=True)
     assert opened == ["test", "validation"]
@@ -211,7 +213,7 @@ def test_figures_show_the_same_slices_of_all_runs(run):
 
 
 def test_slices_shown_are_spread_from_the_worst_to_the_best(run):
-    dataset = scoring.open_split(scoring.open_dataset(run), "test", run.preprocessing)
+    dataset = examples.open_split(scoring.open_dataset(run), "test", run.preprocessing)
     rules = evaluation.PROTOCOLS["cosup"]
     truth = {i: dataset[i]["mask"][..., 0] > 0 for i in range(len(dataset))}
     share = {i: i / 10 for i in truth}  # of the lesion that is found

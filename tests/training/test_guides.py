@@ -8,8 +8,8 @@ from cosup_jax.runs.checkpoints import CheckpointError
 from cosup_jax.training import start
 
 
-def of(name, init="", scaling="unit"):
-    data = {"scaling": scaling, "window": (-600.0, 1500.0)}
+def of(name, init="", scaling="unit", crop=""):
+    data = {"scaling": scaling, "window": (-600.0, 1500.0), "crop": crop}
     return ConfigDict({"model": {"name": name}, "init": init, "data": data})
 
 
