@@ -38,7 +38,7 @@ def _check_guide(config: ConfigDict) -> None:
         here, there = getattr(config.data, name), getattr(theirs.data, name)
         if here != there:
             raise checkpoints.CheckpointError(
-                f"--config.init={config.init}: this guide was trained with data.{name}={there}, "
-                f"but here it would see slices with {here}; train it with "
+                f"--config.init={config.init}: this guide was trained with data.{name}={there!r}, "
+                f"but here it would see slices with {here!r}; train it with "
                 f"--config.data.{name}={here!r}, or give another"
             )

@@ -49,3 +49,28 @@ def make(folder, **kwargs):
 
 def built(folder, tmp_path, **kwargs):
     return build(make(folder, **kwargs), tmp_path / "data")
+
+
+def chest(shape, seed=0):
+    """(H, W) grey values: a body with two lungs in it, which lie lower the greater the seed is."""
+    height, width = shape
+    grey = np.random.default_rng(seed).integers(0, 12, shape, np.uint8)
+    grey[height // 8 : -(height // 8), width // 16 : -(width // 16)] += 150
+    top, bottom = height // 4 + seed, height // 2 + seed
+    for left in (width // 5, 3 * width // 5):
+        grey[top:bottom, left : left + width // 5] = 10
+    return grey
+
+
+def draw_chests(root, shapes):
+    """Draws scans, by (split, scan) the size of each slice; infection in a lung and far from it."""
+    for (split, scan), sizes in shapes.items():
+        for z, shape in enumerate(sizes):
+            grey, mask = chest(shape, z), np.zeros(shape, np.uint8)
+            height, width = shape
+            mask[height // 3 : height // 2, width // 4 : width // 3] = 255
+            grey[mask > 0] = 100
+            mask[:3, :4] = 255  # where no lung is
+            save(root / split / "image" / f"{scan}_{z:03d}.png", grey)
+            save(root / split / "mask" / f"{scan}_{z:03d}.png", mask)
+    return root

@@ -21,5 +21,13 @@ def test_a_guide_of_another_scaling_is_refused_by_name(scaling, tmp_path, monkey
     if scaling == "unit":
         start._check_guide(config)
         return
-    with pytest.raises(CheckpointError, match=r"data\.scaling=z_score, but here .* unit"):
+    with pytest.raises(CheckpointError, match=r"data\.scaling='z_score', but here .* 'unit'"):
         start._check_guide(config)
+
+
+def test_a_guide_of_otherwise_cut_slices_is_refused_by_name(tmp_path, monkeypatch):
+    (tmp_path / runs.CONFIG).write_text("{}")
+    monkeypatch.setattr(start.runs, "read_config", lambda _: of("infnet", crop="volume"))
+    start._check_guide(of("guided", str(tmp_path), crop="volume"))
+    with pytest.raises(CheckpointError, match=r"data\.crop='volume', but here .* ''"):
+        start._check_guide(of("guided", str(tmp_path)))
