@@ -4,10 +4,10 @@ r"""The weights that come with the package, trained on with slices or volumes of
         --config.data.config=masks=corrected,test=no --workdir=runs/corrected
 
 Not a row of the paper. Network and size are those of `weights=c2f-small`, whose weights it starts
-from, and slices are whole, as they were for these weights. With `weights=c2f-base` they are cut to
-the box of their volume's lungs, in which these weights know lungs; whole slices would show them
-lungs too small. The rate is a fraction of what they were trained with, and few epochs are enough.
-What to expect is in docs/correct.md.
+from, and slices are whole. With `weights=c2f-base` they are cut to the box of their volume's lungs,
+the wider of the two parts that these weights are shown; in whole slices lungs are smaller than they
+know them. The rate is a fraction of what they were trained with, and few epochs are enough. What to
+expect is in docs/correct.md.
 """
 
 from configs import base
