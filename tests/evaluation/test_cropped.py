@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from matplotlib.figure import Figure
 
 from cosup_jax import cli, evaluation, figures, metrics, models, runs, weights
 from cosup_jax.data import chest, datasets, pipeline, schema
@@ -190,8 +191,18 @@ def test_as_predict_it_is_scored_by_what_is_marked_in_the_box(marked, monkeypatc
         assert [int(row[n]) for n in counts._fields] == [int(n[0]) for n in counts]
 
 
+def assert_shown(images, slices, run):
+    """Each image is that of one of the slices in HU, cut to its box."""
+    cut = [prepare_image(values[box], "hu", run.preprocessing)[..., 0] for values, box in slices]
+    assert len(images)
+    for image in images:
+        assert any(np.array_equal(image, one) for one in cut)
+
+
 @pytest.mark.parametrize("protocol", ["cosup", "semiseg"])
-def test_classes_are_scored_in_the_box(protocol, tiny_run, tmp_path):
+def test_classes_are_scored_and_shown_in_the_box(protocol, tiny_run, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(figures, "classes", lambda image, *_, **__: shown.append(image) or Figure())
     model = TinyNet(classes=3)
     variables = models.initialise(model, (32, 32, 1), 0)
     config = tiny_config(tiny_run.parent / "tfds", data__crop="volume")
@@ -218,6 +229,8 @@ def test_classes_are_scored_in_the_box(protocol, tiny_run, tmp_path):
             assert int(row["tp"]) == (mask & truth).sum()
             assert int(row["fp"]) == (mask & ~truth).sum()
             assert int(row["fn"]) == (truth & ~mask).sum()
+    pairs = zip(builder.as_data_source(split="test"), boxes, strict=True)
+    assert_shown(shown[0], [(schema.true_values(e)[..., 0], box) for e, box in pairs], run)
 
 
 def test_figures_show_cut_slices_and_not_beside_whole_ones(
@@ -228,13 +241,8 @@ def test_figures_show_cut_slices_and_not_beside_whole_ones(
     gallery.draw({"cut": on_phantoms}, tmp_path)
     builder = datasets.open_dataset(on_phantoms.config.data)
     boxes = pipeline.find_boxes(builder, "test", on_phantoms.preprocessing, chest.VOLUME)
-    source = builder.as_data_source(split="test")
-    cut = [
-        prepare_image(schema.true_values(e)[..., 0][box], "hu", on_phantoms.preprocessing)[..., 0]
-        for e, box in zip(source, boxes, strict=True)
-    ]
-    for image in shown[0]:
-        assert any(np.array_equal(image, one) for one in cut)
+    pairs = zip(builder.as_data_source(split="test"), boxes, strict=True)
+    assert_shown(shown[0], [(schema.true_values(e)[..., 0], box) for e, box in pairs], on_phantoms)
     with pytest.raises(ValueError, match=r"differ in data\.crop: 'volume' and ''"):
         gallery.draw({"cut": on_phantoms, "whole": runs.open_run(tiny_run)}, "nowhere")
 
