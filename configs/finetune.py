@@ -3,18 +3,17 @@ r"""The weights that come with the package, trained on with slices or volumes of
     python train.py --config=configs/finetune.py:data=volume_folder --config.data.source=results \
         --config.data.config=masks=corrected,test=no --workdir=runs/corrected
 
-Not a row of the paper. Network and size are those of `weights=c2f-small`, whose weights it starts
-from, and slices are whole. With `weights=c2f-base` they are cut to the box of their volume's lungs,
-the wider of the two parts that these weights are shown; in whole slices lungs are smaller than they
-know them. The rate is a fraction of what they were trained with, and few epochs are enough. What to
-expect is in docs/correct.md.
+Not a row of the paper. Network and size are those of `weights=c2f-small`, or of `weights=c2f-base`,
+whose weights it starts from. Slices are cut to the box of their volume's lungs, as these weights
+know them; in whole slices lungs are smaller. The rate is a fraction of what they were trained with,
+and few epochs are enough. What to expect is in docs/correct.md.
 """
 
 from configs import base
 
 _WEIGHTS = {
-    "c2f-small": ((192, 256), "", {"width": 16, "blocks": (1, 1, 1, 1)}),
-    "c2f-base": ((256, 352), "volume", {"width": 16, "blocks": (1, 1, 1, 1)}),
+    "c2f-small": ((192, 256), {"width": 16, "blocks": (1, 1, 1, 1)}),
+    "c2f-base": ((256, 352), {"width": 16, "blocks": (1, 1, 1, 1)}),
 }
 
 
@@ -22,7 +21,8 @@ def get_config(argument: str = ""):
     arguments = base.arguments(argument, weights=tuple(_WEIGHTS))
     config = base.get_config(arguments["data"])
     config.init = arguments["weights"]
-    config.data.size, config.data.crop, network = _WEIGHTS[arguments["weights"]]
+    config.data.size, network = _WEIGHTS[arguments["weights"]]
+    config.data.crop = "volume"
     config.model.update(network)
     config.augment.flip_horizontal = 0.5
     config.augment.rotation = 10.0
