@@ -17,7 +17,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_dataset, read_partial, read_preamble
 
-from cosup_jax.scans import dicom_frames
+from cosup_jax.scans import dicom_frames, dicom_kinds
 from cosup_jax.scans.dicom_files import Part, Reader
 from cosup_jax.scans.dicom_stream import MAX_FILE_BYTES, Bounded, Budget, inflated
 from cosup_jax.scans.nifti import VolumeError
@@ -28,7 +28,6 @@ CT_CLASSES = (
     uid.EnhancedCTImageStorage,
     uid.LegacyConvertedEnhancedCTImageStorage,
 )
-LOCALIZER = "LOCALIZER"
 _CT = "CT"
 READS = 100_000  # pieces of a header that are read
 _LARGEST = 1e9  # no number that is read here is as large
@@ -39,6 +38,7 @@ _KEYWORDS = (
     # what it is
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"),
     *("FrameOfReferenceUID", "ImageType", "NumberOfFrames", *dicom_frames.GROUPS),
+    "VolumeBasedCalculationTechnique",
     # who and when, for a Segmentation
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
     *("StudyDate", "StudyTime", "StudyID"),
@@ -152,12 +152,12 @@ def read(part: Part, reader: Reader) -> list[Image] | Aside:
             raise VolumeError(
                 f"{part.size:,} bytes; expected one slice a file, of at most {MAX_FILE_BYTES:,}"
             )
-        if LOCALIZER in text(header, "ImageType"):
-            return Aside(part, "localizer", study)
+        if kind := _not_a_slice(header):
+            return Aside(part, kind, study)
         return [_image(part, header, None)]
-    found = [_image(part, frame, i) for i, frame in enumerate(frames)]
-    kept = [image for image in found if LOCALIZER not in image.choice["ImageType"]]
-    return kept or Aside(part, "localizer", study)
+    kinds = [*map(_not_a_slice, frames)]
+    kept = [_image(part, frame, i) for i, frame in enumerate(frames) if not kinds[i]]
+    return kept or Aside(part, kinds[0], study)
 
 
 def load(
@@ -229,6 +229,11 @@ def _kind(header: pydicom.Dataset) -> str:
     place = ("Rows", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
     slice_like = all(header.get(word) for word in place) or dicom_frames.GROUPS[1] in header
     return "" if text(header, "Modality") == _CT and slice_like else "of an unknown kind"
+
+
+def _not_a_slice(header: pydicom.Dataset) -> str:
+    names = "ImageType", "VolumeBasedCalculationTechnique", "SamplesPerPixel"
+    return dicom_kinds.not_a_slice(*(text(header, name) for name in names))
 
 
 def _image(part: Part, header: pydicom.Dataset, frame: int | None) -> Image:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from os.path import commonpath
 
-from cosup_jax.scans import dicom_stacks, dicom_unnamed
+from cosup_jax.scans import dicom_kinds, dicom_stacks, dicom_unnamed
 from cosup_jax.scans.dicom_headers import Aside, Image
 from cosup_jax.scans.dicom_stacks import group_by, is_stack
 from cosup_jax.scans.dicom_unnamed import KEPT_APART
@@ -18,7 +18,13 @@ from cosup_jax.scans.dicom_unnamed import KEPT_APART
 _FEW = 2  # so many images beside a scan are none of their own
 _MANY = 4  # and from here on they may be
 _FEW_WITHOUT_PLACE = 8
+_TRACKING = "image of a place that is taken several times (as bolus tracking)"
 _WORDS = {"patient": "patients", "study": "studies", "reference": "frames of reference"}
+
+_NAMED_PROJECTION = (
+    "its description names a projection (such as MIP): if slices show the brightest or darkest of "
+    "several, no volume measured here is true"
+)
 
 
 @dataclass(frozen=True)
@@ -65,8 +71,11 @@ def arrange(
         aside += [_aside(image, "localizer") for image in scouts]
         kept, strangers = dicom_stacks.drop_strangers(kept)
         aside += [_aside(image, "image unlike the others of its series") for image in strangers]
+        kept, tracking = dicom_stacks.drop_tracking(kept)
+        aside += [_aside(image, _TRACKING) for image in tracking]
         for found in dicom_stacks.split(kept, content):
-            more = (*notes, *found.notes)
+            named = any(dicom_kinds.is_projection(image.description) for image in found.images)
+            more = (*notes, *found.notes, *[_NAMED_PROJECTION] * named)
             stacks.append(Stack(tuple(found.images), more, found.fault, found.part))
     kept_stacks, trifles = _without_trifles(_refuse_scattered(stacks))
     return _note_parted(kept_stacks), aside + trifles
@@ -169,6 +178,8 @@ def _without_trifles(stacks: list[Stack]) -> tuple[list[Stack], list[Aside]]:
         placed = all(i.plane.position and i.plane.orientation for i in stack.images)
         if near and placed and count <= _FEW:
             aside += [_aside(image, "image of a series of one or two") for image in stack.images]
+        elif near and placed and dicom_stacks.is_tracking(stack.images):
+            aside += [_aside(image, _TRACKING) for image in stack.images]
         elif near and not placed and count <= _FEW_WITHOUT_PLACE:
             aside += [_aside(image, "CT image without a place") for image in stack.images]
         else:

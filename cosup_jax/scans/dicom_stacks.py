@@ -16,9 +16,11 @@ _DIGITS = 3  # of directions and distances by which images are told apart
 _ACROSS = 0.7  # cosine below which two planes are not of one stack
 _FEWEST = 4  # images of a stack that is told from others at the same places
 _SAME_PLACE = 1e-2  # mm
+_FEW_PLACES, _MOST_TIMES = 2, 60  # of bolus tracking; more images have lost their positions
 _GEOMETRY = "ImageOrientationPatient, Rows, Columns or PixelSpacing"
 # Such stacks may lie elsewhere too; acquisitions alone may be turns of the gantry.
 _SURE = {"StackID", "ConvolutionKernel", "KVP", "ImageType", "SeriesNumber", "SeriesDescription"}
+_TOLD_BY = ("SeriesNumber", "SeriesDescription", "AcquisitionNumber")
 
 
 class Found(NamedTuple):
@@ -95,6 +97,31 @@ def drop_strangers(images: list[Image]) -> tuple[list[Image], list[Image]]:
         return images, []
     others = [image for image in images if image not in most]
     return (images, []) if any(_goes_on(one_a_place, image) for image in others) else (most, others)
+
+
+def is_tracking(images: Sequence[Image]) -> bool:
+    """Whether images show one place or two again and again, as those of bolus tracking do."""
+    return _at_few_places(images) and len({i.plane.position for i in images}) < len(images)
+
+
+def _at_few_places(images: Sequence[Image]) -> bool:
+    places = {image.plane.position for image in images}
+    return None not in places and len(places) <= _FEW_PLACES and len(images) <= _MOST_TIMES
+
+
+def drop_tracking(images: list[Image]) -> tuple[list[Image], list[Image]]:
+    """Returns the images of a series without those of bolus tracking that bear its identifier.
+
+    They differ from the others in one of `_TOLD_BY`, and all others make whole stacks without them.
+    """
+    for name in _TOLD_BY if _is_doubled(images) else ():
+        groups = _parted(images, (name,))
+        tracking = [image for group in groups if _at_few_places(group) for image in group]
+        rest = [group for group in groups if not _at_few_places(group)]
+        whole = all(len(group) >= _FEWEST and is_stack(group) for group in rest)
+        if rest and whole and is_tracking(tracking):
+            return [image for group in rest for image in group], tracking
+    return images, []
 
 
 def _goes_on(stack: list[Image], image: Image) -> bool:

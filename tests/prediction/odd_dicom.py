@@ -29,6 +29,21 @@ def localizer(folder):
     save(folder, make_images(HU[:1], CHEST.spacing, ImageType=kind), ["scout"])
 
 
+def projection(folder):
+    kind = ["DERIVED", "SECONDARY", "AXIAL", "CT_SOM5 MIP"]
+    save(folder / "mip", make_images(HU, CHEST.spacing, ImageType=kind))
+
+
+def tracking(folder):
+    images = make_images(HU[3:4] + np.arange(8)[:, None, None], step=(0, 0, 0))
+    save(folder, images, [f"bolus{i}" for i in range(8)])
+
+
+def coloured(folder):
+    fields = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}
+    save(folder / "colour", make_images(HU, CHEST.spacing, **fields))
+
+
 def other_image(folder):
     save(folder, make_images(HU[:1], CHEST.spacing, series=9), ["other"])
 
