@@ -25,9 +25,11 @@ _LOSSY_IN_TIFF = ("jpeg", "tiff_jpeg", "webp")
 _GREY_MODES = ("L", "I;16", "I;16L", "I;16B", "I;16N")
 _MASK_MODES = (*_GREY_MODES, "P", "1", "RGB")
 _IMAGE_MODES = (*_GREY_MODES, "RGB", "RGBA", "LA", "P")
+_SIGNED_MODES = (*_IMAGE_MODES, "I")
 _OPAQUE = 255
 _ORIENTATION_TAG, _UPRIGHT = 0x0112, 1
 _PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 262, 0
+_SAMPLE_FORMAT_TAG, _WITH_SIGN = 339, 2
 _UNDECLARED = 255
 _FULL = "cosup_jax full value"
 
@@ -55,7 +57,7 @@ def read_grey(path: Path) -> np.ndarray:
 
 def read_slice(path: Path) -> np.ndarray:
     """Reads a CT slice as `read_grey` does, or as int16 from a signed TIFF, which may hold HU."""
-    return _decode(path, (*_IMAGE_MODES, "I"))
+    return _decode(path, _SIGNED_MODES)
 
 
 def read_codes(path: Path) -> np.ndarray:
@@ -145,7 +147,8 @@ def _decode(path: Path, modes: tuple[str, ...], said: dict[Any, Any] | None = No
             picture.load()
             if said is not None:
                 said.update(picture.info)
-            return _grey(picture, path, keep_codes=modes is _MASK_MODES)
+            grey = _grey(picture, path, keep_codes=modes is _MASK_MODES)
+            return _with_sign(grey, path, modes) if _is_signed_byte(picture) else grey
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -197,6 +200,25 @@ def _is_signed(picture: Image.Image) -> bool:
     """Whether it has 16 signed bits that are read right: Pillow swaps packed big-endian bytes."""
     raw, packed = _raw_mode(picture), picture.info.get("compression") != "raw"
     return raw == "I;16S" or (raw == "I;16BS" and not packed)
+
+
+def _is_signed_byte(picture: Image.Image) -> bool:
+    """Whether it has 8 signed bits, which Pillow takes for unsigned ones."""
+    formats = getattr(picture, "tag_v2", {}).get(_SAMPLE_FORMAT_TAG, ())
+    return picture.mode == "L" and _WITH_SIGN in formats
+
+
+def _with_sign(codes: np.ndarray, path: Path, modes: tuple[str, ...]) -> np.ndarray:
+    """Returns signed bytes, which were read as uint8, as int16 where a slice may have a sign."""
+    values = codes.view(np.int8)
+    if modes is _SIGNED_MODES:
+        return values.astype(np.int16)
+    if values.min() < 0:
+        raise ImageError(
+            f"{path}: signed 8-bit pixels down to {values.min()}; {_wanted(modes is _MASK_MODES)}"
+            " without a sign"
+        )
+    return codes
 
 
 def _white_is_zero(picture: Image.Image) -> bool:

@@ -102,6 +102,23 @@ def test_signed_slices_that_pillow_reads_wrong_are_refused(tmp_path):
         images.read_slice(write(tmp_path / "a.tif", content))
 
 
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "packbits"])
+def test_signed_bytes_are_not_taken_for_unsigned_ones(tmp_path, compression):
+    array = np.arange(-128, 128, dtype=np.int8).reshape(16, 16)
+
+    def saved(values):
+        picture = Image.fromarray(values.view(np.uint8))
+        picture.save(tmp_path / "s.tif", tiffinfo={339: 2}, compression=compression)
+        return tmp_path / "s.tif"
+
+    np.testing.assert_array_equal(images.read_slice(saved(array)), array.astype(np.int16))
+    for read in (images.read_grey, images.read_codes, images.read_map):
+        with pytest.raises(images.ImageError, match=r"s\.tif: signed 8-bit pixels down to -128; "):
+            read(saved(array))
+    # A mask of few labels means the same with and without a sign.
+    np.testing.assert_array_equal(images.read_codes(saved(np.maximum(array, 0))), array.clip(0))
+
+
 def test_a_slice_without_a_sign_is_read_as_ever_and_32_bits_are_refused(tmp_path):
     for array in (RAMP, RAMP.astype(np.uint16) * 1000):
         got = images.read_slice(write(tmp_path / "a.tif", encoded(array, "TIFF")))
