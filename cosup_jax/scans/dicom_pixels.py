@@ -211,7 +211,8 @@ def _lowest_bit(
     if not 0 < low <= allocated - stored:
         return 0, False
     bits = _unsigned(raw, allocated)
-    if (bits & ((1 << low) - 1)).any():
+    free = ((1 << low) - 1) & ~_overlays(file)
+    if not free or (bits & free).any():
         return 0, False
     if upper or bits.max() >> stored:
         return low, False
@@ -228,7 +229,8 @@ def _check_bits(pixels: np.ndarray, raw: np.ndarray, file: pydicom.Dataset, scal
     if stored == allocated:
         return
     bits = _unsigned(raw, allocated)
-    above = (bits >> stored) & ~_overlays(file, stored)
+    overlays = _overlays(file) >> stored
+    above = (bits >> stored) & ~overlays
     if scale.signed and not above.any() and scale.intercept <= AIR:
         wrapped = np.unique(pixels[pixels < 0])
         # Bone comes next to the largest signed number, air next to 0; a single value is padding.
@@ -240,7 +242,7 @@ def _check_bits(pixels: np.ndarray, raw: np.ndarray, file: pydicom.Dataset, scal
                 f"{wrapped[0] * scale.slope + scale.intercept:g} HU"
             )
     # Of a negative number all bits above may be set, or none.
-    odd = (above != 0) & (above != (1 << (allocated - stored)) - 1 & ~_overlays(file, stored))
+    odd = (above != 0) & (above != (1 << (allocated - stored)) - 1 & ~overlays)
     if scale.padding is not None:
         first, last = scale.ends
         odd &= (raw < first) | (raw > last)
@@ -251,10 +253,10 @@ def _check_bits(pixels: np.ndarray, raw: np.ndarray, file: pydicom.Dataset, scal
         )
 
 
-def _overlays(file: pydicom.Dataset, stored: int) -> int:
-    """Returns the bits, counted from `stored` on, in which the header declares overlays."""
+def _overlays(file: pydicom.Dataset) -> int:
+    """Returns the bits of a stored number in which the header declares overlays, all others 0."""
     found = 0
     for tag in dicom_headers.OVERLAY_BITS:
-        if tag in file and isinstance(file[tag].value, int) and stored <= file[tag].value < 16:
-            found |= 1 << (file[tag].value - stored)
+        if tag in file and isinstance(file[tag].value, int) and 0 <= file[tag].value < 16:
+            found |= 1 << file[tag].value
     return found

@@ -130,6 +130,25 @@ def test_images_of_small_numbers_lie_in_the_bits_of_the_others(tmp_path, chest, 
     assert any(said.startswith("6 of 6 images store their numbers in the") for said in scan.notes)
 
 
+@pytest.mark.parametrize("also", [list, packed])
+@pytest.mark.parametrize(
+    ("bit", "high"), [(0, 15), (3, 15), (12, 11), (15, 11)], ids=lambda value: f"{value}"
+)
+def test_overlays_in_bits_that_numbers_leave_change_no_value(tmp_path, chest, bit, high, also):
+    fields = {"BitsStored": 12, "HighBit": high}
+    drawn = np.arange(chest.image[0].size) % 3 == 0
+    images = stored(
+        make_images(chest.image, chest.spacing),
+        lambda n: n << (high - 11) | drawn << bit,
+        **fields,
+    )
+    for image in images:
+        image.add_new(0x60000100, "US", 16)
+        image.add_new(0x60000102, "US", bit)
+    scan = read(tmp_path, also(images))
+    np.testing.assert_array_equal(np.stack(scan.true_slices()), chest.image)
+
+
 NOT_HU = {
     "inverted": (lambda n: 4095 - n, INVERTED, "no Hounsfield units"),
     "inverted grey of 8 bits": (
