@@ -22,7 +22,8 @@ from cosup_jax.scans.geometry import TOLERANCE, Grid, GridError
 from cosup_jax.scans.nifti import MAX_SIDE, MAX_VOXELS, VolumeError
 
 CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
-_KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
+_FRACTIONAL = "FRACTIONAL"
+_KINDS = ("BINARY", _FRACTIONAL, "LABELMAP")
 _NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
 _COMPRESSED = {
     uid.RLELossless: codestreams.RLE,
@@ -66,7 +67,7 @@ class Drawing(NamedTuple):
         """
         _check_declared(set(self.names), values)
         stored = np.zeros(self.grid.shape, np.uint8, order="F")
-        top = float(self.file.get("MaximumFractionalValue") or 1)
+        top = _top(self.file)
         for i, (plane, segment) in enumerate(zip(self.planes, self.segments, strict=True)):
             pixels = _pixels(self.file, i, len(self.planes)).T
             if segment:
@@ -92,6 +93,18 @@ def _pixels(file: pydicom.FileDataset, index: int, count: int) -> np.ndarray:
         bits = np.unpackbits(packed, bitorder="little")[index * size % 8 :]
         return bits[:size].reshape(file.Rows, file.Columns)
     return pixel_array(file, index=index if count > 1 else None)
+
+
+def _top(file: pydicom.Dataset) -> float:
+    """Returns the number that stands for all of a voxel, or for certainty."""
+    if file.get("SegmentationType") != _FRACTIONAL:
+        return 1.0
+    top = dicom_headers.numbers(file, "MaximumFractionalValue", 1)
+    if not top or top[0] <= 0:
+        raise VolumeError(
+            "FRACTIONAL, but without MaximumFractionalValue, which alone says what its numbers mean"
+        )
+    return top[0]
 
 
 def _check_declared(found: set[int], values: Mapping[int, int]) -> None:

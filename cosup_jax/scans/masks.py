@@ -23,6 +23,7 @@ _INFECTION = {0: 0, 255: 1, **{label: label for label in range(1, len(kinds.CLAS
 # Volumes of other formats, which whoever drew on them can save as NIfTI.
 _OTHERS = (".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img", ".mgz", ".mgh", ".mnc")
 _UNPLACED = ", and the header does not say where it lies (write it with the affine of its image)"
+_NO_INFECTION = "none of its segments is infection, by their names or as declared"
 NOTHING, LUNG = 0, -1
 # What labels and segments are called, as letters only.
 _NAMES = {
@@ -180,14 +181,13 @@ def read(path: Path, values: Mapping[int, int] | None = None) -> Drawing:
     found = dicom_drawing.read(path)
     if values is None:
         try:
-            values = classes_of(found.names)
+            values = {n: max(label, 0) for n, label in classes_of(found.names).items()}
         except ValueError as error:
             raise UndeclaredError(f"{path}: {error}") from error
-        values = {number: max(label, 0) for number, label in values.items()}
-    stored = _decoded(path, found, values)
+    axial, depth = found.grid.to_axial(_decoded(path, found, values)), found.depth_known
     grid, way = found.grid.axial(), found.grid.orientation
-    axial, depth = found.grid.to_axial(stored), found.depth_known
-    return Drawing(path, grid, axial, False, way, depth_known=depth)
+    notes = () if any(map(values.get, found.names)) else (_NO_INFECTION,)
+    return Drawing(path, grid, axial, False, way, notes=notes, depth_known=depth)
 
 
 def read_infection(path: Path, values: Mapping[int, int] | None = None) -> Drawing:

@@ -161,6 +161,41 @@ def test_those_of_another_tool_without_the_distance_of_planes(tmp_path, kind, sy
         masks.read(tmp_path / "s.dcm", {0: 0, 1: 1})
 
 
+def test_numbers_of_a_fractional_one_need_their_largest(tmp_path):
+    """Without it 26 of 255 were all of a voxel, and 1 of a binary one was nothing beside 255."""
+    dicom_series.save(tmp_path / "series", dicom_series.make_images(HU))
+    shares = np.where(LABELS, 0.8, 0.1).astype(np.float32)
+    named = {"names": ["infection"], "max_fractional_value": 255}
+    made = other_tool(tmp_path / "series", shares, "FRACTIONAL", **named)
+    made.save_as(tmp_path / "s.dcm")
+    assert np.count_nonzero(masks.read(tmp_path / "s.dcm").classes) == np.count_nonzero(LABELS)
+    for wrong in (None, 0):
+        made.MaximumFractionalValue = wrong
+        made.save_as(tmp_path / "s.dcm")
+        with pytest.raises(VolumeError, match=r"s\.dcm: FRACTIONAL, but without MaximumFract"):
+            masks.read(tmp_path / "s.dcm")
+    binary = other_tool(tmp_path / "series", np.minimum(LABELS, 1), names=["infection"])
+    binary.MaximumFractionalValue = 255
+    binary.save_as(tmp_path / "s.dcm")
+    assert np.count_nonzero(masks.read(tmp_path / "s.dcm").classes) == np.count_nonzero(LABELS)
+
+
+@pytest.mark.parametrize(
+    ("names", "values", "said"),
+    [
+        (["Left lung", "Right lung"], None, True),
+        (["Lung", "Lesion"], None, False),
+        (["Lung", "Lesion"], {1: 0, 2: 0, 3: 1}, True),
+    ],
+)
+def test_one_without_a_segment_of_infection_says_so(tmp_path, names, values, said):
+    dicom_series.save(tmp_path / "series", dicom_series.make_images(HU))
+    other_tool(tmp_path / "series", LABELS, names=names).save_as(tmp_path / "s.dcm")
+    found = masks.read_infection(tmp_path / "s.dcm", values)
+    assert any("none of its segments is infection" in note for note in found.notes) == said
+    assert bool(found.classes.any()) != said
+
+
 def change(name, value):
     return lambda file: setattr(file, name, value)
 
