@@ -176,8 +176,9 @@ def hounsfield(
                 _check_bits(pixels, raw, file, scale)
         if shifted or not scale.needs_all_bits:
             raw = None
-        measured = rescale.padding_is_measured(pixels if raw is None else raw, scale)
-        values = rescale.hounsfield(pixels, scale, raw=raw, offset=offset, padded=not measured)
+        known = scale.cut_to(pixels) if raw is None else scale
+        measured = rescale.padding_is_measured(pixels if raw is None else raw, known)
+        values = rescale.hounsfield(pixels, known, raw=raw, offset=offset, padded=not measured)
     except IntensityError as error:
         raise VolumeError(str(error)) from error
     syntax = file.file_meta.TransferSyntaxUID

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pydicom.uid import RLELossless
+from pydicom.uid import JPEGLSLossless, RLELossless
 
 from cosup_jax import phantom
 from cosup_jax.scans.find import Source
@@ -58,7 +58,17 @@ def packed(images):
     return images
 
 
-@pytest.mark.parametrize("change", [list, packed])
+def cut(images):
+    """Compresses images by JPEG-LS, of whose numbers the bits stored alone are kept."""
+    for image in images:
+        kept = np.frombuffer(image.PixelData, "<u2") & ((1 << image.BitsStored) - 1)
+        if not image.PixelRepresentation:
+            image.PixelData = kept.tobytes()
+        image.compress(JPEGLSLossless, generate_instance_uid=False)
+    return images
+
+
+@pytest.mark.parametrize("change", [list, packed, cut])
 @pytest.mark.parametrize("name", PADDINGS)
 def test_padding_is_air_whatever_its_value(tmp_path, chest, name, change):
     scan = read(tmp_path, change(padded(chest, **PADDINGS[name])))
@@ -66,6 +76,18 @@ def test_padding_is_air_whatever_its_value(tmp_path, chest, name, change):
     expected = np.where(outside, -1000, chest.image)
     np.testing.assert_array_equal(np.stack(scan.true_slices()), expected)
     assert (scan.intensity, scan.unknown) == ("hu", {})
+
+
+def test_bone_is_no_padding_whose_bits_were_cut(tmp_path, chest):
+    """2096 is what is left of 63536, and the number of 1072 HU."""
+    hu = chest.image.copy()
+    hu[:, 5, 5] = 1072
+    images = make_images(hu, chest.spacing, BitsStored=12, HighBit=11, PixelRepresentation=0)
+    for image in images:
+        image.add_new("PixelPaddingValue", "US", 63536)
+    scan = read(tmp_path, cut(images))
+    np.testing.assert_array_equal(np.stack(scan.true_slices()), hu)
+    assert scan.notes == ()
 
 
 def stored(images, change, **fields):
