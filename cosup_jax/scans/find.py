@@ -108,6 +108,11 @@ def _check_not_empty(one: Given, scans: Sequence[Source], seen: set[Path]) -> No
     for kind, article in ((walk.ARCHIVE, "an "), (walk.HALF, "")):
         if one.aside.counts[kind]:
             raise ScanError(f"{first}: {article}{kind}, and there is no scan beside it")
+    if one.aside.counts[walk.DISC]:
+        raise ScanError(
+            f"{one.path}: the {walk.DISC} (DICOMDIR) without its images; give the folder in which "
+            "these lie"
+        )
     raise ScanError(
         f"{one.path}: no scan in it; expected NIfTI files, DICOM files (or a zip of them), or "
         f"slices named {', '.join(images.IMAGE_SUFFIXES)}"

@@ -12,6 +12,7 @@ ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 ARCHIVE = "archive of a kind that is not read; unpack it"
 HALVES = (".hdr", ".img")
 HALF = "half of a volume in two files (.hdr and .img), not read; convert it to .nii"
+DISC = "index of a disc"
 UNREADABLE = "file or folder that cannot be read"
 
 
@@ -122,7 +123,7 @@ def _sort(given: Given, folder: Path, files: Iterable[Path], seen: set[Path]) ->
             given.pictures.setdefault(folder, []).append(path)
         elif path.name.upper() == dicom_files.INDEX:
             given.discs.append(folder)
-            given.aside.add("index of a disc")
+            given.aside.add(DISC)
         elif name in (results.TABLE, results.UNCERTAIN):
             given.aside.add("table of results")
         elif suffix in ARCHIVES:

@@ -84,7 +84,7 @@ def _sorted(
     kept = [part for part in volumes if part not in maps] or volumes
     aside = ["label map in a zip"] * (len(volumes) - len(kept))
     aside += ["picture in a zip"] * len(pictures) + ["archive in a zip"] * len(archives)
-    aside += ["index of a disc"] * len(discs)
+    aside += [walk.DISC] * len(discs)
     aside += ["file in a zip that is too large to be a scan"] * len(swelling)
     return Content(tuple(kept), tuple(rest), tuple(aside))
 

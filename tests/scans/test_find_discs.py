@@ -291,3 +291,10 @@ def test_an_unknown_kind_of_pixels_is_not_repeated(tmp_path):
     with pytest.raises(ValueError, match="of an unknown kind") as caught:
         source.read()
     assert "Doeringer" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", ["DICOMDIR", "."])
+def test_the_index_of_a_disc_alone_says_what_to_give(tmp_path, given):
+    (tmp_path / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
+    with pytest.raises(find.ScanError, match=r"index of a disc .* give the folder in which these"):
+        scans_of(tmp_path / given)
