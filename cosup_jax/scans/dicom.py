@@ -77,10 +77,8 @@ def scan_headers(parts: Sequence[Part]) -> tuple[list[Stack], list[Aside]]:
             except VolumeError as error:
                 aside.append(Aside(part, "file that cannot be read", fault=str(error)))
                 continue
-            if isinstance(found, Aside):
-                aside.append(found)
-            else:
-                images += found
+            images += [one for one in found if isinstance(one, Image)]
+            aside += [one for one in found if isinstance(one, Aside)]
         stacks, others = dicom_series.arrange(images, _contents(reader))
     return stacks, [*aside, *others]
 

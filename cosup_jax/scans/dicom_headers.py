@@ -130,8 +130,8 @@ def lenient() -> Iterator[None]:
             logger.setLevel(before)
 
 
-def read(part: Part, reader: Reader) -> list[Image] | Aside:
-    """Returns the slices of a file, or what it is instead.
+def read(part: Part, reader: Reader) -> list[Image | Aside]:
+    """Returns the slices of a file, and what else it is or holds.
 
     Raises:
       VolumeError: the file cannot be read, or is damaged.
@@ -139,25 +139,28 @@ def read(part: Part, reader: Reader) -> list[Image] | Aside:
     budget = Budget(READS)
     header = load(part, reader, budget)
     if header is None:
-        return Aside(part, "not DICOM")
+        return [Aside(part, "not DICOM")]
     study = text(header, "StudyInstanceUID")
     if not text(header, "SOPClassUID") and "Rows" not in header and not study:
         raise VolumeError("cut off in its header")
     kind = _kind(header)
     if kind:
-        return Aside(part, kind, study)
+        return [Aside(part, kind, study)]
     frames = dicom_frames.split(header, budget)
     if frames is None:
         if part.size > MAX_FILE_BYTES:
             raise VolumeError(
                 f"{part.size:,} bytes; expected one slice a file, of at most {MAX_FILE_BYTES:,}"
             )
-        if kind := _not_a_slice(header):
-            return Aside(part, kind, study)
-        return [_image(part, header, None)]
+        kind = _not_a_slice(header)
+        return [Aside(part, kind, study) if kind else _image(part, header, None)]
     kinds = [*map(_not_a_slice, frames)]
-    kept = [_image(part, frame, i) for i, frame in enumerate(frames) if not kinds[i]]
-    return kept or Aside(part, kinds[0], study)
+    if all(kinds):
+        return [Aside(part, kinds[0], study)]
+    return [
+        Aside(part, f"frame that is a {kind}", study) if kind else _image(part, frame, i)
+        for i, (frame, kind) in enumerate(zip(frames, kinds, strict=True))
+    ]
 
 
 def load(
@@ -173,7 +176,6 @@ def load(
     """
     words = (*_KEYWORDS, *(_PIXELS if pixels else ()))
     tags = [*filter(None, map(tag_for_keyword, words)), *OVERLAY_BITS]
-
     budget = budget or Budget(READS)
 
     def end_of(stream: Bounded) -> Callable[[int, str | None, int], bool]:
@@ -240,9 +242,7 @@ def _image(part: Part, header: pydicom.Dataset, frame: int | None) -> Image:
     choice = {name: text(header, name) for name in _CHOICE}
     for i, value in enumerate(numbers(header, "DimensionIndexValues") or ()):
         choice[f"DimensionIndexValues {i}"] = str(value)
-    order = numbers(header, "InstanceNumber")
-    if frame is not None:
-        order = (frame,)
+    order = numbers(header, "InstanceNumber") if frame is None else (frame,)
     return Image(
         part=part,
         frame=frame,

@@ -127,6 +127,17 @@ def test_a_localizer_among_the_frames_is_none(tmp_path):
         read(tmp_path, made)
 
 
+def test_frames_that_are_left_out_are_said(tmp_path):
+    made = make_enhanced(make_images(HU))
+    for i, frame in enumerate(made.PerFrameFunctionalGroupsSequence):
+        kind = Dataset()
+        kind.FrameType = ["ORIGINAL", "PRIMARY", "VOLUME" if i else "LOCALIZER", "NONE"]
+        frame.CTImageFrameTypeSequence = [kind]
+    series = read(tmp_path, made)
+    np.testing.assert_array_equal(series.grid.to_axial(series.stored), HU[1:])
+    assert "set aside: 1 frame that is a localizer" in series.notes
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
