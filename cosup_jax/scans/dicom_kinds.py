@@ -11,6 +11,7 @@ COLOUR = "colour picture"
 _PROJECTION = re.compile(
     r"(?<![A-Z])(MIPS?|MINIPS?|MAX_IP|MIN_IP|PROJECTION|VRT|SSD|VOLUME_RENDER|SURFACE_RENDER)(?![A-Z])"
 )
+_EXTREMES = {"MAXIMUM", "MINIMUM"}  # of several images, in the fourth value
 
 
 def not_a_slice(image_type: str, technique: str, samples: str) -> str:
@@ -31,7 +32,8 @@ def not_a_slice(image_type: str, technique: str, samples: str) -> str:
     """
     if "LOCALIZER" in image_type.upper():
         return LOCALIZER
-    if is_projection(f"{image_type}\\{technique}"):
+    values = f"{image_type}\\{technique}"
+    if is_projection(values) or _EXTREMES.intersection(values.upper().split("\\")):
         return PROJECTION
     return COLOUR if samples not in ("", "0", "1") else ""
 

@@ -41,6 +41,7 @@ def tracking(count, height=-280.0):
         ["DERIVED", "SECONDARY", "PROJECTION IMAGE"],
         ["DERIVED", "SECONDARY", "OTHER", "CT_SOM5 VRT"],
         ["DERIVED", "SECONDARY", "REFORMATTED", "MAX_IP"],
+        ["DERIVED", "PRIMARY", "VOLUME", "MAXIMUM"],
     ],
 )
 def test_projections_are_no_scan(tmp_path, image_type):
@@ -81,10 +82,14 @@ def test_enhanced_ct_says_it_in_an_attribute_of_its_own(tmp_path, technique):
         source.read()
 
 
-def test_a_projection_by_its_description_alone_is_said(tmp_path):
-    save(tmp_path / "d", make_images(WIDE, SeriesDescription="Lung 10.0 MIP"))
+@pytest.mark.parametrize(
+    ("description", "said"), [("Lung 10.0 MIP", True), ("minip", True), ("maximum breath", False)]
+)
+def test_a_projection_by_its_description_alone_is_said(tmp_path, description, said):
+    save(tmp_path / "d", make_images(WIDE, SeriesDescription=description))
     (source,), _ = scans_of(tmp_path)
-    assert any("its description names a projection" in note for note in source.read().notes)
+    notes = source.read().notes
+    assert any("its description names a projection" in note for note in notes) == said
 
 
 def test_colour_pictures_of_a_study_fail_no_call(tmp_path):
