@@ -53,7 +53,7 @@ _KEYWORDS = (
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated"),
     *("BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue"),
     *("PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept", "RescaleType"),
-    *("ModalityLUTSequence", "Manufacturer", "PixelDataProviderURL"),
+    *("ModalityLUTSequence", "Manufacturer", "PixelDataProviderURL", "LossyImageCompression"),
 )
 _PIXELS = ("PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 # In which bit of the pixels an overlay of each possible group lies.

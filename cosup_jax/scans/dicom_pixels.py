@@ -181,9 +181,16 @@ def hounsfield(
         values = rescale.hounsfield(pixels, known, raw=raw, offset=offset, padded=not measured)
     except IntensityError as error:
         raise VolumeError(str(error)) from error
-    syntax = file.file_meta.TransferSyntaxUID
     inverted = file.get("PhotometricInterpretation") == _INVERTED
-    return Read(values, scale, syntax in _LOSSY, inverted, shifted, undecided, measured)
+    return Read(values, scale, _is_lossy(header, file), inverted, shifted, undecided, measured)
+
+
+def _is_lossy(header: pydicom.Dataset, file: pydicom.Dataset) -> bool:
+    """Whether compression has changed the values, now or before they were unpacked again."""
+    said = dicom_headers.text(header, "LossyImageCompression")
+    # JPEG 2000 of this syntax may be without loss.
+    may_be = said == "00" and file.file_meta.TransferSyntaxUID == uid.JPEG2000
+    return said == "01" or (file.file_meta.TransferSyntaxUID in _LOSSY and not may_be)
 
 
 def _raw(

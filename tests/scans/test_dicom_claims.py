@@ -175,3 +175,9 @@ def test_what_lies_between_thin_slices_is_noted(tmp_path, thickness, noted):
     scan = read(tmp_path, make_images(HU, SPACING, SliceThickness=thickness))
     assert sum("slices of 2 mm lie 4 mm apart" in note for note in scan.notes) == noted
     assert scan.spacing == pytest.approx(SPACING)
+
+
+@pytest.mark.parametrize("said", ["00", "01", ""])
+def test_what_was_compressed_with_loss_stays_so_when_it_is_unpacked(tmp_path, said):
+    scan = read(tmp_path, make_images(HU, SPACING, LossyImageCompression=said))
+    assert scan.notes == (("5 of 5 images are compressed with loss",) if said == "01" else ())
