@@ -21,6 +21,8 @@ _HINTS = {
     errno.ENOENT: "no such file or folder",
     errno.ENAMETOOLONG: "this name, or the whole path, is too long; give a shorter one",
 }
+# Where another path was meant: who looked there knows what was expected.
+_MISTAKEN = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 # What libraries say in C++, where no number of an error comes with it.
 _SAID = {
     "No space left on device": _FULL,
@@ -51,7 +53,10 @@ def sentence(error: BaseException) -> str:
     for one in _chain(error):
         if isinstance(one, OSError) and one.errno in _HINTS:
             place = f"{one.filename}: " if one.filename is not None else ""
-            return f"{place}{_HINTS[one.errno]}"
+            hint = f"{place}{_HINTS[one.errno]}"
+            if one is error.__cause__ and one.errno in _MISTAKEN and isinstance(error, ValueError):
+                return str(error).replace(str(one), hint)  # says what to give instead, too
+            return hint
     for text, hint in _SAID.items():
         if text in str(error):
             return f"{hint} ({_first_line(error)})"

@@ -18,7 +18,15 @@ def chained(first, then):
         return error
 
 
+def mistaken(cause, said):
+    """What this package makes of a path that is not there: it knows what was expected."""
+    return chained(cause, ValueError(said.format(cause)))
+
+
 FULL = OSError(errno.ENOSPC, "No space left on device", "runs/a/x.json")
+
+GONE = FileNotFoundError(errno.ENOENT, "No such file or directory", "a/b")
+GONE_SAID = "a/b: no such file or folder"
 
 
 @pytest.mark.parametrize(
@@ -35,6 +43,10 @@ FULL = OSError(errno.ENOSPC, "No space left on device", "runs/a/x.json")
         (FileNotFoundError("no checkpoints in runs/a"), "no checkpoints in runs/a"),
         (OSError(errno.ENOSPC, "No space left"), "the disk is full"),
         (chained(FULL, RuntimeError("the build failed\nDetails")), "runs/a/x.json: the disk is"),
+        (mistaken(FULL, "a: damaged ({})"), "runs/a/x.json: the disk is full"),
+        (mistaken(GONE, "a: no run ({}); give one"), f"a: no run ({GONE_SAID}); give one"),
+        (mistaken(GONE, "a: a link that leads nowhere"), "a: a link that leads nowhere"),
+        (chained(GONE, RuntimeError("the build failed")), GONE_SAID),
         (RuntimeError("ABORTED: No space left on device [x]\nmore"), "the disk is full; make room"),
         (RuntimeError("Unable to initialize backend 'foo'.\nmore"), "Unable to initialize backend"),
         (RuntimeError("RESOURCE_EXHAUSTED: 9 GiB\nmore"), "out of memory; a smaller batch"),

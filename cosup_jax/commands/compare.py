@@ -101,7 +101,7 @@ def named(methods: Sequence[str]) -> dict[str, list[str]]:
     A folder that is there is one, whatever signs are in its path.
 
     Raises:
-      ValueError: two methods of one name.
+      ValueError: two methods of one name, or a comma or `=` without a run behind it.
 
     >>> named(["a=x/0,x/1", "runs/y"])
     {'a': ['x/0', 'x/1'], 'y': ['runs/y']}
@@ -112,7 +112,10 @@ def named(methods: Sequence[str]) -> dict[str, list[str]]:
         if not eq or os.path.isdir(os.path.expanduser(method)):
             name, places = "", method
         one = os.path.isdir(os.path.expanduser(places))
-        given.append((name, [places] if one else places.split(",")))
+        runs = [places] if one else places.split(",")
+        if "" in runs:
+            raise ValueError(f"{method!r} names no run in one place; expected [NAME=]RUN[,RUN…]")
+        given.append((name, runs))
     called = iter(comparison.names_of([runs[0] for _, runs in given]))
     found: dict[str, list[str]] = {}
     for name, runs in given:

@@ -59,10 +59,15 @@ class Preprocessing:
 def apply_window(hu: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     """Maps the HU window (centre, width) linearly to 0..1 and clips what lies outside.
 
+    Raises:
+      ValueError: the width is not above 0, as where ends stand for centre and width.
+
     >>> apply_window(np.array([-2000.0, -600.0, 150.0]), (-600.0, 1500.0)).tolist()
     [0.0, 0.5, 1.0]
     """
     centre, width = window
+    if not width > 0:
+        raise ValueError(f"window is {window}, expected (centre, width) in HU, a width above 0")
     return np.clip((hu - (centre - width / 2)) / width, 0.0, 1.0)
 
 

@@ -2,15 +2,18 @@
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from absl import logging
 
 from cosup_jax import files
+from cosup_jax.data import sources
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.data.schema import normal_name
-from cosup_jax.scans.images import IMAGE_SUFFIXES, JPEG_MASK, MASK_SUFFIXES
+from cosup_jax.data.splits import PatientOverlapError
+from cosup_jax.scans.images import IMAGE_SUFFIXES, JPEG_MASK, MASK_SUFFIXES, read_grey
 from cosup_jax.scans.names import UNKNOWN_PATIENT, SliceName, name_from_file
 
 EACH_A_PATIENT = "each case is taken for a patient of its own"
@@ -115,6 +118,48 @@ def match(images: Mapping[str, Path], others: Mapping[str, Path], folder: Path) 
             f"{orphans[0]}: no image of this name; expected one for every file in {folder} "
             f"({len(orphans)} of {len(others)} without)"
         )
+
+
+def check_indexes(root: Path, indexes: Sequence[Path]) -> None:
+    """Refuses an index under another name or in another place, as it may say whose the slices are.
+
+    Args:
+      root: the dataset's folder.
+      indexes: where an index may lie: beside the folder of each split, and called by it.
+
+    Raises:
+      DatasetLayoutError: naming the file, and where an index is expected.
+    """
+    splits = [index.with_name(index.stem.removesuffix("_index")) for index in indexes]
+    for path in (path for place in (root, *splits) for path in visible(place)):
+        if "index" in path.stem.casefold() and path.is_file() and path not in indexes:
+            raise DatasetLayoutError(
+                f"{path}: looks like an index, and is not read; expected one for each split, "
+                f"{', '.join(index.name for index in indexes)} in {root.name}, or another name"
+            )
+
+
+def check_pictures_apart(
+    split: str, pictures: Iterable[Path], seen: dict[str, tuple[str, Path]]
+) -> None:
+    """Refuses a picture that an earlier split holds too, under whatever name.
+
+    Args:
+      split: its name.
+      pictures: the images of the split.
+      seen: digest to split and picture, of the splits before; those of this one are added.
+
+    Raises:
+      PatientOverlapError: naming both files.
+    """
+    for path in pictures:
+        other, twin = seen.setdefault(sources.file_digest(path), (split, path))
+        # Of one value alone, as beyond the body, pictures of several people may be the same.
+        if other != split and np.ptp(read_grey(path)) > 0:
+            raise PatientOverlapError(
+                f"{path} is the picture {twin}, so a slice of {other!r} stands in {split!r}. Take "
+                "it out of one of them."
+            )
 
 
 def read_index(path: Path, images: Mapping[str, Path]) -> dict[str, SliceName]:

@@ -50,18 +50,19 @@ def find(
     """
     if source.is_file() and source.suffix.lower() == ".csv":
         _check_results("a table", corrected=corrected)
-        return volume_table.read(source)
+        return _table(source)
     if not source.is_dir():
         raise DatasetLayoutError(f"looked in {source}, which is neither a folder nor a CSV file")
     table = source / volume_table.NAME
     there = {
-        f"a table ({table.name})": (table.exists(), lambda: _table(table, source)),
+        f"a table ({table.name})": (table.exists(), lambda: _own_table(table)),
         f"nnU-Net or Decathlon ({nnunet.DESCRIPTION})": (
             nnunet.is_here(source),
             lambda: nnunet.read(source, fold, mask_values),
         ),
         f"a plain folder ({IMAGES}/)": (
-            (source / IMAGES).is_dir(),
+            # Beside a table they are the folders that its rows point into.
+            (source / IMAGES).is_dir() and not table.exists(),
             lambda: read_plain(source),
         ),
         results_folder.LAYOUT: (
@@ -73,9 +74,12 @@ def find(
     if len(found) != 1:
         inside = [path for path in slice_files.visible(source) if _may_be(path) and not found]
         hint = f" ({inside[0].name}, which lies in it, has)" if inside else ""
+        to_do = f" of {', '.join(there)}"
+        if found:
+            to_do = f", or the file {table.name} itself" if table.exists() else ""
         raise DatasetLayoutError(
             f"looked in {source}, which has {' and '.join(found) or 'none'} of the layouts that "
-            f"are known{hint}; expected one"
+            f"are known{hint}; expected one{to_do}"
         )
     ((layout, read),) = found.items()
     _check_results(layout, corrected=corrected)
@@ -94,9 +98,22 @@ def _check_results(layout: str, *, corrected: bool) -> None:
         )
 
 
-def _table(table: Path, root: Path) -> Listed:
-    slice_files.check_inside(table, root)
-    return volume_table.read(table)
+def _own_table(table: Path) -> Listed:
+    slice_files.check_inside(table, table.parent)
+    return _table(table)
+
+
+def _table(table: Path) -> Listed:
+    """Reads a table, and notes which of the images beside it stand in no row."""
+    listed, root = volume_table.read(table), table.parent
+    read = {path for volume in listed.volumes for path in volume.image}
+    read |= {folder for path in read for folder in path.parents}
+    beside = slice_files.visible(root / IMAGES) if (root / IMAGES).is_dir() else []
+    left = [path.name for path in beside if path not in read and path.resolve() not in read]
+    if not left:
+        return listed
+    note = f"in no row of {table.name}, so not read: {', '.join(left)} of {IMAGES}/"
+    return dataclasses.replace(listed, notes=(*listed.notes, note))
 
 
 def deal(listed: Listed, dealing: Dealing) -> tuple[dict[str, list[OwnVolume]], list[str]]:

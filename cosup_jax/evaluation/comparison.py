@@ -13,6 +13,7 @@ from cosup_jax import files
 from cosup_jax.evaluation import truths
 from cosup_jax.evaluation.protocols import PROTOCOLS
 from cosup_jax.metrics import Counts
+from cosup_jax.runs import checkpoints
 from cosup_jax.scans import results
 
 RESAMPLES = 9999
@@ -89,8 +90,8 @@ def read(folder: str | Path) -> Evaluated:
                 "scores, evaluate each with --predictions and --truth first"
             ) from None
         raise ComparisonError(
-            f"{given}: no evaluation ({error}); give the folder of a finished run, or one that "
-            "`evaluate` has written"
+            f"{given}: no evaluation ({error}); give the folder of a finished "
+            f"run{checkpoints.such_as(given)}, or one that `evaluate` has written"
         ) from error
     if missing:
         raise ComparisonError(f"{place}/summary.json: no {missing[0]!r}; evaluate the run again")

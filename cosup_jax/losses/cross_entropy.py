@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from cosup_jax.losses.joint import joint_loss
+from cosup_jax.losses.maps import as_truth, check_maps
 
 if TYPE_CHECKING:
     from cosup_jax.models.output import SegOutput
@@ -28,17 +29,21 @@ def mean_cross_entropy(
 
     Args:
       logits: (B, H, W, 1) floating.
-      target: (B, H, W, 1) of any real type or bool, 0 or 1.
+      target: (B, H, W, 1), bool or whole numbers, of which not zero is 1, or floating, 0 to 1.
       weights: (B,), 0 for slices that are padding and 1 for all others; None means all 1.
       axis_name: inside `pmap`, the device axis; the mean is then that over all devices, of which
         gradients are averaged as `losses.soft_dice` says.
 
     Returns:
       A float32 scalar (0 if all slices are padding).
+
+    Raises:
+      ValueError: shapes do not fit.
     """
-    each = optax.sigmoid_binary_cross_entropy(
-        logits.astype(jnp.float32), jnp.asarray(target).astype(jnp.float32)
-    ).mean(axis=(1, 2, 3))
+    check_maps(logits, target, weights)
+    each = optax.sigmoid_binary_cross_entropy(logits.astype(jnp.float32), as_truth(target)).mean(
+        axis=(1, 2, 3)
+    )
     w = jnp.ones_like(each) if weights is None else weights.astype(jnp.float32)
     sums = w @ each, jnp.sum(w)
     total, count = sums if axis_name is None else jax.lax.psum(sums, axis_name)

@@ -1,6 +1,6 @@
 """The losses of Inf-Net (Eqs. 1, 4 and 5 of its paper): weighted IoU and BCE, deep supervision.
 
-All functions are pure, work under `jit`, `grad` and `pmap`, and take targets of any real type. A
+All functions are pure, work under `jit`, `grad` and `pmap`, and take targets as `joint` does. A
 loss is one number per slice and then their mean, so over devices it is the mean of the devices'
 means; summing over the slices and their count first, as here, is that, and holds with padding too.
 """
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from cosup_jax.losses.joint import Weights, weighted_sum
+from cosup_jax.losses.maps import as_truth, check_maps
 
 if TYPE_CHECKING:
     from cosup_jax.models.output import SegOutput
@@ -34,7 +35,7 @@ def border_weights(mask: jax.Array) -> jax.Array:
     count as 0. So the weight is 1 deep inside and far away, and grows towards the mask's border.
 
     Args:
-      mask: (B, H, W, 1), 0 to 1, of any real type or bool.
+      mask: (B, H, W, 1), bool or whole numbers, of which not zero is 1, or floating, 0 to 1.
 
     Returns:
       (B, H, W, 1) float32 in 1..6.
@@ -45,7 +46,7 @@ def border_weights(mask: jax.Array) -> jax.Array:
       >>> [round(float(found[i]), 4) for i in (16, 17, 31, 32)]
       [5.9948, 1.0052, 1.0052, 1.0]
     """
-    g = mask.astype(jnp.float32)
+    g = as_truth(mask)
     total = g
     for axis in (1, 2):  # rows, then columns: 2 · 31 additions for each pixel instead of 31²
         window, padding = [1] * 4, [(0, 0)] * 4
@@ -71,7 +72,7 @@ def structure_loss(
 
     Args:
       logits: (B, H, W, 1) floating.
-      mask: (B, H, W, 1), 0 to 1, of any real type or bool.
+      mask: (B, H, W, 1), bool or whole numbers, of which not zero is 1, or floating, 0 to 1.
       weighted_bce: False for the plain mean of BCE, without α. This is what the authors' code
         computes, since the way it asks for unreduced BCE yields the mean.
       weights: (B,), 0 for slices that are padding and 1 for all others; None means all 1.
@@ -84,8 +85,8 @@ def structure_loss(
     Raises:
       ValueError: shapes do not fit.
     """
-    _check(logits, mask, weights)
-    g, alpha = mask.astype(jnp.float32), border_weights(mask)
+    check_maps(logits, mask, weights)
+    g, alpha = as_truth(mask), border_weights(mask)
     z = logits.astype(jnp.float32)
     p = jax.nn.sigmoid(z)
     overlap, union = _slice_sum(alpha * p * g), _slice_sum(alpha * (p + g - p * g))
@@ -105,7 +106,7 @@ def edge_bce(
 
     Args:
       edge_logits: the (B, H, W, 1) edge maps, whose losses are added; none gives 0.
-      edge: (B, H, W, 1), the edge of the mask, 0 to 1, of any real type or bool.
+      edge: (B, H, W, 1), the edge of the mask, of the types of a mask.
       **options: `weights` and `axis_name` of `structure_loss`.
 
     Returns:
@@ -116,10 +117,8 @@ def edge_bce(
     """
     total = jnp.zeros((), jnp.float32)
     for logits in edge_logits:
-        _check(logits, edge, options.get("weights"))
-        bce = optax.sigmoid_binary_cross_entropy(
-            logits.astype(jnp.float32), edge.astype(jnp.float32)
-        )
+        check_maps(logits, edge, options.get("weights"))
+        bce = optax.sigmoid_binary_cross_entropy(logits.astype(jnp.float32), as_truth(edge))
         total += mean_over_slices(jnp.mean(bce, axis=(1, 2, 3)), **options)
     return total
 
@@ -164,18 +163,6 @@ def infnet_loss(
     }
     parts["total"] = parts["edge"] + parts["semantic"] + parts["prediction"]
     return parts["total"], parts
-
-
-def _check(logits: jax.Array, target: jax.Array, weights: jax.Array | None) -> None:
-    if logits.shape != target.shape or logits.ndim != 4:
-        raise ValueError(
-            f"logits of shape {logits.shape} and target of shape {target.shape}: both must be the "
-            "same (B, H, W, 1)"
-        )
-    if weights is not None and weights.shape != logits.shape[:1]:
-        raise ValueError(
-            f"weights of shape {weights.shape}, but the batch has {logits.shape[0]} slices"
-        )
 
 
 def _slice_sum(x: jax.Array) -> jax.Array:

@@ -1,6 +1,7 @@
 """Soft Dice on logits and the joint loss of co-supervision and fusion (Eqs. 1, 2, 5, 6).
 
-All functions are pure, work under `jit`, `grad` and `pmap`, and take targets of any real type.
+All functions are pure, work under `jit`, `grad` and `pmap`, and take targets of any real type: of
+bool and whole numbers, not zero is infection, and floating ones are 0 to 1.
 
 Two things differ from the equations as printed, neither in the gradient. Eqs. 1 and 2 read
 1 − 2 Σ …, which is negative with more than one stage; Σ_i ζ_i (1 − Dice_i), used here, differs from
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from cosup_jax.losses.maps import as_truth, check_maps
 
 if TYPE_CHECKING:
     from cosup_jax.models.output import SegOutput
@@ -46,7 +49,7 @@ def soft_dice(
 
     Args:
       logits: (B, H, W, 1) floating.
-      target: (B, H, W, 1) of any real type or bool, 0 or 1.
+      target: (B, H, W, 1), bool or whole numbers, of which not zero is 1, or floating, 0 to 1.
       reduction: `batch`: the sums run over all pixels of the whole batch, so a slice counts by its
         lesion; `slice`: one coefficient per slice, and their mean.
       eps: ε in pixels. An empty prediction on an empty target scores 1; one of n confident pixels
@@ -71,17 +74,9 @@ def soft_dice(
     """
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction is {reduction!r}, expected one of {', '.join(REDUCTIONS)}")
-    if logits.shape != target.shape or logits.ndim != 4:
-        raise ValueError(
-            f"logits of shape {logits.shape} and target of shape {target.shape}: both must be the "
-            "same (B, H, W, 1)"
-        )
-    if weights is not None and weights.shape != logits.shape[:1]:
-        raise ValueError(
-            f"weights of shape {weights.shape}, but the batch has {logits.shape[0]} slices"
-        )
+    check_maps(logits, target, weights)
     p = jax.nn.sigmoid(logits.astype(jnp.float32))
-    g = jnp.asarray(target).astype(jnp.float32)
+    g = as_truth(target)
     w = jnp.ones(len(p), jnp.float32) if weights is None else weights.astype(jnp.float32)
     overlap = 2 * jnp.sum(p * g, axis=(1, 2, 3))
     size = jnp.sum(p + g, axis=(1, 2, 3))

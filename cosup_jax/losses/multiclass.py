@@ -152,7 +152,7 @@ def one_hot_loss(
       ValueError: shapes do not fit.
     """
     _check(output.logits, classes)
-    wanted = jax.nn.one_hot(classes[..., 0], output.logits.shape[-1])
+    wanted = jax.nn.one_hot(classes[..., 0].astype(jnp.int32), output.logits.shape[-1])
     bce = optax.sigmoid_binary_cross_entropy(output.logits.astype(jnp.float32), wanted)
     return _total(jnp.mean(bce, axis=(1, 2, 3)), **options)
 

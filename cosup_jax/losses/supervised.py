@@ -11,6 +11,7 @@ import optax
 
 from cosup_jax.losses.cross_entropy import mean_cross_entropy
 from cosup_jax.losses.joint import Weights, soft_dice, weighted_sum
+from cosup_jax.losses.maps import as_truth, check_maps
 
 if TYPE_CHECKING:
     from cosup_jax.models.output import SegOutput
@@ -54,7 +55,7 @@ def maps_cross_entropy_loss(
       The float32 scalar, and its parts: `edge`, `semantic`, `prediction` and `total`.
 
     Raises:
-      ValueError: the number of ω_i or ζ_i does not fit.
+      ValueError: shapes, or the number of ω_i or ζ_i, do not fit.
     """
 
     def entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
@@ -89,7 +90,7 @@ def hard_cross_entropy(
 
     Args:
       logits: (B, H, W, 1) floating.
-      target: (B, H, W, 1), 0 or 1.
+      target: (B, H, W, 1), bool or whole numbers, of which not zero is 1, or floating, 0 to 1.
       hardest: at least 1; all pixels where the batch has fewer.
       sure: a probability.
       weights: as for `mean_cross_entropy`.
@@ -97,10 +98,14 @@ def hard_cross_entropy(
 
     Returns:
       A float32 scalar (0 if all slices are padding).
+
+    Raises:
+      ValueError: shapes do not fit.
     """
-    each = optax.sigmoid_binary_cross_entropy(
-        logits.astype(jnp.float32), jnp.asarray(target).astype(jnp.float32)
-    ).reshape(len(logits), -1)
+    check_maps(logits, target, weights)
+    each = optax.sigmoid_binary_cross_entropy(logits.astype(jnp.float32), as_truth(target)).reshape(
+        len(logits), -1
+    )
     real = jnp.ones(len(each), bool) if weights is None else weights > 0
     # −log p of the true class: the larger, the harder. Of padding it is less than any.
     hard = jax.lax.stop_gradient(jnp.where(real[:, None], each, -1.0))
@@ -139,9 +144,12 @@ def cross_entropy_dice_loss(
 
     Returns:
       The float32 scalar, and its parts: `cross_entropy`, `dice` (1 − Dice) and `total`.
+
+    Raises:
+      ValueError: shapes do not fit.
     """
     where: dict[str, Any] = {"weights": weights, "axis_name": axis_name}
-    truth = jnp.asarray(mask).astype(jnp.float32)
+    truth = as_truth(mask)
     dice = soft_dice(output.logits, truth, eps=eps, **where)
     if background:
         dice = (dice + soft_dice(-output.logits, 1 - truth, eps=eps, **where)) / 2

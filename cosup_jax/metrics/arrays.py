@@ -49,15 +49,24 @@ def soft_slices(prob: Array, truth: Array) -> tuple[Array, Array]:
       TypeError: the map is not of a floating type, as grey values 0..255 nobody divided.
     """
     check_slices(prob, truth)
+    check_floating(prob)
     if prob.ndim == 4 and prob.shape[-1] != 1:
         raise ValueError(f"a map of shape {prob.shape} has {prob.shape[-1]} channels, expected 1")
-    if not jnp.issubdtype(prob.dtype, jnp.floating):
-        raise TypeError(
-            f"the map is {prob.dtype}, expected a floating type with values 0..1: divide grey "
-            "values by 255 first"
-        )
     _, dtype = namespace(prob, truth)
     shape = prob.shape[:3]
     return prob.reshape(shape).astype(dtype, copy=False), truth.reshape(shape).astype(
         bool, copy=False
     )
+
+
+def check_floating(prob: Array) -> None:
+    """Refuses maps that hold no probabilities.
+
+    Raises:
+      TypeError: the map is not of a floating type.
+    """
+    if not jnp.issubdtype(prob.dtype, jnp.floating):
+        raise TypeError(
+            f"the map is {prob.dtype}, expected a floating type with values 0..1: divide grey "
+            "values by 255 first"
+        )

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from cosup_jax.metrics.volumes import voxel_ml
+from cosup_jax.metrics.volumes import check_masks, voxel_ml
 
 SMALLEST_ML = 0.05
 OVERLAP = 0.1
@@ -59,7 +59,9 @@ def lesion_scores(
       overlap: the least IoU at which two parts are the same.
 
     Raises:
-      ValueError: the masks are not volumes of one shape.
+      ValueError: the masks are not volumes of one shape, or the spacing is not three positive
+        numbers.
+      TypeError: a mask is neither bool nor integer.
 
     Example:
       >>> truth = np.zeros((4, 9, 9), bool)
@@ -69,11 +71,7 @@ def lesion_scores(
       >>> lesion_scores(pred, truth, (5.0, 2.0, 2.0))
       LesionScores(lesions=2, hits=1, hits_iou=1, false_positives=1, false_positives_iou=1)
     """
-    if pred.shape != truth.shape or pred.ndim != 3:
-        raise ValueError(
-            f"prediction of shape {pred.shape} and truth of shape {truth.shape}: both must be the "
-            "same (Z, Y, X)"
-        )
+    check_masks(pred, truth)
     found, n_found = ndimage.label(pred != 0, NEIGHBOURS)
     true, n_true = ndimage.label(truth != 0, NEIGHBOURS)
     size_found = np.bincount(found.ravel(), minlength=n_found + 1)

@@ -20,7 +20,7 @@ counts give float64 NumPy scores, JAX counts float32 JAX scores.
 
 import numpy as np
 
-from cosup_jax.metrics.arrays import Array, check_slices, namespace, pixel_mean
+from cosup_jax.metrics.arrays import Array, check_floating, check_slices, namespace, pixel_mean
 from cosup_jax.metrics.counts import Counts
 
 EMPTY = ("one", "nan", "paper")
@@ -71,18 +71,21 @@ def mae(prob: Array, truth: Array) -> Array:
     """Computes the mean absolute error of each slice, mean `|p − g|` over its pixels (Eq. 12).
 
     Args:
-      prob: (B, H, W, 1) or (B, H, W) probabilities 0..1.
-      truth: the same shape, bool or numbers, 0 or 1.
+      prob: (B, H, W, 1) or (B, H, W) probabilities 0..1, floating, or a binary map, bool.
+      truth: the same shape, bool or numbers; not zero is infection.
 
     Returns:
       (B,) in 0..1.
 
     Raises:
       ValueError: the shapes differ.
+      TypeError: the map holds whole numbers, as grey values 0..255.
     """
     check_slices(prob, truth)
+    if prob.dtype != bool:
+        check_floating(prob)
     xp, dtype = namespace(prob, truth)
-    error = truth.astype(dtype)
+    error = truth.astype(bool).astype(dtype)
     error -= prob.astype(dtype, copy=False)
     return pixel_mean(xp.abs(error))
 

@@ -106,16 +106,30 @@ def volume_scores(
 
 
 def lesion_volume(mask: np.ndarray, spacing: Sequence[float]) -> float:
-    """Computes the volume of a (Z, Y, X) mask in mL, given the spacing (z, y, x) in mm."""
+    """Computes the volume of a mask in mL.
+
+    Args:
+      mask: (Z, Y, X) bool or integer; not zero is infection.
+      spacing: distances of voxel centres (z, y, x) in mm.
+
+    Raises:
+      ValueError: the spacing is not three positive numbers.
+      TypeError: the mask is neither bool nor integer.
+    """
+    _check_mask("mask", mask)
     return int(np.count_nonzero(mask)) * voxel_ml(spacing)
 
 
 def voxel_ml(spacing: Sequence[float]) -> float:
     """Returns the volume of a voxel in mL, given its sides in mm.
 
+    Raises:
+      ValueError: the sides are not three positive numbers.
+
     >>> voxel_ml((5.0, 0.5, 0.5))
     0.00125
     """
+    _check_spacing(spacing)
     return math.prod(map(float, spacing)) / 1000
 
 
@@ -136,9 +150,11 @@ def measure_surfaces(pred: np.ndarray, truth: np.ndarray, spacing: Spacing) -> S
         numbers.
       TypeError: a mask is neither bool nor integer.
     """
-    _check(pred, truth, spacing)
+    check_masks(pred, truth)
+    _check_spacing(spacing)
     masks = [mask.astype(bool) for mask in (pred, truth)]
-    box = ndimage.find_objects((masks[0] | masks[1]).astype(np.uint8))
+    either = masks[0] | masks[1]
+    box = ndimage.find_objects(either.astype(np.uint8)) if either.size else []
     if not box:
         return Surfaces(*(np.zeros(0) for _ in Surfaces._fields))
     codes = [_codes(np.pad(mask[box[0]], 1)) for mask in masks]
@@ -152,16 +168,32 @@ def measure_surfaces(pred: np.ndarray, truth: np.ndarray, spacing: Spacing) -> S
     )
 
 
-def _check(pred: np.ndarray, truth: np.ndarray, spacing: Spacing) -> None:
+def check_masks(pred: np.ndarray, truth: np.ndarray) -> None:
+    """Refuses what is not two masks of one volume.
+
+    Raises:
+      ValueError: the masks are not volumes of one shape.
+      TypeError: a mask is neither bool nor integer.
+    """
     if pred.shape != truth.shape or pred.ndim != 3:
         raise ValueError(
             f"prediction of shape {pred.shape} and truth of shape {truth.shape}: both must be the "
             "same (Z, Y, X)"
         )
     for name, mask in (("prediction", pred), ("truth", truth)):
-        if mask.dtype.kind not in "biu":
-            raise TypeError(f"the {name} is {mask.dtype}, expected bool or an integer type")
-    if len(spacing) != 3 or not all(0 < s < np.inf for s in spacing):
+        _check_mask(name, mask)
+
+
+def _check_mask(name: str, mask: np.ndarray) -> None:
+    if mask.dtype.kind not in "biu":
+        raise TypeError(
+            f"the {name} is {mask.dtype}, expected bool or an integer type: cut probabilities at "
+            "a threshold first"
+        )
+
+
+def _check_spacing(spacing: Sequence[float]) -> None:
+    if np.shape(spacing) != (3,) or not all(0 < s < np.inf for s in spacing):
         raise ValueError(f"spacing is {spacing}, expected three positive numbers (z, y, x) in mm")
 
 

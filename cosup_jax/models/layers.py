@@ -294,4 +294,5 @@ def check_image(x: jax.Array | jax.ShapeDtypeStruct, multiple: int, smallest: in
         raise ValueError(
             f"the image is {height}×{width}, but height and width must be multiples of {multiple}"
             f"{least}: pad (or resize) it to {wanted[0]}×{wanted[1]}"
+            + (f"; {x.shape} seems to have its channels first, not last" if height <= 4 else "")
         )

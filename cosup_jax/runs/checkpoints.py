@@ -238,7 +238,9 @@ def find_best(workdir: Path) -> tuple[dict[str, Any], int, str]:
     """Does what `read_best` does; the word on damaged checkpoints is returned, empty without."""
     folder = workdir / FOLDER
     if not folder.is_dir():
-        raise CheckpointError(f"no checkpoints in {folder}; give the folder of a finished run")
+        raise CheckpointError(
+            f"no checkpoints in {folder}; give the folder of a finished run{such_as(workdir)}"
+        )
     found, wrong = stored.whole(folder)
     for one in _best_first(found):
         try:
@@ -252,6 +254,12 @@ def find_best(workdir: Path) -> tuple[dict[str, Any], int, str]:
     if wrong:
         raise CheckpointError(_none_left(folder, next(iter(wrong.values()))))
     raise CheckpointError(f"{folder} holds no complete checkpoint")
+
+
+def such_as(folder: Path) -> str:
+    """Names the first run that lies in a folder that is none, as seeds trained together do."""
+    inside = sorted(place.parent for place in folder.glob(f"*/{FOLDER}") if place.is_dir())
+    return f", such as {inside[0]}" if inside else ""
 
 
 def best_epoch(workdir: Path) -> int | None:

@@ -122,7 +122,9 @@ def read_config(folder: Path) -> ConfigDict:
     """
     path = folder / CONFIG
     if not path.is_file():
-        raise configuration.ConfigError(f"no {CONFIG} in {folder}; give the folder of a run")
+        raise configuration.ConfigError(
+            f"no {CONFIG} in {folder}; give the folder of a run{checkpoints.such_as(folder)}"
+        )
     try:
         config = configuration.from_json(path.read_text())
         ranges.check(config, ranges.USED)

@@ -1,5 +1,7 @@
 """Draws small folders of slices for the tests of `slice_folder`, and builds them."""
 
+import zlib
+
 import numpy as np
 from PIL import Image
 
@@ -25,7 +27,8 @@ def square(value=255):
     return mask
 
 
-def add(folder, split, name, seed=0):
+def add(folder, split, name, seed=None):
+    seed = zlib.crc32(f"{split}/{name}".encode()) if seed is None else seed
     save(folder / split / "image" / f"{name}.png", picture(seed))
     save(folder / split / "mask" / f"{name}.png", square())
 

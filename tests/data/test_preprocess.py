@@ -152,3 +152,9 @@ def test_an_unknown_scaling_is_refused():
 def test_an_unlabelled_slice_is_refused_by_name():
     with pytest.raises(preprocess.UnlabelledSliceError, match="'c', slice 3 has no mask"):
         preprocess.prepare_example(stored(np.zeros((16, 16), np.int16), intensity="hu"), SMALL)
+
+
+@pytest.mark.parametrize("width", [0, -1350.0, np.nan])
+def test_a_window_without_width_is_refused(width):
+    with pytest.raises(ValueError, match=r"expected \(centre, width\) in HU, a width above 0"):
+        preprocess.apply_window(np.zeros((2, 2)), (150.0, width))

@@ -16,7 +16,17 @@ from cosup_jax.data import datasets, schema
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.data.splits import PatientOverlapError
 from tests.data.builder_conformance import build, check_builder, read_all, stored_bytes
-from tests.data.slice_folders import add, built, draw, make, picture, save, square, write_index
+from tests.data.slice_folders import (
+    SHAPE,
+    add,
+    built,
+    draw,
+    make,
+    picture,
+    save,
+    square,
+    write_index,
+)
 from tfds_builders.slice_folder.slice_folder_dataset_builder import (
     Builder,
     SliceFolderConfig,
@@ -271,3 +281,10 @@ def test_the_real_slices_are_listed_as_their_index_says(tmp_path):
     example = next(builder.read_case(cases["validation"][0]))
     assert example["image"].shape == (256, 256, 1)
     assert example["has_lung"]
+
+
+def test_slices_without_a_picture_may_be_the_same_in_two_splits(folder, tmp_path):
+    for split, name in (("train", "a_005"), ("val", "c_005")):
+        add(folder, split, name)
+        save(folder / split / "image" / f"{name}.png", np.zeros(SHAPE, np.uint8))
+    assert len(read_all(built(folder, tmp_path), "validation")) == 3

@@ -122,6 +122,21 @@ BAD = {
         lambda f: add(f, "train", "a_3"),
         "a_3.png: case 'a', slice 3, as",
     ),
+    **{
+        f"index at {place}": (
+            lambda f, place=place: (f / place).write_text("file,patient\na_003.png,p\n"),
+            f"{place}: looks like an index, and is not read; expected one for each split, "
+            "train_index.csv, val_index.csv in mine",
+        )
+        for place in ("index.csv", "train/train_index.csv", "Index_train.txt", "val/index.CSV")
+    },
+    "picture in two splits": (
+        lambda f: [
+            shutil.copy(f / "train" / kind / "a_003.png", f / "val" / kind / "z_009.png")
+            for kind in ("image", "mask")
+        ],
+        "val/image/z_009.png is the picture",
+    ),
     "index of no split": (index("file\nx", "test"), "test_index.csv: no split 'test' here"),
     "index without file": (
         index("datei;fall\na_003.png;1\n"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cosup_jax.data import datasets, schema
+from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.scans.nifti import VolumeError
 from tests.data.builder_conformance import build, check_builder, read_all
 from tests.dummy import volume_folder as dummy
@@ -227,3 +228,29 @@ def test_it_is_found_by_its_name_with_options(tmp_path):
     datasets.prepare(builder, str(tmp_path / "mine"))
     assert json.loads(json.dumps(builder.info.metadata["options"]))["fold"] == 3
     assert "9 slices of 3 patients" in datasets.describe(builder)
+
+
+@pytest.mark.parametrize("given", ["", "volumes.csv"])
+def test_a_table_beside_its_images_is_what_is_read(given, tmp_path):
+    root = tmp_path / "mine"
+    dummy.write(root)
+    *named, left = dummy.LABELLED
+    rows = [f"images/{case}.nii.gz,masks/{case}.nii.gz,{case}\n" for case in named]
+    (root / "volumes.csv").write_text("image,mask,patient\n" + "".join(rows))
+    builder = built(root / given, tmp_path)
+    check_slices(everything(builder), named)
+    (note,) = (note for note in builder.info.metadata["notes"] if "in no row" in note)
+    assert note.startswith("in no row of volumes.csv, so not read: ")
+    assert {f"{case}.nii.gz" in note for case in (left, dummy.BARE)} == {True}
+
+
+def test_what_is_of_no_layout_is_told_which_there_are(tmp_path):
+    (tmp_path / "mine/case1").mkdir(parents=True)
+    with pytest.raises(
+        DatasetLayoutError, match=r"none of .* one of a table \(volumes\.csv\), nnU"
+    ):
+        make(tmp_path / "mine")
+    dummy.write_nnunet(tmp_path / "both")
+    (tmp_path / "both/volumes.csv").touch()
+    with pytest.raises(DatasetLayoutError, match=r"expected one, or the file volumes\.csv itself"):
+        make(tmp_path / "both")

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from cosup_jax import cli
+from cosup_jax.commands import compare
 from cosup_jax.evaluation import comparison, side_by_side, tables
 from cosup_jax.evaluation.protocols import PROTOCOLS
 
@@ -216,3 +217,16 @@ def test_the_command_prints_and_writes(tmp_path, capsys):
 def test_methods_and_runs_stand_there_once(methods, message, capsys):
     assert cli.main(["compare", *methods]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_of_seeds_trained_together_one_is_named(tmp_path):
+    for seed in (1, 0):
+        (tmp_path / f"seed{seed}/checkpoints").mkdir(parents=True)
+    with pytest.raises(comparison.ComparisonError, match=r"finished run, such as .*/seed0, or"):
+        comparison.read(tmp_path)
+
+
+@pytest.mark.parametrize("method", ["a=", "x,", "a=x,,y", ""])
+def test_a_method_without_a_run_is_refused_by_its_name(method):
+    with pytest.raises(ValueError, match=f"'{method}' names no run in one place"):
+        compare.named(["b=y", method])

@@ -174,8 +174,9 @@ def test_a_run_is_scored_on_another_dataset_by_its_own_preprocessing(run, tmp_pa
     for seed, size in enumerate([(40, 36), (31, 50)]):
         truth = np.zeros(size, np.uint8)
         truth[5:20, 6:15] = 255
-        image = np.random.default_rng(seed).integers(0, 255, size, np.uint8)
+        rng = np.random.default_rng(seed)
         for split in ("train", "val"):
+            image = rng.integers(0, 255, size, np.uint8)
             for kind, values in (("image", image), ("mask", truth)):
                 slice_folders.save(tmp_path / split / kind / f"{split}{seed}_1.png", values)
     changes = [f"--config.data.source={tmp_path}", f"--config.data.data_dir={tmp_path / 'built'}"]

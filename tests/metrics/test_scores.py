@@ -123,3 +123,15 @@ def test_mae_by_hand(kind, dtype, strict_dtypes):
 def test_mae_refuses_another_shape():
     with pytest.raises(ValueError, match=r"\(1, 4, 4, 1\) and truth of shape \(1, 4, 4\)"):
         metrics.mae(np.zeros((1, 4, 4, 1)), np.zeros((1, 4, 4)))
+
+
+def test_mae_of_a_mask_of_0_and_255_and_of_a_binary_map():
+    prob, truth = np.array([[[0.25, 1.0]]]), np.array([[[0, 255]]], np.uint8)
+    assert metrics.mae(prob, truth).tolist() == [0.125]
+    assert metrics.mae(prob > 0.2, truth).tolist() == [0.5]
+
+
+def test_mae_refuses_grey_values():
+    grey = np.array([[[64, 255]]], np.uint8)
+    with pytest.raises(TypeError, match="uint8.*divide grey values by 255"):
+        metrics.mae(grey, grey > 128)

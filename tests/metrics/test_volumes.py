@@ -138,3 +138,37 @@ def test_what_does_not_fit_is_refused(pred, truth, spacing, error, message):
 def test_an_unknown_policy_is_refused():
     with pytest.raises(ValueError, match="'zero'.*one, nan"):
         metrics.hd95(metrics.measure_surfaces(CUBE, CUBE, SPACING), "zero")
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0, 1, 1), (-1, 1, 1), (math.nan, 1, 1), 1.0])
+@pytest.mark.parametrize(
+    "measure",
+    [
+        metrics.voxel_ml,
+        lambda spacing: metrics.lesion_volume(CUBE, spacing),
+        lambda spacing: metrics.lesion_scores(CUBE, CUBE, spacing),
+        lambda spacing: metrics.volume_scores(CUBE, CUBE, spacing),
+    ],
+)
+def test_no_volume_is_made_of_a_wrong_spacing(measure, spacing):
+    with pytest.raises(ValueError, match="spacing is .*, expected three positive numbers"):
+        measure(spacing)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda mask: metrics.lesion_volume(mask, SPACING),
+        lambda mask: metrics.lesion_scores(mask, CUBE, SPACING),
+        lambda mask: metrics.lesion_scores(CUBE, mask, SPACING),
+        lambda mask: metrics.measure_surfaces(mask, CUBE, SPACING),
+    ],
+)
+def test_probabilities_are_no_mask(measure):
+    with pytest.raises(TypeError, match="float64, expected bool or an integer type: cut prob"):
+        measure(np.full(CUBE.shape, 0.01))
+
+
+def test_a_volume_without_slices_is_empty():
+    none = NOTHING[:0]
+    assert metrics.volume_scores(none, none, SPACING)[:3] == (1, 0, 0)

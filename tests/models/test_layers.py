@@ -145,6 +145,7 @@ def test_a_light_module_has_the_same_gradient_and_keeps_less_for_it():
         ((1, 100, 128, 1), "100×128.*multiples of 16.*112×128"),
         ((1, 16, 17, 1), "16×32"),
         ((1, 0, 16, 1), "16×16"),
+        ((2, 1, 32, 48), r"\(2, 1, 32, 48\) seems to have its channels first, not last"),
         ((32, 32, 1), r"\(B, H, W, C\).*\(32, 32, 1\)"),
     ],
 )

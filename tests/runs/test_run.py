@@ -166,3 +166,11 @@ def test_a_clone_that_nobody_has_installed_knows_its_version(monkeypatch):
     found = logs.versions(jax.devices())
     assert found["cosup-jax"] == cosup_jax.__version__
     assert found["jax"] == jax.__version__
+
+
+def test_a_folder_of_seeds_is_no_run_and_one_of_them_is_named(tmp_path):
+    (tmp_path / "seed0/checkpoints").mkdir(parents=True)
+    with pytest.raises(configuration.ConfigError, match=r"folder of a run, such as .*/seed0$"):
+        runs.open_run(tmp_path)
+    with pytest.raises(checkpoints.CheckpointError, match=r"finished run, such as .*/seed0$"):
+        checkpoints.read_best(tmp_path)

@@ -91,7 +91,7 @@ def find_splits(root: Path) -> dict[str, Path]:
 
     Raises:
       DatasetLayoutError: no such folder, no train or validation split, two names for one split, a
-        split without images, or a split or index of another name, which would be left out unseen.
+        split without images, or a split or index where none is looked for.
     """
     if not root.is_dir():
         raise _layout_error(f"looked in {root}, which is not a folder")
@@ -114,6 +114,7 @@ def find_splits(root: Path) -> dict[str, Path]:
         name = path.name.removesuffix("_index.csv")
         if name != path.name and name not in known:
             raise _layout_error(f"{path}: no split {name!r} here; expected one beside its index")
+    slice_files.check_indexes(root, [_index_path(folder) for folder in found.values()])
     return found
 
 
@@ -187,11 +188,13 @@ class Builder(CtSliceBuilder):
         folders = find_splits(root)
         names = {}
         cases = {}
+        seen: dict[str, tuple[str, Path]] = {}
         for split, folder in folders.items():
             files = slice_files.list_slices(folder / "image", root)
             names[split] = _names(folder, root, files)
             if unread := slice_files.unread(folder, _KINDS):
                 logging.warning("slice_folder: %s", unread)
+            slice_files.check_pictures_apart(split, files.values(), seen)
             cases[split] = _group(names[split], _slices(folder, root, files, names[split]))
         _check_scans_apart(names)
         return cases
@@ -235,8 +238,7 @@ def _names(folder: Path, root: Path, files: Mapping[str, Path]) -> dict[str, Sli
     lone = sum(not name.case_known for name in names.values())
     if lone:
         logging.warning(
-            "slice_folder: %d of %d files of %s are not named <case>_<slice>; each is a case of "
-            "its own",
+            "slice_folder: %d of %d files of %s are not named <case>_<slice>; each is one case",
             lone,
             len(names),
             folder.name,
