@@ -54,12 +54,12 @@ def built(folder, tmp_path, **kwargs):
     return build(make(folder, **kwargs), tmp_path / "data")
 
 
-def chest(shape, seed=0):
-    """(H, W) grey values: a body with two lungs in it, which lie lower the greater the seed is."""
+def chest(shape, seed=0, lower=0):
+    """(H, W) grey values: a body with two lungs in it, which lie so many pixels lower."""
     height, width = shape
     grey = np.random.default_rng(seed).integers(0, 12, shape, np.uint8)
     grey[height // 8 : -(height // 8), width // 16 : -(width // 16)] += 150
-    top, bottom = height // 4 + seed, height // 2 + seed
+    top, bottom = height // 4 + lower, height // 2 + lower
     for left in (width // 5, 3 * width // 5):
         grey[top:bottom, left : left + width // 5] = 10
     return grey
@@ -69,7 +69,7 @@ def draw_chests(root, shapes):
     """Draws scans, by (split, scan) the size of each slice; infection in a lung and far from it."""
     for (split, scan), sizes in shapes.items():
         for z, shape in enumerate(sizes):
-            grey, mask = chest(shape, z), np.zeros(shape, np.uint8)
+            grey, mask = chest(shape, zlib.crc32(scan.encode()), z), np.zeros(shape, np.uint8)
             height, width = shape
             mask[height // 3 : height // 2, width // 4 : width // 3] = 255
             grey[mask > 0] = 100
