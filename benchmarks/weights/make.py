@@ -83,9 +83,7 @@ def export(source: Path, folder: Path, name: Path) -> None:
     path, text = (name.with_suffix(suffix) for suffix in (weights.files.SUFFIX, ".md"))
     weights.save(path, run, {}, crop=weights.BOTH)
     segment = Segmenter(load_pretrained(path))
-    found = {n: score.score(segment, part) for n, part in sets.validation(source).items()}
-    threshold = score.choose_threshold(found)
-    macro = score.macro_mean(found, threshold)
+    threshold, macro = score.tuned(segment, sets.validation(source))
     used = cpu_hours(rows[: run.epoch])
     people = json.loads((folder / runs.DATA).read_text())["trained_on"]["patients"]
     card = {

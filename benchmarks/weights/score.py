@@ -133,6 +133,13 @@ def choose_threshold(sets: Mapping[str, Scored]) -> float:
     return float(best[np.abs(best - THRESHOLD).argmin()])
 
 
+def tuned(segment: Segmenter, sets: Mapping[str, Sequence[Piece]]) -> tuple[float, float]:
+    """Scores all sets, and returns the threshold of `choose_threshold` and the macro mean there."""
+    found = {name: score(segment, pieces) for name, pieces in sets.items()}
+    threshold = choose_threshold(found)
+    return threshold, macro_mean(found, threshold)
+
+
 def macro_mean(sets: Mapping[str, Scored], threshold: float) -> float:
     """Returns the mean over the parts that `choose_threshold` names."""
     parts = [mean_dice(found, threshold) for found in sets.values() if found.infected.any()]

@@ -42,9 +42,8 @@ def main() -> None:
     told["preprocessing"]["size"], told["crop"] = arguments.size, arguments.crop
     write()
     segment = Segmenter(load_pretrained(arguments.out))
-    found = {n: score.score(segment, part) for n, part in sets.validation(arguments.data).items()}
-    told["threshold"] = threshold = score.choose_threshold(found)
-    macro = score.macro_mean(found, threshold)
+    threshold, macro = score.tuned(segment, sets.validation(arguments.data))
+    told["threshold"] = threshold
     card = {"name": arguments.out.stem, "scores": {"validation_macro_mean": round(macro, 4)}}
     told["card"] |= card
     write()

@@ -15,7 +15,7 @@ from isal import isal_zlib
 from tqdm import tqdm
 
 from cosup_jax.data import chest, schema
-from cosup_jax.data.preprocess import Preprocessing, apply_window, prepare_example
+from cosup_jax.data.preprocess import Preprocessing, prepare_example, windowed
 from cosup_jax.data.records import Records
 from cosup_jax.data.sampling import Group, mixed
 
@@ -94,9 +94,8 @@ def find_boxes(
     def look(example: Mapping[str, Any]) -> tuple[str, chest.Air]:
         unpacked = _unpacked(example, ("image",))
         values = schema.true_values(unpacked)[..., 0]
-        if schema.intensity_name(example["intensity"]) == "hu":
-            values = apply_window(values, settings.window)
-        return example["case_id"].decode(), chest.enclosed(values)
+        grey = windowed(values, schema.intensity_name(example["intensity"]), settings.window)
+        return example["case_id"].decode(), chest.enclosed(grey)
 
     dataset = grain.MapDataset.source(_records(builder, split)).map(look)
     found = _read_all(dataset, f"finding the lungs of {split}")

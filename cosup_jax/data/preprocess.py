@@ -71,6 +71,11 @@ def apply_window(hu: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     return np.clip((hu - (centre - width / 2)) / width, 0.0, 1.0)
 
 
+def windowed(values: np.ndarray, intensity: str, window: tuple[float, float]) -> np.ndarray:
+    """Returns values of any kind as grey ones: HU within the window, all others as they are."""
+    return apply_window(values, window) if intensity == "hu" else values
+
+
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resizes (H, W) float32 bilinearly (half-pixel centres; averages when it shrinks)."""
     if image.shape == tuple(size):

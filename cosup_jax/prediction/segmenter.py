@@ -9,7 +9,7 @@ import numpy as np
 
 from cosup_jax import devices, models, weights
 from cosup_jax.data import chest
-from cosup_jax.data.preprocess import apply_window, prepare_image, resize_image
+from cosup_jax.data.preprocess import prepare_image, resize_image, windowed
 from cosup_jax.prediction import ahead, lung_network
 from cosup_jax.prediction.predictor import Predictor
 
@@ -58,7 +58,8 @@ class Segmenter:
         close = self._crop != weights.VOLUME
 
         def look(part: list[np.ndarray]) -> tuple[list[chest.Air], list[np.ndarray]]:
-            airs = [chest.enclosed(self._grey(values, intensity)) for values in part]
+            greys = (windowed(values, intensity, self._settings.window) for values in part)
+            airs = [chest.enclosed(grey) for grey in greys]
             return airs, [*lung_network.find_each(part, intensity)] if close else []
 
         parts = _parts(slices, lung_network.BATCH)
@@ -71,9 +72,6 @@ class Segmenter:
             return [(box,)] * len(airs)
         before = (box,) if self._crop == weights.BOTH else ()
         return [(*before, chest.closer(box, lung)) for _, lungs in found for lung in lungs]
-
-    def _grey(self, values: np.ndarray, intensity: str) -> np.ndarray:
-        return apply_window(values, self._settings.window) if intensity == "hu" else values
 
     def __call__(
         self,

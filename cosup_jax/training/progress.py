@@ -47,9 +47,9 @@ class ProgressBar:
         # second one is what all others cost.
         if self.taken == 1:
             self._bar.unpause()
-        if self.taken == 2:
+            self._started = now
+        elif self.taken == 2:
             self._estimate(now - self._started)
-        self._started = now if self.taken < 2 else self._started
         shown = {"loss": f"{metrics['loss']:.3f}", "dice": f"{metrics['dice']:.3f}"}
         if rate := self._bar.format_dict.get("rate"):
             shown["slices_per_s"] = f"{self._slices * rate:.1f}"

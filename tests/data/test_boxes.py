@@ -3,20 +3,12 @@
 import numpy as np
 import pytest
 
-from cosup_jax.data import chest, datasets, pipeline, schema
+from cosup_jax.data import chest, pipeline, schema
 from cosup_jax.data.preprocess import Preprocessing, apply_window, prepare_example
 from tests.data import slice_folders
 
 SETTINGS = Preprocessing((32, 48))
 SHAPE = (48, 64)
-
-
-@pytest.fixture(scope="module")
-def phantoms(tmp_path_factory):
-    data_dir = str(tmp_path_factory.mktemp("tfds"))
-    builder = datasets.make_builder("lung_phantom", config="tiny", data_dir=data_dir)
-    datasets.prepare(builder)
-    return builder
 
 
 @pytest.fixture(scope="module")

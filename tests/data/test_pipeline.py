@@ -45,18 +45,10 @@ def test_evaluation_sees_every_slice_once_in_order(n):
     assert seen == list(range(n))
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    data_dir = str(tmp_path_factory.mktemp("tfds"))
-    builder = datasets.make_builder("lung_phantom", config="tiny", data_dir=data_dir)
-    datasets.prepare(builder)
-    return builder
-
-
-def test_slices_are_the_same_from_memory_and_decoded_each_time(tiny):
+def test_slices_are_the_same_from_memory_and_decoded_each_time(phantoms):
     settings = Preprocessing(size=(32, 48))
-    kept = pipeline.open_split(tiny, "validation", settings)
-    decoded = pipeline.open_split(tiny, "validation", settings, cache_gib=0.0)
+    kept = pipeline.open_split(phantoms, "validation", settings)
+    decoded = pipeline.open_split(phantoms, "validation", settings, cache_gib=0.0)
     assert len(kept) == len(decoded) == 8
     for i in range(8):
         assert kept[i].keys() == decoded[i].keys()
@@ -65,9 +57,9 @@ def test_slices_are_the_same_from_memory_and_decoded_each_time(tiny):
     assert kept[0]["image"].shape == kept[0]["mask"].shape == kept[0]["edge"].shape == (32, 48, 1)
 
 
-def test_slices_are_unpacked_as_tfds_does(tiny):
-    opened = pipeline.open_split(tiny, "test", Preprocessing(), prepare=lambda e, _: dict(e))
-    source = tiny.as_data_source(split="test")
+def test_slices_are_unpacked_as_tfds_does(phantoms):
+    opened = pipeline.open_split(phantoms, "test", Preprocessing(), prepare=lambda e, _: dict(e))
+    source = phantoms.as_data_source(split="test")
     assert len(opened) == len(source) == 8
     for i, expected in enumerate(source):
         for name in set(expected) - {"lung"}:
@@ -75,22 +67,23 @@ def test_slices_are_unpacked_as_tfds_does(tiny):
             assert np.asarray(opened[i][name]).dtype == np.asarray(expected[name]).dtype
 
 
-def test_splits_can_be_joined_and_cut(tiny):
+def test_splits_can_be_joined_and_cut(phantoms):
     settings = Preprocessing(size=(16, 16))
-    joined = pipeline.open_split(tiny, "train+validation[:2]", settings)
+    joined = pipeline.open_split(phantoms, "train+validation[:2]", settings)
     assert len(joined) == 12 + 2
     with pytest.raises(pipeline.EmptySplitError, match="'train\\[:0\\]' is empty"):
-        pipeline.open_split(tiny, "train[:0]", settings)
+        pipeline.open_split(phantoms, "train[:0]", settings)
 
 
-def test_a_dataset_is_described_and_its_content_identified(tiny, tmp_path):
-    said = datasets.describe(tiny)
+def test_a_dataset_is_described_and_its_content_identified(phantoms, tmp_path):
+    said = datasets.describe(phantoms)
     assert "train: 12 slices of 3 patients" in said
     again = datasets.make_builder("lung_phantom", config="tiny", data_dir=str(tmp_path))
     datasets.prepare(again)
     names = ["train", "validation"]
-    assert datasets.fingerprint(again, names) == datasets.fingerprint(tiny, names)
-    assert datasets.fingerprint(tiny, ["train"]) != datasets.fingerprint(tiny, ["validation"])
+    assert datasets.fingerprint(again, names) == datasets.fingerprint(phantoms, names)
+    train, validation = (datasets.fingerprint(phantoms, [name]) for name in names)
+    assert train != validation
 
 
 def test_unknown_datasets_and_configurations_list_those_there_are():
