@@ -44,7 +44,8 @@ def get_config(data: str = DEFAULT_DATA) -> ConfigDict:
     config.data.size = (256, 256)
     config.data.window = (-600.0, 1500.0)  # centre and width in HU, for images in HU
     config.data.scaling = "z_score"  # or "unit": grey values in 0..1
-    # "volume" cuts slices to the box of their volume's lungs, as predict then does; "" leaves them.
+    # "volume" cuts slices to the box of their volume's lungs, as predict then does; with "slice" it
+    # looks closer, at each slice's own, and with "both" at both; "" leaves slices whole.
     config.data.crop = ""
     # Multi-scale training: in each step the size times one of these, rounded to a multiple of 32.
     config.data.scales = (1.0,)

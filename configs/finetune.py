@@ -5,15 +5,16 @@ r"""The weights that come with the package, trained on with slices or volumes of
 
 Not a row of the paper. Network and size are those of `weights=c2f-small`, or of `weights=c2f-base`,
 whose weights it starts from. Slices are cut to the box of their volume's lungs, as these weights
-know them; in whole slices lungs are smaller. The rate is a fraction of what they were trained with,
-and few epochs are enough. What to expect is in docs/correct.md.
+know them; in whole slices lungs are smaller. `predict` shows the run what it shows these weights.
+The rate is a fraction of what they were trained with, and few epochs are enough. What to expect is
+in docs/correct.md.
 """
 
 from configs import base
 
 _WEIGHTS = {
-    "c2f-small": ((192, 256), {"width": 16, "blocks": (1, 1, 1, 1)}),
-    "c2f-base": ((256, 352), {"width": 16, "blocks": (1, 1, 1, 1)}),
+    "c2f-small": ((192, 256), "slice", {"width": 16, "blocks": (1, 1, 1, 1)}),
+    "c2f-base": ((256, 352), "both", {"width": 16, "blocks": (1, 1, 1, 1)}),
 }
 
 
@@ -21,8 +22,7 @@ def get_config(argument: str = ""):
     arguments = base.arguments(argument, weights=tuple(_WEIGHTS))
     config = base.get_config(arguments["data"])
     config.init = arguments["weights"]
-    config.data.size, network = _WEIGHTS[arguments["weights"]]
-    config.data.crop = "volume"
+    config.data.size, config.data.crop, network = _WEIGHTS[arguments["weights"]]
     config.model.update(network)
     config.augment.flip_horizontal = 0.5
     config.augment.rotation = 10.0

@@ -128,7 +128,10 @@ FIELDS: Mapping[str, Range] = {
     "data.size": _SIZE,
     "data.window": _WINDOW,
     "data.scaling": choice("z_score", "unit"),
-    "data.crop": Range(lambda v: v in ("", "volume"), "volume, or nothing for whole slices"),
+    "data.crop": Range(
+        lambda v: v in ("", "volume", "slice", "both"),
+        "volume, slice or both, or nothing for whole slices",
+    ),
     "data.scales": each(number(0, 8, without="low"), 1, 64, "positive numbers such as (0.75, 1.0)"),
     "data.cache_gib": _NOT_NEGATIVE,
     "sampling.groups": Range(

@@ -13,7 +13,9 @@ import numpy as np
 from scipy import ndimage
 
 Box = tuple[slice, slice]
-WHOLE, VOLUME = "", "volume"  # what slices are cut to: nothing, or the box of their volume
+# What part of a slice a network takes: all, the box of the volume's lungs, that of the slice's own,
+# or both of these, the first as its mirror image, whose probabilities are averaged.
+CROPS = WHOLE, VOLUME, SLICE, BOTH = "", "volume", "slice", "both"
 
 _COARSE = 128  # pixels along the longer side
 _TISSUE = 0.5  # of the range of grey values; in the lung window this is -600 HU

@@ -73,14 +73,15 @@ def find_boxes(
 ) -> Boxes | None:
     """Returns to what each slice of a split is cut, as `predict` does it with those of a scan.
 
-    All slices of a case that the split holds have one box. Where they differ in size, each has its
-    own. Reads the split once.
+    That is the box of the volume's lungs; at the slice's own `predict` alone looks. All slices of a
+    case that the split holds have one box. Where they differ in size, each has its own. Reads the
+    split once.
 
     Args:
       builder: a built dataset.
       split: its name, TFDS slicing allowed.
       settings: their window is that of slices in HU.
-      crop: `chest.WHOLE` or `chest.VOLUME`.
+      crop: one of `chest.CROPS`.
 
     Returns:
       Rows and columns of each slice, in the order of the split; None where slices stay whole.

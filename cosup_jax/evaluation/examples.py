@@ -1,7 +1,8 @@
 """The slices of a split as they are scored: prepared for a network, and put back at their own size.
 
 A network may be shown slices cut to the box of their volume's lungs (`data.crop`). What it finds
-belongs into that box, while the truth is that of the whole slice.
+belongs into that box, while the truth is that of the whole slice. The closer part of each slice at
+which some networks look in `predict` is scored by product.py alone.
 """
 
 from collections.abc import Callable, Mapping

@@ -66,13 +66,14 @@ class Protocol:
     measures: tuple[str, ...]
 
     def describe(self, crop: str) -> str:
-        """Returns the description for a network whose slices are cut to `crop`, of `chest`."""
+        """Returns the description of slices that are cut to `crop`, of `chest.CROPS`."""
         if crop == chest.WHOLE:
             return self.description
         outside = "nothing is found" if self.stretched else "nothing is scored"
+        closer = "; predict looks closer, at each slice's own, which --as-predict scores"
         return (
             f"{self.description}; slices are cut to the box of their volume's lungs, outside of "
-            f"which {outside}"
+            f"which {outside}{closer * (crop != chest.VOLUME)}"
         )
 
     def score(self, prob: np.ndarray, truth: np.ndarray) -> ScoredSlice:

@@ -62,7 +62,7 @@ class Run:
 
     @property
     def crop(self) -> str:
-        """To what the slices of its dataset were cut: `chest.WHOLE` or `chest.VOLUME`."""
+        """To what slices are cut in prediction, one of `chest.CROPS`."""
         return self.config.data.crop
 
 

@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 DEFAULT = "c2f-base"
 LUNGS = "lungs-small"
 TARGETS = ("infection", "lungs")
-# What part of a slice a network takes: all, the box of the volume's lungs, that of the slice's own,
-# or both of these, the first as its mirror image, whose probabilities are averaged.
-CROPS = WHOLE, VOLUME, SLICE, BOTH = chest.WHOLE, chest.VOLUME, "slice", "both"
+CROPS = WHOLE, VOLUME, SLICE, BOTH = chest.CROPS
 _EARLIER_CROPS = {False: WHOLE, True: VOLUME}  # in files that knew these two alone
 _FORMAT = 1
 _HERE = Path(__file__).parent
@@ -58,8 +56,8 @@ class Pretrained:
       card: how it came about; empty for the folder of a run.
       threshold: probability above which a pixel is infection, chosen on validation where the
         weights come from a file that says so, and otherwise ½.
-      crop: to what the slices that it was trained on were cut, one of `CROPS`, and so must those
-        be that it is given (`cosup_jax.data.chest`).
+      crop: to what the slices must be cut that it is given, one of `CROPS`
+        (`cosup_jax.data.chest`).
       target: what it marks, one of `TARGETS`.
     """
 
@@ -147,8 +145,8 @@ def save(
       run: from `runs.open_run`.
       card: texts and figures on how the weights came about, JSON values; the epoch is added.
       threshold: probability above which a pixel is infection.
-      crop: to what the slices trained on were cut, one of `CROPS`; None for what the run says,
-        which does not know of slices that were cut before they became its dataset.
+      crop: to what slices are cut in prediction, one of `CROPS`; None for what the run says, which
+        does not know of slices that were cut before they became its dataset.
       target: what is marked, one of `TARGETS`.
 
     Raises:

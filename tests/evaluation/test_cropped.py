@@ -71,7 +71,7 @@ def scans(run, split):
 def as_predicted(run, split):
     """The probability of each slice as `Segmenter` has it, and its truth, by case and slice."""
     network = weights.Pretrained(
-        "x", run.model, run.variables, run.preprocessing, "", {}, crop=weights.VOLUME
+        "x", run.model, run.variables, run.preprocessing, "", {}, crop=run.crop
     )
     segmenter, found = Segmenter(network), {}
     for case, slices in scans(run, split).items():
@@ -179,10 +179,34 @@ def test_the_protocol_is_printed_with_the_cut(tiny_run, tmp_path, capsys):
     assert "slices are cut" not in capsys.readouterr().out
 
 
-def test_as_predict_it_is_scored_by_what_is_marked_in_the_box(marked, monkeypatch, tmp_path):
+def looking(run, crop):
+    """The run as it were with another `data.crop`."""
+    config = run.config.copy_and_resolve_references()
+    config.data.crop = crop
+    return dataclasses.replace(run, config=config)
+
+
+def most_is_lung(slices, intensity):
+    return (np.arange(len(s))[:, None] >= np.full(s.shape, len(s) // 4) for s in slices)
+
+
+@pytest.mark.parametrize("crop", [weights.SLICE, weights.BOTH])
+def test_of_a_run_that_looks_closer_the_box_is_scored_and_it_is_said(marked, crop):
+    box = evaluation.evaluate_run(marked, split="validation")
+    closer = evaluation.evaluate_run(looking(marked, crop), split="validation")
+    says = closer["protocol_description"]
+    assert says.endswith("; predict looks closer, at each slice's own, which --as-predict scores")
+    assert closer | {"protocol_description": ""} == box | {"protocol_description": ""}
+
+
+@pytest.mark.parametrize("crop", [weights.VOLUME, weights.SLICE, weights.BOTH])
+def test_as_predict_it_is_scored_by_what_is_marked_in_the_box(marked, monkeypatch, tmp_path, crop):
     """The maps of `Segmenter`, and no mask that needs lungs, which are not looked for here."""
+    marked = looking(marked, crop)
     monkeypatch.setattr(lung_network, "shipped", lambda: None)
-    monkeypatch.setattr(lung_network, "find_each", no_lung)
+    monkeypatch.setattr(
+        lung_network, "find_each", no_lung if crop == weights.VOLUME else most_is_lung
+    )
     evaluation.evaluate_product(marked, split="validation", out=tmp_path)
     wanted = as_predicted(marked, "validation")
     for row in rows(tmp_path, "per_slice"):

@@ -212,7 +212,7 @@ def test_the_configuration_that_trains_on_fits_what_comes_with_the_package(name)
     assert config.init == name
     assert runs.build_model(config) == wanted.model
     assert runs.preprocessing(config) == wanted.preprocessing
-    assert config.data.crop == "volume"
+    assert config.data.crop == wanted.crop
     state = create_state(wanted.model, make_optimizer(1e-3), size=config.data.size, seed=0)
     state = initial.load_weights(weights.file_of(config.init), state)
     assert flat(state.latest).keys() == flat(wanted.variables).keys()

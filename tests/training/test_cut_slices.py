@@ -97,10 +97,24 @@ def test_a_run_from_before_there_was_a_choice_is_of_whole_slices(quick_run, tmp_
         check_config(configured(tfds, data__crop="volume"), folder)
 
 
-@pytest.mark.parametrize("value", ["slice", "both", "lungs"])
+@pytest.mark.parametrize("crop", [weights.SLICE, weights.BOTH])
+def test_a_run_that_looks_closer_is_trained_alike_and_predicts_so(
+    cut_run, data_dir, tmp_path, crop
+):
+    folder = tmp_path / "run"
+    config = configured(data_dir, data__crop=crop)
+    loop.train_seeds(config, [config.seed], [folder])
+    network, before = weights.load_pretrained(folder), weights.load_pretrained(cut_run)
+    assert (network.digest, network.crop) == (before.digest, crop)
+    weights.save(tmp_path / "w.safetensors", runs.open_run(folder), {})
+    assert weights.load(tmp_path / "w.safetensors").crop == crop
+
+
+@pytest.mark.parametrize("value", ["Slice", "lungs"])
 def test_another_cut_is_refused_by_name(data_dir, tmp_path, value):
     config = configured(data_dir, data__crop=value)
-    with pytest.raises(ValueError, match=f"data.crop is '{value}', expected volume, or nothing"):
+    expected = f"data.crop is '{value}', expected volume, slice or both, or nothing"
+    with pytest.raises(ValueError, match=expected):
         loop.train_seeds(config, [0], [tmp_path / "run"])
     assert not (tmp_path / "run").exists()
 
