@@ -25,11 +25,14 @@ _LOSSY_IN_TIFF = ("jpeg", "tiff_jpeg", "webp")
 _GREY_MODES = ("L", "I;16", "I;16L", "I;16B", "I;16N")
 _MASK_MODES = (*_GREY_MODES, "P", "1", "RGB")
 _IMAGE_MODES = (*_GREY_MODES, "RGB", "RGBA", "LA", "P")
-_SIGNED_MODES = (*_IMAGE_MODES, "I")
+_SLICE_MODES = (*_IMAGE_MODES, "I", "F")
+# Of 16 and 32 bits with a sign, and of floating-point numbers; those of the other byte order.
+_LITTLE, _BIG = ("I;16S", "I;32S", "F;32F"), ("I;16BS", "I;32BS", "F;32BF")
 _OPAQUE = 255
 _ORIENTATION_TAG, _UPRIGHT = 0x0112, 1
 _PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 262, 0
 _SAMPLE_FORMAT_TAG, _WITH_SIGN = 339, 2
+_BITS_TAG = 258
 _UNDECLARED = 255
 _FULL = "cosup_jax full value"
 
@@ -56,8 +59,15 @@ def read_grey(path: Path) -> np.ndarray:
 
 
 def read_slice(path: Path) -> np.ndarray:
-    """Reads a CT slice as `read_grey` does, or as int16 from a signed TIFF, which may hold HU."""
-    return _decode(path, _SIGNED_MODES)
+    """Reads a CT slice as `read_grey` does, or of a TIFF whose numbers may be HU.
+
+    Returns:
+      (H, W) uint8 or uint16, or of such a TIFF int16, int32 or float32, finite.
+
+    Raises:
+      ImageError: as `read_grey`.
+    """
+    return _decode(path, _SLICE_MODES)
 
 
 def read_codes(path: Path) -> np.ndarray:
@@ -175,7 +185,7 @@ def _check_header(picture: Image.Image, path: Path, modes: tuple[str, ...]) -> N
         raise ImageError(f"{path}: {JPEG_MASK}")
     if getattr(picture, "n_frames", 1) > 1:
         raise ImageError(f"{path}: holds several pages or frames; expected one slice per file")
-    if picture.mode not in modes or (picture.mode == "I" and not _is_signed(picture)):
+    if picture.mode not in modes or (picture.mode in ("I", "F") and not _is_read_right(picture)):
         raise ImageError(f"{path}: pixels of kind {picture.mode!r}; {_wanted(is_mask)}")
     if picture.mode in ("RGB", "RGBA", "LA") and ";16" in _raw_mode(picture):
         raise ImageError(f"{path}: 16-bit colour, which cannot be read whole; {_wanted(is_mask)}")
@@ -196,10 +206,10 @@ def _raw_mode(picture: Image.Image) -> str:
     return str(arguments[0] if isinstance(arguments, tuple) else arguments)
 
 
-def _is_signed(picture: Image.Image) -> bool:
-    """Whether it has 16 signed bits that are read right: Pillow swaps packed big-endian bytes."""
+def _is_read_right(picture: Image.Image) -> bool:
+    """Whether Pillow reads numbers with a sign right: it swaps packed big-endian bytes."""
     raw, packed = _raw_mode(picture), picture.info.get("compression") != "raw"
-    return raw == "I;16S" or (raw == "I;16BS" and not packed)
+    return raw in _LITTLE or (raw in _BIG and not packed)
 
 
 def _is_signed_byte(picture: Image.Image) -> bool:
@@ -211,7 +221,7 @@ def _is_signed_byte(picture: Image.Image) -> bool:
 def _with_sign(codes: np.ndarray, path: Path, modes: tuple[str, ...]) -> np.ndarray:
     """Returns signed bytes, which were read as uint8, as int16 where a slice may have a sign."""
     values = codes.view(np.int8)
-    if modes is _SIGNED_MODES:
+    if modes is _SLICE_MODES:
         return values.astype(np.int16)
     if values.min() < 0:
         raise ImageError(
@@ -240,6 +250,9 @@ def _grey(picture: Image.Image, path: Path, *, keep_codes: bool) -> np.ndarray:
         if (array != array[..., :1]).any():
             raise ImageError(f"{path}: a colour picture; expected grey, or three equal channels")
         array = array[..., 0]
-    if picture.mode == "I":
-        return array.astype(np.int16)
+    if picture.mode == "F" and not np.isfinite(array).all():
+        raise ImageError(f"{path}: holds NaN or infinite values; expected numbers only")
+    if picture.mode in ("I", "F"):
+        tags = getattr(picture, "tag_v2", {})
+        return array.astype(np.int16) if tags.get(_BITS_TAG) == (16,) else array
     return array.astype(np.uint16 if array.dtype.itemsize > 1 else np.uint8)

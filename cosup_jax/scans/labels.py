@@ -165,11 +165,14 @@ def are_masks(slices: Sequence[np.ndarray]) -> list[bool]:
     empty masks: they are, where all others are masks.
 
     Args:
-      slices: (H, W) whole numbers each.
+      slices: (H, W) real numbers each.
     """
     alike, flat = [], []
     for pixels in slices:
-        counts = np.bincount(pixels.ravel().astype(np.int64) - pixels.min())
+        if pixels.dtype.itemsize > 2:  # as many bins as there are numbers would not fit
+            counts = np.unique(pixels, return_counts=True)[1]
+        else:
+            counts = np.bincount(pixels.ravel().astype(np.int64) - pixels.min())
         counts = np.sort(counts[counts > 0])
         rest = counts[:-2].sum()
         soft = len(counts) > 1 and rest < min(_SOFT * pixels.size, counts[-2])

@@ -33,7 +33,14 @@ if TYPE_CHECKING:
     from cosup_jax.scans.dicom_series import Stack
 
 _CHUNK = 1 << 20
-_BITS = {"uint8": "8", "uint16": "16", "int16": "16 signed"}  # of slices, by their type
+# Of slices, by their type.
+_BITS = {
+    "uint8": "8",
+    "uint16": "16",
+    "int16": "16 signed",
+    "int32": "32 signed",
+    "float32": "32 floating",
+}
 # Red, green and blue of the background and of the classes 1, 2, 3, as in the figures.
 _COLOURS = (0, 0, 0, 230, 64, 64, 64, 204, 89, 77, 140, 242)
 

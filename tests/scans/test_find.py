@@ -196,13 +196,34 @@ def test_slices_are_read_as_they_are_and_results_get_their_names_and_sizes(tmp_p
 def test_signed_tiffs_may_hold_hu_and_all_of_a_scan_have_a_sign(tmp_path):
     chest = phantom.draw_volume(5, size=64, slices=3).image.astype(np.int16)
     for i, pixels in enumerate(chest):
-        (tmp_path / f"s{i}.tif").write_bytes(tiff(pixels, signed=True))
+        (tmp_path / f"s{i}.tif").write_bytes(tiff(pixels, kind="i2"))
     (source,), _ = find.find_scans([tmp_path], tmp_path / "out")
     scan = source.read()
     assert (scan.intensity, scan.intercept, scan.notes) == ("hu", 0, ())
     np.testing.assert_array_equal(np.stack(scan.slices), chest)
     (tmp_path / "s1.tif").write_bytes(tiff(chest[1] + 1024))
     with pytest.raises(find.ScanError, match=r"s1\.tif: 16 and 16 signed bits among the slices"):
+        source.read()
+
+
+@pytest.mark.parametrize("kind", ["i4", "f4"])
+def test_tiffs_of_32_bits_may_hold_hu(tmp_path, kind):
+    chest = phantom.draw_volume(5, size=64, slices=3).image.astype(kind)
+    for i, pixels in enumerate(chest):
+        (tmp_path / f"s{i}.tif").write_bytes(tiff(pixels, kind=kind, order=">"))
+    (source,), _ = find.find_scans([tmp_path], tmp_path / "out")
+    scan = source.read()
+    assert (scan.intensity, scan.intercept, scan.notes) == ("hu", 0, ())
+    np.testing.assert_array_equal(np.stack(scan.slices), chest)
+
+
+@pytest.mark.parametrize("ends", [(-(2**31), 2**31 - 1), (0, 1)])
+def test_masks_of_32_bits_are_known_whatever_their_values(tmp_path, ends):
+    for i in range(3):
+        pixels = np.array(ends, np.int32)[np.eye(16, dtype=int)]
+        (tmp_path / f"s{i}.tif").write_bytes(tiff(pixels, kind="i4"))
+    (source,), _ = find.find_scans([tmp_path], tmp_path / "out")
+    with pytest.raises(find.ScanError, match="the slices hold few values, as masks do"):
         source.read()
 
 

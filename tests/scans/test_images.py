@@ -14,6 +14,7 @@ from PIL import Image
 from cosup_jax.scans import images
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8)
+WITH_FRACTIONS = np.array([[-1000.25, -1], [0.5, 3000]], np.float32)
 IN_TMP = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 
 
@@ -30,22 +31,22 @@ def png(width, height, depth, colour, rows):
     return b"\x89PNG\r\n\x1a\n" + b"".join(pieces)
 
 
-def tiff(array, *, photometric=1, signed=False, order="<", size=None, packed=False):
-    """A 16-bit TIFF of one strip written by hand."""
-    raw = array.astype(f"{order}{'i' if signed else 'u'}2").tobytes()
+def tiff(array, *, photometric=1, kind="u2", order="<", size=None, packed=False):
+    """A TIFF of one strip written by hand, of numbers of a kind (`u2`, `i2`, `i4`, `f4`)."""
+    raw = array.astype(f"{order}{kind}").tobytes()
     raw = zlib.compress(raw) if packed else raw
     height, width = size or array.shape
     tags = [
         (256, width),
         (257, height),
-        (258, 16),
+        (258, 8 * int(kind[1])),
         (259, 8 if packed else 1),
         (262, photometric),
         (273, 8 + 2 + 10 * 12 + 4),
         (277, 1),
         (278, height),
         (279, len(raw)),
-        (339, 2 if signed else 1),
+        (339, 1 + "uif".index(kind[0])),
     ]
     entries = b"".join(struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags)
     start = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8)
@@ -90,14 +91,14 @@ def test_both_byte_orders_of_16_bit_tiff(tmp_path, order):
 @pytest.mark.parametrize(("order", "packed"), [("<", False), (">", False), ("<", True)])
 def test_a_slice_may_have_a_sign(tmp_path, order, packed):
     array = np.array([[-32768, -1024, -1], [0, 40, 32767]], np.int16)
-    content = tiff(array, signed=True, order=order, packed=packed)
+    content = tiff(array, kind="i2", order=order, packed=packed)
     got = images.read_slice(write(tmp_path / "a.tif", content))
     assert got.dtype == np.int16
     np.testing.assert_array_equal(got, array)
 
 
 def test_signed_slices_that_pillow_reads_wrong_are_refused(tmp_path):
-    content = tiff(RAMP.astype(np.int16), signed=True, order=">", packed=True)
+    content = tiff(RAMP.astype(np.int16), kind="i2", order=">", packed=True)
     with pytest.raises(images.ImageError, match="kind 'I'; expected 8- or 16-bit grey"):
         images.read_slice(write(tmp_path / "a.tif", content))
 
@@ -119,14 +120,41 @@ def test_signed_bytes_are_not_taken_for_unsigned_ones(tmp_path, compression):
     np.testing.assert_array_equal(images.read_codes(saved(np.maximum(array, 0))), array.clip(0))
 
 
-def test_a_slice_without_a_sign_is_read_as_ever_and_32_bits_are_refused(tmp_path):
+def test_a_slice_without_a_sign_is_read_as_ever(tmp_path):
     for array in (RAMP, RAMP.astype(np.uint16) * 1000):
         got = images.read_slice(write(tmp_path / "a.tif", encoded(array, "TIFF")))
         assert got.dtype == array.dtype
         np.testing.assert_array_equal(got, array)
-    wide = write(tmp_path / "wide.tif", encoded(RAMP.astype(np.int32), "TIFF"))
-    with pytest.raises(images.ImageError, match="kind 'I'; expected 8- or 16-bit grey"):
-        images.read_slice(wide)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_deflate"])
+def test_a_slice_may_have_32_bits(tmp_path, compression):
+    for array in (np.array([[-(2**20), -1000], [40, 2**20]], np.int32), WITH_FRACTIONS):
+        Image.fromarray(array).save(tmp_path / "a.tif", compression=compression)
+        got = images.read_slice(tmp_path / "a.tif")
+        assert got.dtype == array.dtype
+        np.testing.assert_array_equal(got, array)
+        for read in (images.read_grey, images.read_codes, images.read_map):
+            with pytest.raises(images.ImageError, match="expected 8- or 16-bit grey"):
+                read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("kind", ["i4", "f4"])
+def test_32_bits_as_imagej_writes_them_and_not_as_pillow_reads_them_wrong(tmp_path, kind):
+    array = WITH_FRACTIONS.astype(kind)
+    got = images.read_slice(write(tmp_path / "a.tif", tiff(array, kind=kind, order=">")))
+    assert got.dtype == array.dtype
+    np.testing.assert_array_equal(got, array)
+    packed = write(tmp_path / "b.tif", tiff(array, kind=kind, order=">", packed=True))
+    with pytest.raises(images.ImageError, match="expected 8- or 16-bit grey"):
+        images.read_slice(packed)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_slice_with_what_is_no_number_is_refused(tmp_path, value):
+    Image.fromarray(np.array([[0, value]], np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(images.ImageError, match=r"a\.tif: holds NaN or infinite values"):
+        images.read_slice(tmp_path / "a.tif")
 
 
 def test_grey_jpeg_is_near_and_equal_channels_are_grey(tmp_path):
@@ -178,7 +206,7 @@ def bad_files():
         "alpha": (encoded(np.zeros((4, 4, 4), np.uint8), "PNG"), "transparent pixels"),
         "16-bit colour": (png(2, 2, 16, 2, [b"\1\2" * 6] * 2), "16-bit colour"),
         "float": (encoded(RAMP.astype(np.float32), "TIFF"), "kind 'F'"),
-        "signed": (tiff(ramp16, signed=True), "kind 'I'; expected 8- or 16-bit grey"),
+        "signed": (tiff(ramp16, kind="i2"), "kind 'I'; expected 8- or 16-bit grey"),
         "white is 0": (tiff(ramp16, photometric=0), "expected black as 0"),
         "pages": (two_pages.getvalue(), "several pages"),
         "turned": (encoded(RAMP, "JPEG", exif=turned), r"orientation 6\); expected it upright"),
