@@ -47,6 +47,8 @@ def get_config(data: str = DEFAULT_DATA) -> ConfigDict:
     # "volume" cuts slices to the box of their volume's lungs, as predict then does; with "slice" it
     # looks closer, at each slice's own, and with "both" at both; "" leaves slices whole.
     config.data.crop = ""
+    # True makes what lies beyond the lungs that `lungs-small` finds half as bright.
+    config.data.lungs = False
     # Multi-scale training: in each step the size times one of these, rounded to a multiple of 32.
     config.data.scales = (1.0,)
     config.data.cache_gib = 8.0

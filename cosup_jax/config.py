@@ -42,6 +42,7 @@ _LATER: Mapping[str, Any] = {
     "averaging.decay": 0.0,
     "clip": 0.0,
     "data.crop": "",
+    "data.lungs": False,
     "data.scales": [1.0],
     "data.scaling": "z_score",
     "loss.name": "joint",

@@ -20,7 +20,7 @@ USED = (
     "batch_size",
     *(f"data.{name}" for name in ("name", "config", "source", "data_dir", "mask_values")),
     *(f"data.{name}" for name in ("train", "validation", "test", "size", "window")),
-    *("data.scaling", "data.crop"),
+    *("data.scaling", "data.crop", "data.lungs"),
     "model.",
 )
 
@@ -132,6 +132,7 @@ FIELDS: Mapping[str, Range] = {
         lambda v: v in ("", "volume", "slice", "both"),
         "volume, slice or both, or nothing for whole slices",
     ),
+    "data.lungs": _FLAG,
     "data.scales": each(number(0, 8, without="low"), 1, 64, "positive numbers such as (0.75, 1.0)"),
     "data.cache_gib": _NOT_NEGATIVE,
     "sampling.groups": Range(

@@ -25,7 +25,7 @@ from cosup_jax import runs  # noqa: E402
 from cosup_jax.evaluation import evaluate_run, pictures, scoring, tables  # noqa: E402
 from cosup_jax.evaluation.protocols import Protocol  # noqa: E402
 from cosup_jax.evaluation.volumes import Volumes  # noqa: E402
-from cosup_jax.prediction import predictor  # noqa: E402
+from cosup_jax.weights import predictor  # noqa: E402
 
 # Of each part the function, and the one it is called from.
 PARTS: dict[str, tuple[Callable, Callable | None]] = {

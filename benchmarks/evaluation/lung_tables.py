@@ -29,10 +29,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "weights"))
 import sets
 
 from cosup_jax import metrics, weights
-from cosup_jax.prediction import limits, lung_network, lungs
+from cosup_jax.prediction import limits, lungs
 from cosup_jax.prediction.lung_tissue import LungError
 from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.scans import find
+from cosup_jax.weights import lung_network
 from tfds_builders.covid_ct_seg.covid_ct_seg_dataset_builder import patient_id
 
 SIDES = {"medseg_volumes": 1.15, "covid_ct_seg_slices": 1.4}  # mm, assumed

@@ -17,7 +17,7 @@ import onnxruntime
 
 from cosup_jax import load_pretrained, weights
 from cosup_jax.prediction import onnx_program
-from cosup_jax.prediction.predictor import Predictor
+from cosup_jax.weights.predictor import Predictor
 
 
 def main() -> None:

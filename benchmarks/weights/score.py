@@ -10,9 +10,10 @@ from sets import Piece
 from tqdm import tqdm
 
 from cosup_jax import metrics
+from cosup_jax.data import chest
 from cosup_jax.metrics import THRESHOLD, Counts
-from cosup_jax.prediction import limits, lung_network
 from cosup_jax.prediction.segmenter import Segmenter
+from cosup_jax.weights import lung_network
 
 DRAWS = 2000
 LEVELS = 255
@@ -67,7 +68,7 @@ def predict(segment: Segmenter, pieces: Sequence[Piece]) -> Iterator[np.ndarray]
         images = [piece.image for piece in members]
         boxes = segment.boxes(images, intensity) if volume else None
         found = list(segment(iter(images), intensity, len(images), boxes))
-        near = [limits.touching(lung) for lung in lung_network.find_each(images, intensity)]
+        near = [chest.touching(lung) for lung in lung_network.find_each(images, intensity)]
         alike = len({image.shape for image in images}) == 1
         step = len(images) if volume and alike else 1
         for start in range(0, len(images), step):

@@ -26,6 +26,7 @@ _FEW = 8  # slices, whose air may miss a lung that is dense in all of them
 _MARGIN_OF_FEW = 0.08
 _PIECE = 0.001  # of a slice; smaller pieces of lung do not count
 _MARGIN_OF_ONE = 0.02  # of the picture's side
+_SHOWN = 96  # pixels along a slice that the network for lungs is shown
 _CLOSEST = 0.5  # of the sides of the volume's box, which a slice's own are no shorter than
 
 
@@ -121,6 +122,16 @@ def closer(box: Box, lung: np.ndarray) -> Box:
         start = min(max(0, (start + stop - length) // 2), size - length)
         parts.append(slice(part.start + start, part.start + start + length))
     return parts[0], parts[1]
+
+
+def touching(lung: np.ndarray) -> np.ndarray:
+    """Returns (H, W) bool: the lungs of a slice, and what a network's pixel further touches them.
+
+    Args:
+      lung: (H, W) bool.
+    """
+    further = max(1, round(max(lung.shape) / _SHOWN))
+    return ndimage.maximum_filter(lung, 2 * further + 1)
 
 
 def enclosed(values: np.ndarray) -> Air:

@@ -6,19 +6,20 @@ by nearest neighbour, all infection classes become one, and the edge truth of Eq
 morphological gradient of that mask.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from cosup_jax.data import schema
+from cosup_jax.data import chest, schema
 
 LUNG_WINDOW = (-600.0, 1500.0)
 _MIN_STD = 1e-6
 SCALINGS = ("z_score", "unit")
 _GREY_MAXIMUM = {"grey8": 255.0, "grey16": 65535.0}
+_BEYOND_LUNGS = 0.5
 _OVERSHOOT = 0.05  # beyond 0..1, as resampling leaves it at sharp borders
 
 
@@ -39,6 +40,8 @@ class Preprocessing:
       window: (centre, width) in HU, applied only to images in HU.
       scaling: `z_score`: mean 0 and deviation 1 in every slice; `unit`: 0..1 is the window, or the
         range of the grey values (where that is not known, of the slice, unless it lies in 0..1).
+      lungs: whether what lies beyond the lungs is half as bright, by which alone a network of one
+        channel is told where lung is.
 
     Raises:
       ValueError: an unknown scaling.
@@ -47,6 +50,7 @@ class Preprocessing:
     size: tuple[int, int] = (256, 256)
     window: tuple[float, float] = LUNG_WINDOW
     scaling: str = "z_score"
+    lungs: bool = False
 
     def __post_init__(self) -> None:
         """Refuses a scaling that does not exist."""
@@ -151,18 +155,44 @@ def edges(mask: np.ndarray) -> np.ndarray:
     return (grown & ~shrunk).astype(np.uint8)
 
 
-def prepare_image(values: np.ndarray, intensity: str, settings: Preprocessing) -> np.ndarray:
+def darkened(grey: np.ndarray, lung: np.ndarray) -> np.ndarray:
+    """Returns grey values (H, W) half as bright where `lung`, (H, W) bool, is not.
+
+    Black is 0, or what is darkest where that is below.
+
+    >>> darkened(np.array([[100.0, 100.0]]), np.array([[True, False]])).tolist()
+    [[100.0, 50.0]]
+    """
+    black = np.minimum(grey.min(), np.float32(0))
+    return np.where(lung, grey, black + (grey - black) * np.float32(_BEYOND_LUNGS))
+
+
+def prepare_image(
+    values: np.ndarray,
+    intensity: str,
+    settings: Preprocessing,
+    lung: np.ndarray | None = None,
+) -> np.ndarray:
     """Returns the network's input (h, w, 1) float32 of a slice (H, W) in its true unit.
 
     Args:
       values: (H, W) float32; HU where `intensity` is `hu`, grey values otherwise.
       intensity: one of `schema.INTENSITIES`.
-      settings: size, window and scaling.
+      settings: size, window, scaling, and whether lungs are shown.
+      lung: (H, W) bool, the lungs and what touches them (`chest.touching`); needed where they are
+        shown.
+
+    Raises:
+      ValueError: they are to be shown, and not given.
     """
     if intensity == "hu":
         values = apply_window(values, settings.window)
     elif settings.scaling == "unit":
         values = unit_range(values, intensity)
+    if settings.lungs:
+        if lung is None:
+            raise ValueError("the network is shown where lung is; give the lungs of the slice")
+        values = darkened(values, lung)
     resized = resize_image(values, settings.size)
     scaled = z_score(resized) if settings.scaling == "z_score" else resized
     return scaled.astype(np.float32)[..., None]
@@ -174,15 +204,20 @@ def cut(example: Mapping[str, Any], values: np.ndarray) -> np.ndarray:
 
 
 def prepare_example(
-    example: Mapping[str, Any], settings: Preprocessing, *, classes: int = 1
+    example: Mapping[str, Any],
+    settings: Preprocessing,
+    *,
+    classes: int = 1,
+    lungs: Callable[[np.ndarray, str], np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """Returns image, mask and edge truth of a labelled example of the schema, and where it is from.
 
     Args:
       example: a stored example. Where it has a `box` (`chest.Box`), image and mask are cut to it.
-      settings: size, window and scaling.
+      settings: size, window, scaling, and whether lungs are shown.
       classes: 1 joins all classes of infection in the mask; more leaves them apart, the
         background being one of them.
+      lungs: finds them, (H, W) bool, in all of a slice of an intensity; asked where they are shown.
 
     Returns:
       `image` (h, w, 1) float32, `mask` and `edge` (h, w, 1) uint8 0/1 (with several classes the
@@ -209,9 +244,11 @@ def prepare_example(
             f"network tells 0..{classes - 1} apart; give more --config.model.classes"
         )
     mask = resize_labels(cut(example, labels), settings.size)
-    values = cut(example, schema.true_values(example)[..., 0])
+    values, lung = schema.true_values(example)[..., 0], None
+    if settings.lungs and lungs is not None:
+        lung = cut(example, chest.touching(lungs(values, intensity)))
     return {
-        "image": prepare_image(values, intensity, settings),
+        "image": prepare_image(cut(example, values), intensity, settings, lung),
         "mask": mask[..., None],
         "edge": edges(mask)[..., None],
         "case_id": case_id,

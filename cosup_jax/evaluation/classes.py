@@ -14,7 +14,6 @@ from cosup_jax.data import pipeline, schema
 from cosup_jax.data.preprocess import (
     Preprocessing,
     cut,
-    prepare_example,
     resize_image,
     resize_labels,
 )
@@ -22,8 +21,8 @@ from cosup_jax.evaluation import examples, scoring, tables
 from cosup_jax.evaluation.folder import renewing
 from cosup_jax.evaluation.protocols import protocol_named
 from cosup_jax.evaluation.volumes import Volumes
-from cosup_jax.prediction import predictor
 from cosup_jax.runs import Run
+from cosup_jax.weights import predictor
 
 _SHOWN = 4  # slices in the picture
 _FIGURE = "classes"
@@ -125,7 +124,7 @@ def _of_class(example: Mapping[str, Any], settings: Preprocessing, *, label: int
     """Prepares an example in which only one class counts as infection."""
     truth = example["mask"][..., 0] == label
     mask = resize_labels(cut(example, truth.astype(np.uint8)), settings.size)
-    prepared = {**prepare_example(example, settings), "mask": mask[..., None]}
+    prepared = {**examples.prepare(example, settings), "mask": mask[..., None]}
     return examples.with_place(prepared, example, truth)
 
 
@@ -147,7 +146,7 @@ def picture(
     """
     found: dict[str, np.ndarray] = {}
     for name, run in runs.items():
-        prepare = partial(prepare_example, classes=run.model.classes)
+        prepare = partial(examples.prepare, classes=run.model.classes)
         dataset = pipeline.open_split(
             builder, split, run.preprocessing, boxes=boxes[name], cache_gib=0.0, prepare=prepare
         )

@@ -8,7 +8,7 @@ import numpy as np
 from cosup_jax import metrics
 from cosup_jax.data import own_volumes, results_folder
 from cosup_jax.data.builder import DatasetLayoutError
-from cosup_jax.prediction import findings, lung_network
+from cosup_jax.prediction import findings, lungs
 from cosup_jax.scans import masks
 from cosup_jax.scans.geometry import Grid
 from cosup_jax.scans.masks import Drawing
@@ -63,7 +63,7 @@ def measure(place: Path, fields: Sequence[str]) -> Measured:
         spacing=scan.spacing,
         unknown=scan.unknown,
         shear=scan.shear,
-        find=lung_network.find,
+        find=lungs.find_by_both,
     )
     notes = (*scan.notes, *filter(None, [done]), *found.notes, *found.whys(fields))
     return {field: found.values[field] for field in fields}, notes

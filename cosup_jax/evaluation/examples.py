@@ -6,6 +6,7 @@ which some networks look in `predict` is scored by product.py alone.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import grain
@@ -15,6 +16,7 @@ import tensorflow_datasets as tfds
 from cosup_jax.data import pipeline
 from cosup_jax.data.preprocess import Preprocessing, prepare_example
 from cosup_jax.runs import Run
+from cosup_jax.weights import lung_network
 
 
 def find_boxes(builder: tfds.core.DatasetBuilder, split: str, run: Run) -> pipeline.Boxes | None:
@@ -34,8 +36,12 @@ def open_split(
     )
 
 
+# With the lungs of slices where a network is shown them.
+prepare = partial(prepare_example, lungs=lung_network.find_in)
+
+
 def _with_truth(example: Mapping[str, Any], settings: Preprocessing) -> dict[str, Any]:
-    return with_place(prepare_example(example, settings), example, example["mask"][..., 0] > 0)
+    return with_place(prepare(example, settings), example, example["mask"][..., 0] > 0)
 
 
 def with_place(

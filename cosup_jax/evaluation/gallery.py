@@ -11,11 +11,11 @@ from cosup_jax.evaluation import classes, examples, pictures, scoring
 from cosup_jax.evaluation.calibration import calibration
 from cosup_jax.evaluation.protocols import protocol_named
 from cosup_jax.evaluation.tables import Scores
-from cosup_jax.prediction import predictor
 from cosup_jax.runs import Run, logs
+from cosup_jax.weights import predictor
 
 SUFFIXES = (".png", ".pdf")
-_SAME = ("name", "config", "source", "size", "crop")
+_SAME = ("name", "config", "source", "size", "crop", "lungs")
 
 
 def draw(

@@ -31,7 +31,7 @@ def save(
       run: the network.
       dataset: the split, in the order of the rows of `scores`.
       scores: its slices.
-      predict: from `prediction.predictor.make_predictor`.
+      predict: from `weights.predictor.make_predictor`.
       folder: where to.
     """
     order = by_dice([row["dice"] for row in scores.slices], scores)

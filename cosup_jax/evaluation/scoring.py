@@ -18,8 +18,8 @@ from cosup_jax.evaluation.examples import find_boxes, open_split, put_back
 from cosup_jax.evaluation.folder import SAVED, renewing
 from cosup_jax.evaluation.protocols import Protocol, protocol_named
 from cosup_jax.evaluation.volumes import Volumes
-from cosup_jax.prediction import predictor
 from cosup_jax.runs import DATA, Run, read_data
+from cosup_jax.weights import predictor
 
 USED_FOR_SELECTION = "used for selection of the epoch"
 SELECTED_ON_TRAINED = "the epoch was selected on slices that were trained on"
@@ -217,7 +217,7 @@ def score(
 
     Args:
       dataset: from `examples.open_split`.
-      predict: from `prediction.predictor.make_predictor`.
+      predict: from `weights.predictor.make_predictor`.
       protocol: how to score.
       batch_size: slices predicted at once; one shape, so one compilation.
       volumes: collects the masks, see `Volumes.of`; None where volumes are not scored.

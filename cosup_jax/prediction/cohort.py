@@ -17,7 +17,7 @@ from absl import logging
 from tqdm import tqdm
 
 from cosup_jax import __version__, locks, weights
-from cosup_jax.prediction import ahead, lung_network, records, results, table
+from cosup_jax.prediction import ahead, records, results, table
 from cosup_jax.prediction.folder import Folder
 from cosup_jax.prediction.records import DONE, FAILED, Identity, Record
 from cosup_jax.prediction.segmenter import Segmenter
@@ -25,6 +25,7 @@ from cosup_jax.prediction.settings import CohortError, Settings
 from cosup_jax.prediction.table import Call
 from cosup_jax.scans.find import Source
 from cosup_jax.scans.results import TABLE
+from cosup_jax.weights import lung_network
 
 _LONGEST_REASON = 400
 # Names of folders and files that identify nobody, and stand in many a reason.

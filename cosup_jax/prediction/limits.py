@@ -7,9 +7,11 @@ import numpy as np
 from scipy import ndimage
 
 from cosup_jax import metrics
+from cosup_jax.data import chest
 from cosup_jax.metrics.lesions import NEIGHBOURS
-from cosup_jax.prediction import distances, lung_network, lungs
+from cosup_jax.prediction import distances, lungs
 from cosup_jax.prediction.lung_tissue import LungError
+from cosup_jax.weights import lung_network
 
 # From slices and masks to masks and a note; see `along_z`.
 Limit = Callable[..., tuple[list[np.ndarray], str]]
@@ -17,7 +19,6 @@ BEYOND = 10.0  # mm along z; slices further from any with lung show no lesion
 _MOST_REMOVED_ML, _MOST_REMOVED = 10.0, 0.1  # mL; of the marks
 _MOST_APART_ML, _LARGEST_APART_ML = 50.0, 10.0  # of all parts far from the lungs; of one
 _MOST_BESIDE, _LARGEST_BESIDE = 0.0125, 0.0025  # the same of 4 litres of lung, as shares of it
-_SHOWN = 96  # pixels along a slice that the network for lungs is shown
 _KEEPS = " (--unlimited keeps them)"
 
 
@@ -140,7 +141,8 @@ def in_pictures(
     whole = sum(np.count_nonzero(part) / part.size for part in lung)
     kept, removed, share = list(masks), 0, 0.0
     for stack in stacks:
-        mask, near = np.stack(masks[stack]), np.stack([touching(part) for part in lung[stack]])
+        mask = np.stack(masks[stack])
+        near = np.stack([chest.touching(part) for part in lung[stack]])
         here, pixels = distances.box(mask), mask[0].size
         parts, sizes = parts_beside(mask[here], near[here])
         gone = (sizes > 0) & (sizes <= _LARGEST_BESIDE * whole * pixels)
@@ -158,22 +160,12 @@ def in_pictures(
     return kept, f"{where} removed{_KEEPS}"
 
 
-def touching(lung: np.ndarray) -> np.ndarray:
-    """Returns (H, W) bool: the lungs of a slice, and what a network's pixel further touches them.
-
-    Args:
-      lung: (H, W) bool.
-    """
-    further = max(1, round(max(lung.shape) / _SHOWN))
-    return ndimage.maximum_filter(lung, 2 * further + 1)
-
-
 def parts_beside(mask: np.ndarray, near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the parts of a mask, numbered, and their voxels, 0 of those that touch lung.
 
     Args:
       mask: (Z, H, W) bool.
-      near: (Z, H, W) bool, of `touching`.
+      near: (Z, H, W) bool, of `chest.touching`.
     """
     parts, _ = ndimage.label(mask, NEIGHBOURS)
     sizes = np.bincount(parts.ravel(), minlength=1)

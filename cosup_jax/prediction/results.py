@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cosup_jax import __version__, metrics, models, report, weights
-from cosup_jax.prediction import findings, limits, lung_network, lungs, unlike
+from cosup_jax.prediction import findings, limits, lungs, unlike
 from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.prediction.settings import DICOM_SEG, NIFTI, Settings
 from cosup_jax.scans import kinds
@@ -53,7 +53,7 @@ class Maker:
         known: dict[str, Any] = {"intensity": scan.intensity, "spacing": scan.spacing}
         with ThreadPoolExecutor(1) as beside:
             if scan.intensity == "hu" and scan.spacing is not None:
-                known["find"] = lungs.begun(lung_network.find, true, scan.spacing, beside)
+                known["find"] = lungs.begun(lungs.find_by_both, true, scan.spacing, beside)
             masks, labels, kept, near = self._mark(scan, name)
         done = unlike.doubt(near, sum(int(np.count_nonzero(mask)) for mask in masks))
         feet_first = not scan.no_sides

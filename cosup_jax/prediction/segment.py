@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cosup_jax import weights
-from cosup_jax.prediction import findings, limits, lung_network, lungs, unlike
+from cosup_jax.prediction import findings, limits, lungs, unlike
 from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.scans import kinds
 from cosup_jax.scans.geometry import Grid, GridError
@@ -110,7 +110,7 @@ def segment(
     with ThreadPoolExecutor(1) as beside:
         known: dict[str, Any] = {"intensity": kind, "spacing": sides}
         if not unlimited and kind == "hu" and sides is not None:
-            known["find"] = lungs.begun(lung_network.find, true, sides, beside)
+            known["find"] = lungs.begun(lungs.find_by_both, true, sides, beside)
         masks = [p > most for p in segmenter(slices(), kind, len(axial), boxes)]
     for limit in () if unlimited else limits.USUAL:
         masks, note = limit(true, masks, **known)

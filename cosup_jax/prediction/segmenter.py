@@ -10,8 +10,9 @@ import numpy as np
 from cosup_jax import devices, models, weights
 from cosup_jax.data import chest
 from cosup_jax.data.preprocess import prepare_image, resize_image, windowed
-from cosup_jax.prediction import ahead, lung_network
-from cosup_jax.prediction.predictor import Predictor
+from cosup_jax.prediction import ahead
+from cosup_jax.weights import lung_network
+from cosup_jax.weights.predictor import Predictor
 
 # Slices in a batch. What a network makes of several leaves the caches of a CPU, whose cores are
 # better used by a slice each.
@@ -122,9 +123,10 @@ class Segmenter:
         self, part: list[tuple[np.ndarray, Views | None]], *, intensity: str, size: int
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         shown = [(values, views or self._own(values, intensity)) for values, views in part]
+        lungs = self._lungs([values for values, _ in part], intensity)
         images = (
-            self._turned(i, prepare_image(values[cut], intensity, self._settings))
-            for values, views in shown
+            self._turned(i, self._prepared(values, lung, cut, intensity))
+            for (values, views), lung in zip(shown, lungs, strict=True)
             for i, cut in enumerate(views)
         )
         batches = (self._predict(batch, size) for batch in _parts(images, size))
@@ -133,6 +135,17 @@ class Segmenter:
             self._joined(values.shape, [(cut, next(found)) for cut in views])
             for values, views in shown
         ]
+
+    def _lungs(self, slices: list[np.ndarray], intensity: str) -> list[np.ndarray | None]:
+        if not self._settings.lungs:
+            return [None] * len(slices)
+        return [chest.touching(lung) for lung in lung_network.find_each(slices, intensity)]
+
+    def _prepared(
+        self, values: np.ndarray, lung: np.ndarray | None, cut: chest.Box, intensity: str
+    ) -> np.ndarray:
+        there = None if lung is None else lung[cut]
+        return prepare_image(values[cut], intensity, self._settings, there)
 
     def _turned(self, view: int, part: np.ndarray) -> np.ndarray:
         """Returns a view of a slice as the network is shown it, or what that gives turned back."""

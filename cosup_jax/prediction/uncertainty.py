@@ -17,7 +17,7 @@ from scipy.stats import rankdata
 from tqdm import tqdm
 
 from cosup_jax import __version__, files, metrics, weights
-from cosup_jax.prediction import cohort, lung_network, lungs
+from cosup_jax.prediction import cohort, lungs
 from cosup_jax.prediction.folder import Folder
 from cosup_jax.prediction.lung_tissue import LungError
 from cosup_jax.prediction.records import DONE
@@ -53,7 +53,7 @@ class Doubt(NamedTuple):
 
 
 def measure(
-    scan: Scan, segmenter: Segmenter, threshold: float, find: lungs.Finder = lung_network.find
+    scan: Scan, segmenter: Segmenter, threshold: float, find: lungs.Finder = lungs.find_by_both
 ) -> Doubt:
     """Measures how unsure a network is of a scan.
 

@@ -168,4 +168,4 @@ def build_model(config: ConfigDict, axis_name: str | None = None) -> nn.Module:
 def preprocessing(config: ConfigDict) -> Preprocessing:
     """Returns the settings that a configuration's section `data` has for slices."""
     data = config.data
-    return Preprocessing(tuple(data.size), tuple(data.window), data.scaling)
+    return Preprocessing(tuple(data.size), tuple(data.window), data.scaling, data.lungs)

@@ -79,6 +79,11 @@ def check(config: ConfigDict) -> None:
             f"--config.data.crop={config.data.crop}: pseudo labels are given to whole slices; take "
             "--config.data.crop= with --config.semi.per_round above 0"
         )
+    if config.data.lungs:
+        raise configuration.ConfigError(
+            "--config.data.lungs=True: pseudo labels are given to slices as they are; take "
+            "--config.data.lungs=False with --config.semi.per_round above 0"
+        )
     for name, least in (("per_round", 1), ("pretrain_epochs", 1), ("pretrain_batch_size", 1)):
         if semi[name] < least:
             raise configuration.ConfigError(

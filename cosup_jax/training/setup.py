@@ -22,6 +22,7 @@ from cosup_jax.runs import checkpoints, interrupted, logs
 from cosup_jax.runs.state import TrainState, count_parameters, create_state, make_optimizer
 from cosup_jax.training import provenance
 from cosup_jax.training.step import parallel_eval_step, parallel_train_step
+from cosup_jax.weights import lung_network
 
 # Fields that may change between a run and its continuation without changing what it computes.
 # Where the files lie may change too: what they hold is compared by itself.
@@ -68,7 +69,8 @@ class Setup:
         """Opens a split prepared for the network."""
         data, settings = self.config.data, runs.preprocessing(self.config)
         boxes = pipeline.find_boxes(self.builder, split, settings, data.crop)
-        prepare = functools.partial(prepare_example, classes=models.count_classes(self.model))
+        classes, find = models.count_classes(self.model), lung_network.find_in
+        prepare = functools.partial(prepare_example, classes=classes, lungs=find)
         return pipeline.open_split(
             self.builder, split, settings, boxes=boxes, cache_gib=data.cache_gib, prepare=prepare
         )

@@ -34,7 +34,7 @@ def _check_guide(config: ConfigDict) -> None:
     theirs = runs.read_config(path)
     if theirs.model.name == config.model.name:
         return  # a guided network goes on, guide and all
-    for name in ("scaling", "window", "crop"):
+    for name in ("scaling", "window", "crop", "lungs"):
         here, there = getattr(config.data, name), getattr(theirs.data, name)
         if here != there:
             raise checkpoints.CheckpointError(

@@ -214,7 +214,8 @@ def _build(about: Mapping[str, Any], count: int) -> tuple[nn.Module, Preprocessi
     fields = about["preprocessing"]
     (height, width), (centre, span) = fields["size"], fields["window"]
     size, window = (int(height), int(width)), (float(centre), float(span))
-    ranges.check({"model": network, "data": {"size": size, "window": window}})
+    shown = fields.get("lungs", False)
+    ranges.check({"model": network, "data": {"size": size, "window": window, "lungs": shown}})
     # Each block has tensors of its own: a claim of more than there are costs nothing.
     if (claimed := _count_blocks(network)) > count:
         raise WeightsError(f"says that it has {claimed} blocks, but holds {count} tensors")

@@ -15,9 +15,9 @@ from cosup_jax.data import chest, datasets, pipeline, schema
 from cosup_jax.data.preprocess import prepare_image, resize_image, resize_labels
 from cosup_jax.evaluation import gallery
 from cosup_jax.models import SegOutput
-from cosup_jax.prediction import lung_network
-from cosup_jax.prediction.predictor import Predictor
 from cosup_jax.prediction.segmenter import Segmenter
+from cosup_jax.weights import lung_network
+from cosup_jax.weights.predictor import Predictor
 from tests.data import slice_folders
 from tests.phantoms import tiny_config
 from tests.prediction.scan_files import no_lung

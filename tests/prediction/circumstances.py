@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from pydicom.uid import MRImageStorage
 
-from cosup_jax.prediction import cohort, lung_network
+from cosup_jax.prediction import cohort
 from cosup_jax.prediction.settings import Settings
 from cosup_jax.scans import find
+from cosup_jax.weights import lung_network
 from tests.prediction import odd_dicom
 from tests.prediction import odd_scans as odd
 from tests.prediction.odd_dicom import UIDS, having, lacking

@@ -9,7 +9,8 @@ from scipy import ndimage
 from cosup_jax import phantom, weights
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.models import SegOutput
-from cosup_jax.prediction import cohort, lung_network
+from cosup_jax.prediction import cohort
+from cosup_jax.weights import lung_network
 from tests.prediction.scan_files import Brightest, no_lung
 
 

@@ -12,8 +12,9 @@ from cosup_jax import config as configuration
 from cosup_jax import models, runs, weights
 from cosup_jax.data.preprocess import Preprocessing
 from cosup_jax.models import SegOutput
-from cosup_jax.prediction import findings, predictor
+from cosup_jax.prediction import findings
 from cosup_jax.prediction.segmenter import Segmenter
+from cosup_jax.weights import predictor
 from tests.phantoms import CONFIGS
 from tests.prediction.scan_files import dicom_folder, process, scan_file, slice_folder, table
 

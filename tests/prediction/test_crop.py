@@ -16,8 +16,8 @@ from cosup_jax import devices, runs, weights
 from cosup_jax.data import chest
 from cosup_jax.data.preprocess import LUNG_WINDOW, Preprocessing, apply_window, prepare_image
 from cosup_jax.models.output import SegOutput
-from cosup_jax.prediction import lung_network
 from cosup_jax.prediction.segmenter import Segmenter
+from cosup_jax.weights import lung_network
 
 
 @pytest.fixture(scope="module")

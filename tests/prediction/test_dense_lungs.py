@@ -5,8 +5,9 @@ import pytest
 
 from cosup_jax import phantom
 from cosup_jax.data.preprocess import Preprocessing
-from cosup_jax.prediction import lung_network, lungs
+from cosup_jax.prediction import lungs
 from cosup_jax.prediction.lung_tissue import LungError, NoLungsError
+from cosup_jax.weights import lung_network
 
 SPACING = (5.0, 3.5, 3.5)  # coarse already, so that a network sees the volume as it is
 

@@ -10,7 +10,8 @@ import pytest
 
 import cosup_jax
 from cosup_jax import cli, runs
-from cosup_jax.prediction import export, onnx_program, predictor
+from cosup_jax.prediction import export, onnx_program
+from cosup_jax.weights import predictor
 
 # What a server runs, with everything but JAX forbidden.
 SERVER = """

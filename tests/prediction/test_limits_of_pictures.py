@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from cosup_jax.data import preprocess
-from cosup_jax.prediction import cohort, limits, lung_network, segment
+from cosup_jax.prediction import cohort, limits, segment
+from cosup_jax.weights import lung_network
 from tests.prediction.scan_files import NETWORK, marking, process
 
 SPACING = (5.0, 2.0, 1.0)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from cosup_jax import cli, models, runs
-from cosup_jax.prediction import onnx_program, predictor
+from cosup_jax.prediction import onnx_program
+from cosup_jax.weights import predictor
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'cosup-jax[onnx]'")
 pytest.importorskip("jax2onnx", reason="pip install 'cosup-jax[onnx]'")

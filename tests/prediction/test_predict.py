@@ -9,8 +9,9 @@ import pytest
 import cosup_jax
 from cosup_jax import cli, phantom, weights
 from cosup_jax.data.preprocess import prepare_image, resize_image
-from cosup_jax.prediction import predictor, segmenter
+from cosup_jax.prediction import segmenter
 from cosup_jax.scans.geometry import Grid
+from cosup_jax.weights import predictor
 from tests.scans.nifti_files import ORIENTATIONS, affine_of, forge
 
 SPACING = (5.0, 2.5, 2.0)  # z, y, x

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from cosup_jax import weights
-from cosup_jax.prediction import lung_network
 from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.scans import find, images
+from cosup_jax.weights import lung_network
 
 REAL = Path(os.environ.get("COSUP_REAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
 

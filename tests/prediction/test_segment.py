@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cosup_jax import runs
-from cosup_jax.prediction import predictor
+from cosup_jax.weights import predictor
 
 
 @pytest.fixture(scope="module")

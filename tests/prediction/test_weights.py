@@ -12,9 +12,9 @@ from safetensors.numpy import load_file, save_file
 
 from cosup_jax import cli, runs, weights
 from cosup_jax import config as configuration
-from cosup_jax.prediction import predictor
 from cosup_jax.runs import initial
 from cosup_jax.runs.state import create_state, make_optimizer
+from cosup_jax.weights import predictor
 from tests.phantoms import CONFIGS
 
 

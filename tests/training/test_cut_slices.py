@@ -9,10 +9,10 @@ import pytest
 from cosup_jax import cli, runs, weights
 from cosup_jax.data import chest, pipeline, schema
 from cosup_jax.data.preprocess import prepare_image, resize_image
-from cosup_jax.prediction.predictor import Predictor
 from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.training import loop
 from cosup_jax.training.setup import RunMismatch, check_config, make_setup
+from cosup_jax.weights.predictor import Predictor
 from tests.phantoms import tiny_config
 from tests.training import tiny
 

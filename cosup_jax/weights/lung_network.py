@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from cosup_jax import weights
 from cosup_jax.data.preprocess import prepare_image, resize_image
-from cosup_jax.prediction import lungs
-from cosup_jax.prediction.predictor import Predictor
+from cosup_jax.weights.files import Pretrained, load_lungs
+from cosup_jax.weights.predictor import Predictor
 
 _BETWEEN = 5.0  # mm from one slice that the network is shown to the next, where there are more
 _LOCK = threading.Lock()
@@ -17,13 +16,13 @@ BATCH = 8  # slices, always, so that there is one compiled program
 
 
 class LungNetwork:
-    """A network as `lungs.find` takes one; compiled when it is first asked.
+    """A network as `prediction.lungs.find` takes one; compiled when it is first asked.
 
     Args:
       network: weights that mark lungs.
     """
 
-    def __init__(self, network: weights.Pretrained) -> None:
+    def __init__(self, network: Pretrained) -> None:
         self._predictor = Predictor(network.model, network.variables)
         self._settings, self.threshold = network.preprocessing, network.threshold
 
@@ -70,7 +69,7 @@ class LungNetwork:
 
 @functools.cache
 def _shipped() -> LungNetwork:
-    return LungNetwork(weights.load_lungs())
+    return LungNetwork(load_lungs())
 
 
 def shipped() -> LungNetwork:
@@ -84,9 +83,9 @@ def prepare() -> None:
     shipped().prepare()
 
 
-def find(slices: Sequence[np.ndarray], spacing: tuple[float, float, float]) -> lungs.Lungs:
-    """Finds the lungs as `lungs.find`, with the network that comes with the package."""
-    return lungs.find(slices, spacing, shipped())
+def find_in(values: np.ndarray, intensity: str) -> np.ndarray:
+    """Returns where it finds lung in one slice, (H, W) bool; see `find_each`."""
+    return next(find_each([values], intensity))
 
 
 def find_each(slices: Sequence[np.ndarray], intensity: str) -> Iterator[np.ndarray]:
