@@ -9,7 +9,7 @@ from cosup_jax.training import start
 
 
 def of(name, init="", scaling="unit", crop=""):
-    data = {"scaling": scaling, "window": (-600.0, 1500.0), "crop": crop}
+    data = {"scaling": scaling, "window": (-600.0, 1500.0), "crop": crop, "lungs": False}
     return ConfigDict({"model": {"name": name}, "init": init, "data": data})
 
 
