@@ -66,6 +66,7 @@ def test_devices_that_do_not_divide_the_batch_of_pretraining_are_told_of_first(t
             (("phantom_0004", "all", 1.0), ("", "all", 1.0)),
             r"the split 'train\[5:\]' has no slice of phantom_0004 \(all\)",
         ),
+        ("data__lungs", True, r"data.lungs=True: pseudo labels are given to slices as they are"),
         ("data__crop", "volume", r"data.crop=volume: pseudo labels are given to whole slices"),
         ("model", {"name": "unet", "classes": 3}, "pseudo labels do not tell classes apart"),
     ],
