@@ -114,32 +114,45 @@ class Segmenter:
           1 on, and 1 everywhere of a network with one class.
         """
         size, workers = self._batches(count)
-        pairs = zip(slices, itertools.repeat(None) if boxes is None else boxes, strict=False)
+        with_lungs = self._with_lungs(slices, intensity)
+        views = itertools.repeat(None) if boxes is None else boxes
+        shown = ((*pair, cuts) for pair, cuts in zip(with_lungs, views, strict=False))
         work = functools.partial(self._labelled, intensity=intensity, size=size)
-        found = ahead.mapped(work, _parts(pairs, size), workers)
+        found = ahead.mapped(work, _parts(shown, size), workers)
         yield from itertools.chain.from_iterable(found)
 
+    def _with_lungs(
+        self, slices: Iterable[np.ndarray], intensity: str
+    ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Yields each slice with its lungs, which are found in several at a time."""
+        if not self._settings.lungs:
+            yield from zip(slices, itertools.repeat(None))
+            return
+        for part in _parts(slices, lung_network.BATCH):
+            found = map(chest.touching, lung_network.find_each(part, intensity))
+            yield from zip(part, found, strict=True)
+
     def _labelled(
-        self, part: list[tuple[np.ndarray, Views | None]], *, intensity: str, size: int
+        self,
+        part: list[tuple[np.ndarray, np.ndarray | None, Views | None]],
+        *,
+        intensity: str,
+        size: int,
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        shown = [(values, views or self._own(values, intensity)) for values, views in part]
-        lungs = self._lungs([values for values, _ in part], intensity)
+        shown = [
+            (values, lung, views or self._own(values, intensity)) for values, lung, views in part
+        ]
         images = (
             self._turned(i, self._prepared(values, lung, cut, intensity))
-            for (values, views), lung in zip(shown, lungs, strict=True)
+            for values, lung, views in shown
             for i, cut in enumerate(views)
         )
         batches = (self._predict(batch, size) for batch in _parts(images, size))
         found = itertools.chain.from_iterable(batches)
         return [
             self._joined(values.shape, [(cut, next(found)) for cut in views])
-            for values, views in shown
+            for values, _, views in shown
         ]
-
-    def _lungs(self, slices: list[np.ndarray], intensity: str) -> list[np.ndarray | None]:
-        if not self._settings.lungs:
-            return [None] * len(slices)
-        return [chest.touching(lung) for lung in lung_network.find_each(slices, intensity)]
 
     def _prepared(
         self, values: np.ndarray, lung: np.ndarray | None, cut: chest.Box, intensity: str
