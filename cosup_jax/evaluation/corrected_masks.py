@@ -17,7 +17,10 @@ from cosup_jax.scans.nifti_labels import UndeclaredError
 from cosup_jax.scans.scan import Scan
 
 _CORRECTED = "its mask was corrected, and"
-_NO_DEPTH = "does not say how far its planes lie apart, which the scan alone would tell"
+_NO_DEPTH = (
+    "does not say how far its planes lie apart, or contradicts itself in it, which the scan alone "
+    "would tell"
+)
 _DIGITS = 3  # of a volume in mL behind the point, and figures that are left of it at least
 
 Measured = tuple[dict[str, float | None], tuple[str, ...]]

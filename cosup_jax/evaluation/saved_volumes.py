@@ -142,8 +142,9 @@ def on_one_grid(pred: Drawing, truth: Drawing) -> tuple[np.ndarray, np.ndarray, 
         known = [one for one in (truth, pred) if one.depth_known]
         if not known:
             raise SavedMapError(
-                f"{pred.path}, {truth.path}: neither says how far its planes lie apart, so that no "
-                "volume is known; expected one of them as NIfTI, on the voxels of the scan"
+                f"{pred.path}, {truth.path}: neither says how far its planes lie apart, or both "
+                "contradict themselves in it, so that no volume is known; expected one of them as "
+                "NIfTI, on the voxels of the scan"
             )
         grid = known[0].grown(pred if known[0] is truth else truth)
     if not truth.whole and not pred.whole:

@@ -12,10 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import pydicom
 from pydicom import uid
-from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels import pixel_array
 
-from cosup_jax.scans import codestreams, dicom_files, dicom_headers
+from cosup_jax.scans import codestreams, dicom_files, dicom_headers, dicom_read
 from cosup_jax.scans.dicom_files import Reader
 from cosup_jax.scans.dicom_stream import MAX_FRAMES_BYTES, Budget
 from cosup_jax.scans.geometry import TOLERANCE, Grid, GridError
@@ -34,6 +33,7 @@ _TO_RAS = np.array([-1.0, -1.0, 1.0])
 _SAME = 1e-3  # of a direction, or mm of a plane
 _ROUNDED = 0.1  # mm; positions may have one digit, while the distance between planes has more
 _MAX_FRAMES = 65535
+_FEWEST_FRAME_BYTES = 1 << 9  # of small planes with what is said of them
 
 
 class Drawing(NamedTuple):
@@ -135,14 +135,9 @@ def _load(path: Path) -> pydicom.FileDataset:
         raise VolumeError(f"larger than {MAX_FRAMES_BYTES:,} bytes; expected a Segmentation")
     part = dicom_files.list_parts([path])[0]
     with Reader() as reader:
-        # By itself pydicom would inflate a deflated file of any size before it can be checked.
-        with reader.open(part, Budget(dicom_headers.READS)) as file:
-            read_preamble(file, True)
-            meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
-        if meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian:
-            raise VolumeError("compressed as a whole (Deflated), which is not read")
-        with reader.open(part, Budget(dicom_headers.READS)) as file:
-            found = pydicom.dcmread(file, force=True)
+        found = dicom_read.read(
+            part, reader, Budget(dicom_headers.READS), fewest=_FEWEST_FRAME_BYTES
+        )
     if found.get("SOPClassUID") not in CLASSES:
         raise VolumeError("is no DICOM Segmentation")
     return found
@@ -166,9 +161,9 @@ def _drawing(file: pydicom.FileDataset) -> Drawing:
         raise VolumeError("frames that are turned against each other, or of several spacings")
     positions = np.array([_position(_of(group, common, "PlanePosition")) for group in groups])
     between = measures[0].get("SpacingBetweenSlices") or 0
-    thickness = float(measures[0].get("SliceThickness") or between or 0)
+    thickness = float(measures[0].get("SliceThickness") or 0)
     axes = orientation[0].reshape(2, 3)
-    planes, step = _planes(positions, np.cross(*axes), abs(float(between)), thickness or 1.0)
+    planes, step, known = _planes(positions, np.cross(*axes), abs(float(between)), thickness)
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = axes[0] * spacing[0][1], axes[1] * spacing[0][0]
     affine[:3, 2], affine[:3, 3] = step, positions[int(np.argmin(planes))]
@@ -182,10 +177,7 @@ def _drawing(file: pydicom.FileDataset) -> Drawing:
         raise VolumeError(str(error)) from error
     names = {int(s.SegmentNumber): str(s.get("SegmentLabel", "")) for s in file.SegmentSequence}
     segments = [0 if kind == "LABELMAP" else _segment(group, common, names) for group in groups]
-    # Of planes as far apart as they are thick none is missing; a single one shows nothing.
-    close = shape[2] > 1 and abs(float(np.linalg.norm(step)) - thickness) <= TOLERANCE * thickness
-    places = tuple(int(p) for p in planes)
-    return Drawing(grid, names, places, tuple(segments), file, bool(between) or close)
+    return Drawing(grid, names, tuple(int(p) for p in planes), tuple(segments), file, known)
 
 
 def _check_pixels(file: pydicom.FileDataset, frames: int) -> None:
@@ -235,28 +227,71 @@ def _segment(group: pydicom.Dataset, common: pydicom.Dataset, names: Mapping[int
 
 def _planes(
     positions: np.ndarray, normal: np.ndarray, between: float, thickness: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns on which plane each frame lies, and the way from one plane to the next in mm."""
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Finds the planes of frames; planes without labels may be missing.
+
+    A distance that is said counts if all planes lie whole numbers of it apart, or of what is left
+    of it across planes that are tilted to the table. Three planes and more with the same number of
+    distances between all of them, each empty, contradict it unless they are no thicker than it.
+
+    Args:
+      positions: (frames, 3) in mm.
+      normal: of the planes.
+      between: distance of two planes as the file says it, in mm; 0 where it does not.
+      thickness: of a plane in mm; 0 where the file does not say it.
+
+    Returns:
+      on which plane each frame lies, the way from one plane to the next in mm, and whether it is
+      known to be that; else it is the least of two planes with labels.
+
+    Raises:
+      VolumeError: they are not evenly apart.
+    """
     along = positions @ normal
     along = along - along.min()
     apart = np.diff(np.unique(np.round(along / _SAME)) * _SAME)
     if not apart.size:
-        return np.zeros(len(positions), int), normal * (between or thickness)
-    # Planes without labels may be missing, so that the nearest two tell the distance.
-    distance = between if between > 0 else float(apart.min())
-    last = along.max() / distance
-    if not last < _MAX_FRAMES:
-        raise VolumeError("planes too far from each other")
+        return np.zeros(len(positions), int), normal * (between or thickness or 1.0), between > 0
+    way = positions[int(np.argmax(along))] - positions[int(np.argmin(along))]
+    on_table = between * float(way @ normal) / float(np.linalg.norm(way))
+    for distance in (between, on_table):
+        if (found := _even(positions, along, normal, distance, given=True)) is None:
+            continue
+        places, step = found
+        every = int(np.gcd.reduce(places))
+        if every == 1 or apart.size == 1 or 0 < thickness <= (1 + TOLERANCE) * between:
+            return places, step, True
+        return places // every, step * every, False
+    found = _even(positions, along, normal, float(apart.min()), given=False)
+    if found is None:
+        raise VolumeError("frames that are no planes of one volume, evenly apart")
+    # Of planes as far apart as they are thick none is missing.
+    close = abs(float(np.linalg.norm(found[1])) - thickness) <= TOLERANCE * thickness
+    return *found, close
+
+
+def _even(
+    positions: np.ndarray, along: np.ndarray, normal: np.ndarray, distance: float, *, given: bool
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns the planes and the way between two, if frames lie whole numbers of distances apart.
+
+    Args:
+      positions: as for `_planes`.
+      along: of each frame, how far it lies along the normal in mm, from the first one.
+      normal: as for `_planes`.
+      distance: of planes in mm.
+      given: whether the file says it, which may have more digits than positions then.
+    """
+    if distance <= 0 or not along.max() / distance < _MAX_FRAMES:
+        return None
     places = np.rint(along / distance).astype(int)
-    first = positions[int(np.argmin(along))]
-    way, between_ends = positions[int(np.argmax(along))] - first, int(places.max())
+    first, last = positions[int(np.argmin(along))], positions[int(np.argmax(along))]
+    way, between_ends = last - first, int(places.max())
     step = way / max(between_ends, 1)
     allowed = TOLERANCE * distance
     if np.abs(positions - np.round(positions, 1)).max() <= _SAME * _ROUNDED:
         allowed = max(allowed, min(_ROUNDED + _SAME, distance / 4))
-        if between > 0 and np.linalg.norm(way - between_ends * between * normal) <= allowed:
-            step = between * normal
+        if given and np.linalg.norm(way - between_ends * distance * normal) <= allowed:
+            step = distance * normal
     off = np.linalg.norm(positions - first - places[:, None] * step, axis=1).max()
-    if off > allowed or not places.max():
-        raise VolumeError("frames that are no planes of one volume, evenly apart")
-    return places, step
+    return None if off > allowed or not between_ends else (places, step)

@@ -6,7 +6,7 @@ a header of too many elements is refused. No text of a header is ever part of a 
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +14,10 @@ from typing import Any
 import pydicom
 from pydicom import uid
 from pydicom.datadict import tag_for_keyword
-from pydicom.dataset import FileMetaDataset
-from pydicom.filereader import read_dataset, read_partial, read_preamble
 
-from cosup_jax.scans import dicom_frames, dicom_kinds
+from cosup_jax.scans import dicom_frames, dicom_kinds, dicom_read
 from cosup_jax.scans.dicom_files import Part, Reader
-from cosup_jax.scans.dicom_stream import MAX_FILE_BYTES, Bounded, Budget, inflated
+from cosup_jax.scans.dicom_stream import MAX_FILE_BYTES, Budget
 from cosup_jax.scans.nifti import VolumeError
 from cosup_jax.scans.series_geometry import Plane
 
@@ -176,32 +174,11 @@ def load(
     """
     words = (*_KEYWORDS, *(_PIXELS if pixels else ()))
     tags = [*filter(None, map(tag_for_keyword, words)), *OVERLAY_BITS]
-    budget = budget or Budget(READS)
-
-    def end_of(stream: Bounded) -> Callable[[int, str | None, int], bool]:
-        comes = dicom_frames.allowing(stream, part.size, budget)
-
-        def is_end(tag: int, vr: str | None, length: int) -> bool:
-            comes(tag, length)
-            return int(tag) in _PIXEL_TAGS and not pixels
-
-        return is_end
-
-    with lenient(), reader.open(part, budget) as file:
-        preamble = read_preamble(file, True)
-        meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
-        if meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian:
-            # By itself pydicom would inflate a file to any size.
-            with inflated(file, part.size, budget) as content:
-                ends = end_of(content)
-                body = read_dataset(content, False, True, stop_when=ends, specific_tags=tags)
-            meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian  # as it is now
-            found = pydicom.FileDataset("", body, preamble, FileMetaDataset(meta), False, True)
-        else:
-            file.seek(0)
-            found = read_partial(file, end_of(file), force=True, specific_tags=tags)
-    if not len(found) and not len(meta):
-        if preamble is not None:
+    ends = () if pixels else _PIXEL_TAGS
+    with lenient():
+        found = dicom_read.read(part, reader, budget or Budget(READS), tags=tags, ends=ends)
+    if not len(found) and not len(found.file_meta):
+        if found.preamble is not None:
             raise VolumeError("cut off in its header")
         return None
     meta = found.file_meta
