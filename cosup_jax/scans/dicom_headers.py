@@ -72,7 +72,7 @@ class Image:
     Attributes:
       part: its file.
       frame: its place in a file of many slices, from 0; None where the file is one slice.
-      patient: PatientID; empty where there is none, as the four identifiers after it.
+      patient: as `patient` has it; empty where there is none, as the four identifiers after it.
       study: StudyInstanceUID.
       reference: FrameOfReferenceUID.
       series: SeriesInstanceUID.
@@ -223,7 +223,7 @@ def _image(part: Part, header: pydicom.Dataset, frame: int | None) -> Image:
     return Image(
         part=part,
         frame=frame,
-        patient=text(header, "PatientID"),
+        patient=patient(header),
         study=text(header, "StudyInstanceUID"),
         reference=text(header, "FrameOfReferenceUID"),
         series=text(header, "SeriesInstanceUID"),
@@ -234,6 +234,11 @@ def _image(part: Part, header: pydicom.Dataset, frame: int | None) -> Image:
         order=int(order[0]) if order else None,
         choice=choice,
     )
+
+
+def patient(header: pydicom.Dataset) -> str:
+    """Returns PatientID in one spelling: without capitals, and with one blank for several."""
+    return " ".join(text(header, "PatientID").split()).casefold()
 
 
 def plane(header: pydicom.Dataset) -> Plane:
