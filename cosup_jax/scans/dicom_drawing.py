@@ -14,10 +14,17 @@ import pydicom
 from pydicom import uid
 from pydicom.pixels import pixel_array
 
-from cosup_jax.scans import codestreams, dicom_files, dicom_headers, dicom_read
+from cosup_jax.scans import (
+    codestreams,
+    dicom_files,
+    dicom_headers,
+    dicom_planes,
+    dicom_read,
+    series_geometry,
+)
 from cosup_jax.scans.dicom_files import Reader
 from cosup_jax.scans.dicom_stream import MAX_FRAMES_BYTES, Budget
-from cosup_jax.scans.geometry import TOLERANCE, Grid, GridError
+from cosup_jax.scans.geometry import Grid, GridError
 from cosup_jax.scans.nifti import MAX_SIDE, MAX_VOXELS, VolumeError
 
 CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
@@ -30,9 +37,7 @@ _COMPRESSED = {
     uid.JPEG2000Lossless: codestreams.JPEG_2000,
 }
 _TO_RAS = np.array([-1.0, -1.0, 1.0])
-_SAME = 1e-3  # of a direction, or mm of a plane
-_ROUNDED = 0.1  # mm; positions may have one digit, while the distance between planes has more
-_MAX_FRAMES = 65535
+_SAME = 1e-3  # of a direction, or mm of a pixel
 _FEWEST_FRAME_BYTES = 1 << 9  # of small planes with what is said of them
 
 
@@ -160,12 +165,15 @@ def _drawing(file: pydicom.FileDataset) -> Drawing:
     if np.ptp(orientation, axis=0).max() > _SAME or np.ptp(spacing, axis=0).max() > _SAME:
         raise VolumeError("frames that are turned against each other, or of several spacings")
     positions = np.array([_position(_of(group, common, "PlanePosition")) for group in groups])
-    between = measures[0].get("SpacingBetweenSlices") or 0
-    thickness = float(measures[0].get("SliceThickness") or 0)
-    axes = orientation[0].reshape(2, 3)
-    planes, step, known = _planes(positions, np.cross(*axes), abs(float(between)), thickness)
+    between, thickness = (
+        abs((dicom_headers.numbers(measures[0], name, 1) or (0.0,))[0])
+        for name in ("SpacingBetweenSlices", "SliceThickness")
+    )
+    across, down = series_geometry.perpendicular(orientation[0])
+    normal = np.cross(across, down)
+    planes, step, known = dicom_planes.find(positions, normal, between, thickness)
     affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1] = axes[0] * spacing[0][1], axes[1] * spacing[0][0]
+    affine[:3, 0], affine[:3, 1] = across * spacing[0][1], down * spacing[0][0]
     affine[:3, 2], affine[:3, 3] = step, positions[int(np.argmin(planes))]
     affine[:3] *= _TO_RAS[:, None]
     shape = (int(file.Columns), int(file.Rows), int(planes.max()) + 1)
@@ -184,7 +192,7 @@ def _check_pixels(file: pydicom.FileDataset, frames: int) -> None:
     rows, columns, bits = int(file.Rows), int(file.Columns), int(file.BitsAllocated)
     if (
         not 0 < min(rows, columns) <= max(rows, columns) <= MAX_SIDE
-        or not 0 < frames <= _MAX_FRAMES
+        or not 0 < frames <= dicom_planes.MAX_FRAMES
     ):
         raise VolumeError(f"its header claims {frames} frames of {columns} × {rows} pixels")
     if bits not in (1, 8, 16) or int(file.get("SamplesPerPixel") or 1) != 1:
@@ -223,75 +231,3 @@ def _segment(group: pydicom.Dataset, common: pydicom.Dataset, names: Mapping[int
     if number not in names:
         raise VolumeError(f"a frame of segment {number}, which is not described")
     return number
-
-
-def _planes(
-    positions: np.ndarray, normal: np.ndarray, between: float, thickness: float
-) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Finds the planes of frames; planes without labels may be missing.
-
-    A distance that is said counts if all planes lie whole numbers of it apart, or of what is left
-    of it across planes that are tilted to the table. Three planes and more with the same number of
-    distances between all of them, each empty, contradict it unless they are no thicker than it.
-
-    Args:
-      positions: (frames, 3) in mm.
-      normal: of the planes.
-      between: distance of two planes as the file says it, in mm; 0 where it does not.
-      thickness: of a plane in mm; 0 where the file does not say it.
-
-    Returns:
-      on which plane each frame lies, the way from one plane to the next in mm, and whether it is
-      known to be that; else it is the least of two planes with labels.
-
-    Raises:
-      VolumeError: they are not evenly apart.
-    """
-    along = positions @ normal
-    along = along - along.min()
-    apart = np.diff(np.unique(np.round(along / _SAME)) * _SAME)
-    if not apart.size:
-        return np.zeros(len(positions), int), normal * (between or thickness or 1.0), between > 0
-    way = positions[int(np.argmax(along))] - positions[int(np.argmin(along))]
-    on_table = between * float(way @ normal) / float(np.linalg.norm(way))
-    for distance in (between, on_table):
-        if (found := _even(positions, along, normal, distance, given=True)) is None:
-            continue
-        places, step = found
-        every = int(np.gcd.reduce(places))
-        if every == 1 or apart.size == 1 or 0 < thickness <= (1 + TOLERANCE) * between:
-            return places, step, True
-        return places // every, step * every, False
-    found = _even(positions, along, normal, float(apart.min()), given=False)
-    if found is None:
-        raise VolumeError("frames that are no planes of one volume, evenly apart")
-    # Of planes as far apart as they are thick none is missing.
-    close = abs(float(np.linalg.norm(found[1])) - thickness) <= TOLERANCE * thickness
-    return *found, close
-
-
-def _even(
-    positions: np.ndarray, along: np.ndarray, normal: np.ndarray, distance: float, *, given: bool
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Returns the planes and the way between two, if frames lie whole numbers of distances apart.
-
-    Args:
-      positions: as for `_planes`.
-      along: of each frame, how far it lies along the normal in mm, from the first one.
-      normal: as for `_planes`.
-      distance: of planes in mm.
-      given: whether the file says it, which may have more digits than positions then.
-    """
-    if distance <= 0 or not along.max() / distance < _MAX_FRAMES:
-        return None
-    places = np.rint(along / distance).astype(int)
-    first, last = positions[int(np.argmin(along))], positions[int(np.argmax(along))]
-    way, between_ends = last - first, int(places.max())
-    step = way / max(between_ends, 1)
-    allowed = TOLERANCE * distance
-    if np.abs(positions - np.round(positions, 1)).max() <= _SAME * _ROUNDED:
-        allowed = max(allowed, min(_ROUNDED + _SAME, distance / 4))
-        if given and np.linalg.norm(way - between_ends * distance * normal) <= allowed:
-            step = distance * normal
-    off = np.linalg.norm(positions - first - places[:, None] * step, axis=1).max()
-    return None if off > allowed or not between_ends else (places, step)

@@ -8,8 +8,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 
 from cosup_jax import metrics
 from cosup_jax.evaluation.saved_volumes import SavedMapError, on_one_grid
-from cosup_jax.scans import masks
+from cosup_jax.scans import dicom, masks
 from cosup_jax.scans.nifti import VolumeError
+from tests.scans.dicom_series import make_images, save
 from tests.scans.nifti_files import affine_of, forge
 
 DISTANCE, PIXELS = 2.0, (1.5, 1.0)  # mm
@@ -124,6 +125,28 @@ def test_a_distance_that_planes_contradict_is_no_volume_unless_another_mask_tell
         assert metrics.lesion_volume(found, grid.spacing) == pytest.approx(ML)
     with pytest.raises(SavedMapError, match="or both contradict themselves in it"):
         on_one_grid(masks.read(wrong), masks.read(wrong))
+
+
+@pytest.mark.parametrize("digits", [2, 3, 4])
+def test_directions_as_rounded_place_a_mask_on_its_scan(tmp_path, digits):
+    """A row of 512 pixels would end some pixels beside that of the scan."""
+    along, across = (float(n) for n in np.round([np.cos(0.17), np.sin(0.17)], digits))
+    hu = np.zeros((5, 512, 4), np.int16)
+    ways, step = ((1, 0, 0), (0, along, across)), (0, -0.34, 1.97)
+    images = make_images(hu, (2, *PIXELS), directions=ways, step=step, origin=(0, 0, 0))
+    grid = dicom.read_series(save(tmp_path / "series", images)).grid
+    said = {"SliceThickness": 2, "SpacingBetweenSlices": 2, "directions": (*ways[0], *ways[1])}
+    drawn = hu == 0
+    path = write(tmp_path / "s.dcm", range(5), drawn=drawn, step=step, **said)
+    found, done = masks.read(path).on(grid)
+    assert found.all()
+    assert not done
+
+
+def test_a_thickness_that_is_none_is_not_there(tmp_path):
+    path = write(tmp_path / "s.dcm", range(5), SliceThickness=22.5, SpacingBetweenSlices=2)
+    path.write_bytes(path.read_bytes().replace(b"22.5", b"2,25"))
+    assert volume(masks.read(path)) == pytest.approx(ML)
 
 
 def test_a_deflated_one_is_read_as_any(tmp_path):
