@@ -13,6 +13,7 @@ from cosup_jax.scans.intensity import OPTION, IntensityError
 _INT16 = np.iinfo(np.int16)
 # RescaleType (PS3.3 C.11.1.1.2). Of an unspecified unit the values have to tell.
 _HU_UNITS, _MODIFIED = ("", "HU", "US"), "HU_MOD"
+_IN_WORDS = ("HOUNSFIELD", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS")
 _LIKE_AIR = -900.0  # HU
 _NEAR = 3  # values on each side of the padding
 _SCALE = {"RescaleSlope": "slope", "RescaleIntercept": "intercept"}
@@ -35,7 +36,7 @@ class Rescale:
     Attributes:
       slope: HU of one step.
       intercept: HU of a stored 0.
-      unit: RescaleType, in capitals.
+      unit: RescaleType, in capitals; `HU` where it says that in words.
       padding: the first and last stored number that is no measurement, as written; None: there is
         none.
       bits: allocated and stored.
@@ -95,10 +96,11 @@ def read(header: Any) -> Rescale:
         raise IntensityError(f"rescale slope {slope} and intercept {intercept}; expected numbers")
     padding = _whole(header, "PixelPaddingValue")
     limit = _whole(header, "PixelPaddingRangeLimit")
+    unit = str(header.get("RescaleType") or "").strip().upper()
     return Rescale(
         slope=slope,
         intercept=intercept,
-        unit=str(header.get("RescaleType") or "").strip().upper(),
+        unit="HU" if unit in _IN_WORDS else unit,
         padding=None if padding is None else (padding, padding if limit is None else limit),
         bits=(int(header.get("BitsAllocated", 16)), int(header.get("BitsStored", 16))),
         signed=bool(header.get("PixelRepresentation", 0)),
@@ -145,7 +147,8 @@ def padding_is_measured(numbers: np.ndarray, rescale: Rescale) -> bool:
 
     That cannot be padding, which no measurement may have: the header was taken over from another
     image. Of a range it is so where no value in it makes up half of what is there: whatever fills
-    the edges of a picture is one value. Values of air are air either way.
+    the edges of a picture is one value. Values of air are air either way, and those that no CT has
+    are no measurement.
 
     Args:
       numbers: as stored, with all bits that the padding needs.
@@ -156,7 +159,8 @@ def padding_is_measured(numbers: np.ndarray, rescale: Rescale) -> bool:
         return False
     if first != last:
         inside = numbers[(numbers >= first) & (numbers <= last)]
-        inside = inside[inside * rescale.slope + rescale.intercept > _LIKE_AIR]
+        hu = inside * rescale.slope + rescale.intercept
+        inside = inside[(hu > _LIKE_AIR) & (hu <= _INT16.max)]
         most = np.unique(inside, return_counts=True)[1].max(initial=0)
         return bool(2 * most < inside.size)
     if first * rescale.slope + rescale.intercept <= _LIKE_AIR:

@@ -83,7 +83,7 @@ def test_other_units_are_refused_by_name_whatever_is_added(unit):
             hounsfield([[1]], RescaleType=unit, offset=offset)
 
 
-@pytest.mark.parametrize("unit", ["HU", "hu ", "US", "", None, "HU_MOD"])
+@pytest.mark.parametrize("unit", ["HU", "hu ", "US", "", None, "HU_MOD", "Hounsfield Units"])
 def test_units_that_may_be_hu_are_read(unit):
     assert hounsfield([[1]], RescaleType=unit) == [[1]]
 
