@@ -12,7 +12,8 @@ from cosup_jax.scans.intensity import OPTION, IntensityError
 
 _INT16 = np.iinfo(np.int16)
 # RescaleType (PS3.3 C.11.1.1.2). Of an unspecified unit the values have to tell.
-_HU_UNITS, _MODIFIED = ("", "HU", "US"), "HU_MOD"
+_UNSAID = ("", "US")
+_HU_UNITS, _MODIFIED = (*_UNSAID, "HU"), "HU_MOD"
 _IN_WORDS = ("HOUNSFIELD", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS")
 _LIKE_AIR = -900.0  # HU
 _NEAR = 3  # values on each side of the padding
@@ -176,7 +177,7 @@ def differences(images: Sequence[Rescale]) -> list[str]:
     Raises:
       IntensityError: they differ in their unit; some lack what the others have.
     """
-    if len(units := {image.unit for image in images} - {""}) > 1:
+    if len(units := {image.unit for image in images} - {*_UNSAID}) > 1:
         raise IntensityError(
             f"images of {len(units)} different units (RescaleType) in one series; expected one"
         )

@@ -1,5 +1,7 @@
 """From stored numbers to HU: scale, unit and padding, as headers have them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
@@ -124,5 +126,6 @@ def test_what_differs_between_images_is_noted_and_units_may_not():
     ]
     with pytest.raises(IntensityError, match="2 different units"):
         rescale.differences([first, rescale.Rescale(unit="MGML")])
+    assert rescale.differences([first, replace(first, unit="US"), replace(first, unit="")]) == []
     assert "HU_MOD" in rescale.no_density([rescale.Rescale(unit="HU_MOD")])
     assert rescale.no_density([first]) == ""
