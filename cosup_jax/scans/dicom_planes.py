@@ -34,7 +34,8 @@ def find(
     """
     along = positions @ normal
     along = along - along.min()
-    apart = np.diff(np.unique(np.round(along / _SAME)) * _SAME)
+    apart = np.diff(np.sort(along))
+    apart = apart[apart > _SAME]
     if not apart.size:
         return np.zeros(len(positions), int), normal * (between or thickness or 1.0), between > 0
     way = positions[int(np.argmax(along))] - positions[int(np.argmin(along))]

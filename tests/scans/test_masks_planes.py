@@ -106,6 +106,16 @@ def test_across_tilted_planes_less_is_left_of_the_distance_along_the_table(tmp_p
     assert volume(drawing) == pytest.approx(8 * ML * np.cos(0.3))
 
 
+def test_frames_of_one_plane_may_differ_by_rounding(tmp_path):
+    """Segments of one plane whose positions differ in their last digit."""
+    places = (0, 1, 1 + 1e-7, 2, 2 - 1e-7)
+    path = write(tmp_path / "s.dcm", places, step=(0, 0, 1.0005), SliceThickness=1.0005)
+    drawing = masks.read(path)
+    assert drawing.depth_known
+    assert drawing.grid.shape[2] == 3
+    assert volume(drawing) == pytest.approx(ML / DISTANCE * 1.0005 * 3 / 5)
+
+
 def test_planes_at_uneven_distances_are_no_volume(tmp_path):
     write(tmp_path / "s.dcm", (0, 1, 2.5, 3.7, 5), SliceThickness=2, SpacingBetweenSlices=2)
     with pytest.raises(VolumeError, match="no planes of one volume, evenly apart"):
