@@ -92,6 +92,8 @@ def _alone(path: Path, nothing: dict[str, float | None], why: str) -> Measured:
         raise
     except VolumeError as error:
         return nothing, (f"{_CORRECTED} nothing is known of it: {error}",)
+    if drawn.no_size:
+        return nothing, (f"{_CORRECTED} no volume is known of it: {drawn.no_size}; {why}",)
     if not drawn.depth_known:
         return nothing, (f"{_CORRECTED} {_NO_DEPTH}: {why}",)
     volume = metrics.lesion_volume(drawn.classes, drawn.grid.spacing)
