@@ -61,7 +61,7 @@ _CHOICE = (
     *("StackID", "TemporalPositionIndex", "TemporalPositionIdentifier"),
     *("NominalPercentageOfCardiacPhase", "AcquisitionNumber", "ConvolutionKernel", "KVP"),
     *("ImageType", "SeriesNumber", "SeriesDescription", "SeriesTime", "AcquisitionDateTime"),
-    *("AcquisitionTime", "TriggerTime"),
+    *("AcquisitionTime", "TriggerTime", "SliceThickness"),
 )
 
 
