@@ -25,7 +25,11 @@ def read(path: Path) -> Whose:
       VolumeError: unreadable or damaged.
     """
     (part,) = dicom_files.list_parts([path])
-    with dicom_files.Reader() as reader, dicom_headers.lenient():
+    with (
+        dicom_files.Reader() as reader,
+        dicom_files.naming(part.number),
+        dicom_headers.lenient(),
+    ):
         header = dicom_headers.load(part, reader)
         if header is None:
             return Whose("", "")
