@@ -78,6 +78,7 @@ MEDICAL_FILES = (
     "cosup_jax/scans/dicom.py",
     "cosup_jax/scans/dicom_frames.py",
     "cosup_jax/scans/dicom_headers.py",
+    "cosup_jax/scans/dicom_read.py",
     "cosup_jax/scans/dicom_pixels.py",
     "cosup_jax/scans/dicom_seg.py",
     "cosup_jax/scans/dicom_drawing.py",

@@ -17,7 +17,10 @@ from cosup_jax.scans.nifti_labels import UndeclaredError
 from cosup_jax.scans.scan import Scan
 
 _CORRECTED = "its mask was corrected, and"
-_NO_DEPTH = "does not say how far its planes lie apart, which the scan alone would tell"
+_NO_DEPTH = (
+    "does not say how far its planes lie apart, or contradicts itself in it, which the scan alone "
+    "would tell"
+)
 _DIGITS = 3  # of a volume in mL behind the point, and figures that are left of it at least
 
 Measured = tuple[dict[str, float | None], tuple[str, ...]]
@@ -89,6 +92,8 @@ def _alone(path: Path, nothing: dict[str, float | None], why: str) -> Measured:
         raise
     except VolumeError as error:
         return nothing, (f"{_CORRECTED} nothing is known of it: {error}",)
+    if drawn.no_size:
+        return nothing, (f"{_CORRECTED} no volume is known of it: {drawn.no_size}; {why}",)
     if not drawn.depth_known:
         return nothing, (f"{_CORRECTED} {_NO_DEPTH}: {why}",)
     volume = metrics.lesion_volume(drawn.classes, drawn.grid.spacing)

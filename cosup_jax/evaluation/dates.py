@@ -27,8 +27,8 @@ MEASURES = {
     "lesion_ml": ("infection, mL", 1),
     "lung_ml": ("lungs, mL", 0),
     "lung_percent": ("infection, % of the lungs", 1),
-    "right_lesion_ml": ("infection of the right lung, mL", 1),
-    "left_lesion_ml": ("infection of the left lung, mL", 1),
+    "right_lesion_ml": ("infection on the right side, mL", 1),
+    "left_lesion_ml": ("infection on the left side, mL", 1),
     "right_lung_percent": ("infection, % of the right lung", 1),
     "left_lung_percent": ("infection, % of the left lung", 1),
     "lesions": ("lesions", 0),
@@ -181,9 +181,9 @@ def table(dates: Sequence[Date]) -> str:
 
 def figure(dates: Sequence[Date]) -> Figure:
     """Draws the volumes of both sides, where they are known of all dates, and the share of lung."""
-    sides = {"right lung": "right_lesion_ml", "left lung": "left_lesion_ml"}
+    sides = {"right side": "right_lesion_ml", "left side": "left_lesion_ml"}
     if any(date.values[field] is None for date in dates for field in sides.values()):
-        sides = {"both lungs": "lesion_ml"}
+        sides = {"both sides": "lesion_ml"}
     lesions = {
         date.name: {
             part: value

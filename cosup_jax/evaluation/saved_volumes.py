@@ -3,6 +3,7 @@
 Both are read by what they hold, not by how it is stored, and compared on the truth's voxels.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,8 +101,10 @@ def _read_pairs(pred: Side, truth: Side) -> Iterator[Pair]:
         drawn = [_read(*one) for one in zip((pred, truth), pair, strict=True)]
         found, actual, grid, notes = on_one_grid(*drawn)
         notes = [*_notes(pred, pair[0], drawn[0]), *_notes(truth, pair[1], drawn[1]), *notes]
-        slices = list(found), list(actual)
-        yield Pair(name, name, *slices, grid.spacing, range(len(actual)), notes, shear=grid.shear)
+        slices, spacing = (list(found), list(actual)), grid.spacing
+        if any(one.no_size for one in drawn):
+            spacing = (math.nan,) * 3
+        yield Pair(name, name, *slices, spacing, range(len(actual)), notes, shear=grid.shear)
 
 
 def _read(side: Side, mask: Mask) -> Drawing:
@@ -142,8 +145,9 @@ def on_one_grid(pred: Drawing, truth: Drawing) -> tuple[np.ndarray, np.ndarray, 
         known = [one for one in (truth, pred) if one.depth_known]
         if not known:
             raise SavedMapError(
-                f"{pred.path}, {truth.path}: neither says how far its planes lie apart, so that no "
-                "volume is known; expected one of them as NIfTI, on the voxels of the scan"
+                f"{pred.path}, {truth.path}: neither says how far its planes lie apart, or both "
+                "contradict themselves in it, so that no volume is known; expected one of them as "
+                "NIfTI, on the voxels of the scan"
             )
         grid = known[0].grown(pred if known[0] is truth else truth)
     if not truth.whole and not pred.whole:

@@ -116,7 +116,7 @@ def dates(lesions: Mapping[str, Mapping[str, float]], shares: Mapping[str, float
     """Draws how much infection a patient has at several dates; `unknown` stands where nobody knows.
 
     Args:
-      lesions: by date, mL of each part (of the right and the left lung, or of both together);
+      lesions: by date, mL of each part (of the right and the left side, or of both together);
         nothing where it is not known.
       shares: by date, per cent of the lungs; NaN where it is not known.
     """

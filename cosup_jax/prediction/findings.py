@@ -81,8 +81,9 @@ def describe(
 
     Lesions are parts of the mask that touch in any of 26 directions. The lung is what is found and
     what is marked within 5 mm of it, so that most consolidated lung counts as lung; a lesion voxel
-    outside of what was found belongs to the side that is nearer. Where there are no lungs there are
-    no lesions: all that is marked is outside.
+    outside of what was found belongs to the side that is nearer, however far it lies, so that the
+    volumes of both sides make that of all lesions. Where there are no lungs there are no lesions:
+    all that is marked is outside.
 
     Args:
       slices: (H, W) in the axial view, HU where `intensity` is `hu`.

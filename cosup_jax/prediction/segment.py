@@ -12,7 +12,7 @@ import numpy as np
 from cosup_jax import weights
 from cosup_jax.prediction import findings, limits, lungs, unlike
 from cosup_jax.prediction.segmenter import Segmenter
-from cosup_jax.scans import kinds
+from cosup_jax.scans import kinds, nifti_place
 from cosup_jax.scans.geometry import Grid, GridError
 from cosup_jax.scans.intensity import judge
 
@@ -38,7 +38,8 @@ def segment(
     Args:
       volume: three axes of real numbers. With `affine` in any stored order (what nibabel gives);
         without, (Z, H, W) in the radiological axial view of `cosup_jax.scans.geometry`.
-      affine: (4, 4), stored index to mm in the RAS frame, or None.
+      affine: (4, 4), stored index to mm in the RAS frame, or None. One that programs write by
+        default (`np.eye(4)`) tells no size, with a warning.
       spacing: voxel spacing (z, y, x) in mm where there is no affine; needed by `min_lesion_ml`.
       intensity: one of `kinds.INTENSITIES`, or None to judge by the values.
       network: what `load_pretrained` returns, or takes.
@@ -80,14 +81,18 @@ def segment(
         grid = None if affine is None else Grid(values.shape, _numbers("affine", affine, (4, 4)))
     except GridError as error:
         raise ValueError(str(error)) from error
-    sides = None if grid is None else grid.spacing
+    no_size = "" if grid is None else nifti_place.unknown_size(grid.affine)
+    sides = None if grid is None or no_size else grid.spacing
     if spacing is not None:
         z, y, x = _numbers("spacing", spacing, (3,)).tolist()
         if min(z, y, x) <= 0:
             raise ValueError(f"spacing={spacing}: expected three sides of a voxel above 0 mm")
         sides = z, y, x
     if min_lesion_ml and sides is None:
-        raise ValueError("min_lesion_ml: give the spacing (or the affine) that it is measured by")
+        why = no_size or "give the spacing (or the affine) that it is measured by"
+        raise ValueError(f"min_lesion_ml: {why}")
+    if no_size:
+        warnings.warn(f"no size of a voxel is known: {no_size}", stacklevel=2)
     axial = values if grid is None else grid.to_axial(values)
     kind, added = intensity, 0.0
     if kind is None:

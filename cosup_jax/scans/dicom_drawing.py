@@ -12,13 +12,19 @@ from typing import NamedTuple
 import numpy as np
 import pydicom
 from pydicom import uid
-from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels import pixel_array
 
-from cosup_jax.scans import codestreams, dicom_files, dicom_headers
+from cosup_jax.scans import (
+    codestreams,
+    dicom_files,
+    dicom_headers,
+    dicom_planes,
+    dicom_read,
+    series_geometry,
+)
 from cosup_jax.scans.dicom_files import Reader
 from cosup_jax.scans.dicom_stream import MAX_FRAMES_BYTES, Budget
-from cosup_jax.scans.geometry import TOLERANCE, Grid, GridError
+from cosup_jax.scans.geometry import Grid, GridError
 from cosup_jax.scans.nifti import MAX_SIDE, MAX_VOXELS, VolumeError
 
 CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
@@ -31,9 +37,8 @@ _COMPRESSED = {
     uid.JPEG2000Lossless: codestreams.JPEG_2000,
 }
 _TO_RAS = np.array([-1.0, -1.0, 1.0])
-_SAME = 1e-3  # of a direction, or mm of a plane
-_ROUNDED = 0.1  # mm; positions may have one digit, while the distance between planes has more
-_MAX_FRAMES = 65535
+_SAME = 1e-3  # of a direction, or mm of a pixel
+_FEWEST_FRAME_BYTES = 1 << 9  # of small planes with what is said of them
 
 
 class Drawing(NamedTuple):
@@ -135,14 +140,9 @@ def _load(path: Path) -> pydicom.FileDataset:
         raise VolumeError(f"larger than {MAX_FRAMES_BYTES:,} bytes; expected a Segmentation")
     part = dicom_files.list_parts([path])[0]
     with Reader() as reader:
-        # By itself pydicom would inflate a deflated file of any size before it can be checked.
-        with reader.open(part, Budget(dicom_headers.READS)) as file:
-            read_preamble(file, True)
-            meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
-        if meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian:
-            raise VolumeError("compressed as a whole (Deflated), which is not read")
-        with reader.open(part, Budget(dicom_headers.READS)) as file:
-            found = pydicom.dcmread(file, force=True)
+        found = dicom_read.read(
+            part, reader, Budget(dicom_headers.READS), fewest=_FEWEST_FRAME_BYTES
+        )
     if found.get("SOPClassUID") not in CLASSES:
         raise VolumeError("is no DICOM Segmentation")
     return found
@@ -165,12 +165,15 @@ def _drawing(file: pydicom.FileDataset) -> Drawing:
     if np.ptp(orientation, axis=0).max() > _SAME or np.ptp(spacing, axis=0).max() > _SAME:
         raise VolumeError("frames that are turned against each other, or of several spacings")
     positions = np.array([_position(_of(group, common, "PlanePosition")) for group in groups])
-    between = measures[0].get("SpacingBetweenSlices") or 0
-    thickness = float(measures[0].get("SliceThickness") or between or 0)
-    axes = orientation[0].reshape(2, 3)
-    planes, step = _planes(positions, np.cross(*axes), abs(float(between)), thickness or 1.0)
+    between, thickness = (
+        abs((dicom_headers.numbers(measures[0], name, 1) or (0.0,))[0])
+        for name in ("SpacingBetweenSlices", "SliceThickness")
+    )
+    across, down = series_geometry.perpendicular(orientation[0])
+    normal = np.cross(across, down)
+    planes, step, known = dicom_planes.find(positions, normal, between, thickness)
     affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1] = axes[0] * spacing[0][1], axes[1] * spacing[0][0]
+    affine[:3, 0], affine[:3, 1] = across * spacing[0][1], down * spacing[0][0]
     affine[:3, 2], affine[:3, 3] = step, positions[int(np.argmin(planes))]
     affine[:3] *= _TO_RAS[:, None]
     shape = (int(file.Columns), int(file.Rows), int(planes.max()) + 1)
@@ -182,17 +185,14 @@ def _drawing(file: pydicom.FileDataset) -> Drawing:
         raise VolumeError(str(error)) from error
     names = {int(s.SegmentNumber): str(s.get("SegmentLabel", "")) for s in file.SegmentSequence}
     segments = [0 if kind == "LABELMAP" else _segment(group, common, names) for group in groups]
-    # Of planes as far apart as they are thick none is missing; a single one shows nothing.
-    close = shape[2] > 1 and abs(float(np.linalg.norm(step)) - thickness) <= TOLERANCE * thickness
-    places = tuple(int(p) for p in planes)
-    return Drawing(grid, names, places, tuple(segments), file, bool(between) or close)
+    return Drawing(grid, names, tuple(int(p) for p in planes), tuple(segments), file, known)
 
 
 def _check_pixels(file: pydicom.FileDataset, frames: int) -> None:
     rows, columns, bits = int(file.Rows), int(file.Columns), int(file.BitsAllocated)
     if (
         not 0 < min(rows, columns) <= max(rows, columns) <= MAX_SIDE
-        or not 0 < frames <= _MAX_FRAMES
+        or not 0 < frames <= dicom_planes.MAX_FRAMES
     ):
         raise VolumeError(f"its header claims {frames} frames of {columns} × {rows} pixels")
     if bits not in (1, 8, 16) or int(file.get("SamplesPerPixel") or 1) != 1:
@@ -231,32 +231,3 @@ def _segment(group: pydicom.Dataset, common: pydicom.Dataset, names: Mapping[int
     if number not in names:
         raise VolumeError(f"a frame of segment {number}, which is not described")
     return number
-
-
-def _planes(
-    positions: np.ndarray, normal: np.ndarray, between: float, thickness: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns on which plane each frame lies, and the way from one plane to the next in mm."""
-    along = positions @ normal
-    along = along - along.min()
-    apart = np.diff(np.unique(np.round(along / _SAME)) * _SAME)
-    if not apart.size:
-        return np.zeros(len(positions), int), normal * (between or thickness)
-    # Planes without labels may be missing, so that the nearest two tell the distance.
-    distance = between if between > 0 else float(apart.min())
-    last = along.max() / distance
-    if not last < _MAX_FRAMES:
-        raise VolumeError("planes too far from each other")
-    places = np.rint(along / distance).astype(int)
-    first = positions[int(np.argmin(along))]
-    way, between_ends = positions[int(np.argmax(along))] - first, int(places.max())
-    step = way / max(between_ends, 1)
-    allowed = TOLERANCE * distance
-    if np.abs(positions - np.round(positions, 1)).max() <= _SAME * _ROUNDED:
-        allowed = max(allowed, min(_ROUNDED + _SAME, distance / 4))
-        if between > 0 and np.linalg.norm(way - between_ends * between * normal) <= allowed:
-            step = between * normal
-    off = np.linalg.norm(positions - first - places[:, None] * step, axis=1).max()
-    if off > allowed or not places.max():
-        raise VolumeError("frames that are no planes of one volume, evenly apart")
-    return places, step

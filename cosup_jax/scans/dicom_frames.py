@@ -38,12 +38,12 @@ _LEFT = {*map(tag_for_keyword, (*GROUPS, "PixelData", "InstanceNumber"))}
 # A frame has no more pieces than this to be read.
 _READS = 300
 # Most frames have as many bytes, and well compressed ones these; a file gets no more than for most.
-_BYTES, _FEWEST_BYTES, _MOST = 1 << 17, 1 << 13, 4096
+_BYTES, FEWEST_BYTES, _MOST = 1 << 17, 1 << 13, 4096
 _COUNT, _DESCRIBED = (tag_for_keyword(name) for name in ("NumberOfFrames", GROUPS[1]))
 _LONGEST_COUNT = 12  # digits, as the standard has it
 
 
-def allowing(stream: Bounded, size: int, budget: Budget) -> Callable[[int, int], None]:
+def allowing(stream: Bounded, size: int, budget: Budget, fewest: int) -> Callable[[int, int], None]:
     """Returns what is told of each element of a header, and lets more be read of many frames.
 
     How many there are is what the header says, but no more than the file has room for.
@@ -52,6 +52,7 @@ def allowing(stream: Bounded, size: int, budget: Budget) -> Callable[[int, int],
       stream: from which the header is read.
       size: of the file in bytes.
       budget: of pieces that may be read of it.
+      fewest: bytes of a frame with all that is said of it.
     """
     counted, allowed = 0, False
 
@@ -64,7 +65,7 @@ def allowing(stream: Bounded, size: int, budget: Budget) -> Callable[[int, int],
             counted = int(text) if text.isdigit() else 0
         elif tag == _DESCRIBED and not allowed:
             allowed = True
-            frames = max(size // _BYTES, min(counted, size // _FEWEST_BYTES, _MOST))
+            frames = max(size // _BYTES, min(counted, size // fewest, _MOST))
             budget.allow(_READS * frames)
 
     return comes

@@ -6,7 +6,7 @@ a header of too many elements is refused. No text of a header is ever part of a 
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +14,10 @@ from typing import Any
 import pydicom
 from pydicom import uid
 from pydicom.datadict import tag_for_keyword
-from pydicom.dataset import FileMetaDataset
-from pydicom.filereader import read_dataset, read_partial, read_preamble
 
-from cosup_jax.scans import dicom_frames, dicom_kinds
+from cosup_jax.scans import dicom_frames, dicom_kinds, dicom_read
 from cosup_jax.scans.dicom_files import Part, Reader
-from cosup_jax.scans.dicom_stream import MAX_FILE_BYTES, Bounded, Budget, inflated
+from cosup_jax.scans.dicom_stream import MAX_FILE_BYTES, Budget
 from cosup_jax.scans.nifti import VolumeError
 from cosup_jax.scans.series_geometry import Plane
 
@@ -63,7 +61,7 @@ _CHOICE = (
     *("StackID", "TemporalPositionIndex", "TemporalPositionIdentifier"),
     *("NominalPercentageOfCardiacPhase", "AcquisitionNumber", "ConvolutionKernel", "KVP"),
     *("ImageType", "SeriesNumber", "SeriesDescription", "SeriesTime", "AcquisitionDateTime"),
-    *("AcquisitionTime", "TriggerTime"),
+    *("AcquisitionTime", "TriggerTime", "SliceThickness"),
 )
 
 
@@ -74,7 +72,7 @@ class Image:
     Attributes:
       part: its file.
       frame: its place in a file of many slices, from 0; None where the file is one slice.
-      patient: PatientID; empty where there is none, as the four identifiers after it.
+      patient: as `patient` has it; empty where there is none, as the four identifiers after it.
       study: StudyInstanceUID.
       reference: FrameOfReferenceUID.
       series: SeriesInstanceUID.
@@ -176,32 +174,11 @@ def load(
     """
     words = (*_KEYWORDS, *(_PIXELS if pixels else ()))
     tags = [*filter(None, map(tag_for_keyword, words)), *OVERLAY_BITS]
-    budget = budget or Budget(READS)
-
-    def end_of(stream: Bounded) -> Callable[[int, str | None, int], bool]:
-        comes = dicom_frames.allowing(stream, part.size, budget)
-
-        def is_end(tag: int, vr: str | None, length: int) -> bool:
-            comes(tag, length)
-            return int(tag) in _PIXEL_TAGS and not pixels
-
-        return is_end
-
-    with lenient(), reader.open(part, budget) as file:
-        preamble = read_preamble(file, True)
-        meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
-        if meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian:
-            # By itself pydicom would inflate a file to any size.
-            with inflated(file, part.size, budget) as content:
-                ends = end_of(content)
-                body = read_dataset(content, False, True, stop_when=ends, specific_tags=tags)
-            meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian  # as it is now
-            found = pydicom.FileDataset("", body, preamble, FileMetaDataset(meta), False, True)
-        else:
-            file.seek(0)
-            found = read_partial(file, end_of(file), force=True, specific_tags=tags)
-    if not len(found) and not len(meta):
-        if preamble is not None:
+    ends = () if pixels else _PIXEL_TAGS
+    with lenient():
+        found = dicom_read.read(part, reader, budget or Budget(READS), tags=tags, ends=ends)
+    if not len(found) and not len(found.file_meta):
+        if found.preamble is not None:
             raise VolumeError("cut off in its header")
         return None
     meta = found.file_meta
@@ -246,7 +223,7 @@ def _image(part: Part, header: pydicom.Dataset, frame: int | None) -> Image:
     return Image(
         part=part,
         frame=frame,
-        patient=text(header, "PatientID"),
+        patient=patient(header),
         study=text(header, "StudyInstanceUID"),
         reference=text(header, "FrameOfReferenceUID"),
         series=text(header, "SeriesInstanceUID"),
@@ -257,6 +234,11 @@ def _image(part: Part, header: pydicom.Dataset, frame: int | None) -> Image:
         order=int(order[0]) if order else None,
         choice=choice,
     )
+
+
+def patient(header: pydicom.Dataset) -> str:
+    """Returns PatientID in one spelling: without capitals, and with one blank for several."""
+    return " ".join(text(header, "PatientID").split()).casefold()
 
 
 def plane(header: pydicom.Dataset) -> Plane:

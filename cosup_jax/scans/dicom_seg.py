@@ -30,6 +30,7 @@ _TYPES = {
 _SERIES_NUMBERS = {"mask": 9101, "probability": 9102, "classes": 9103}
 _INFECTION = "Lung infection"
 _UTF8 = "ISO_IR 192"
+_ESCAPES = re.compile(r"\x1b[ -/]+[0-~]")  # of ISO 2022
 _SEXES = ("M", "F", "O")
 _LONGEST_UID = 64
 _SHARED = {  # what all images must name alike, and how a user would call it
@@ -201,7 +202,8 @@ def _name(header: Dataset) -> str:
             return stored.decode("utf-8").strip(" \0")
         except UnicodeDecodeError:
             return stored.decode("latin-1").strip(" \0")
-    return text(header, "PatientName")
+    # pydicom leaves the signs that change to Chinese letters (ISO 2022 IR 58) in the text.
+    return _ESCAPES.sub("", text(header, "PatientName"))
 
 
 def _moment(value: str, form: str) -> str:

@@ -152,6 +152,10 @@ def split(images: list[Image], content: Callable[[Image], Hashable]) -> list[Fou
     notes = (f"{copies} exact copies of its images count once",) if copies else ()
     fault = _fault(kept)
     doubled, unequal = bool(fault) and _is_doubled(kept), ""
+    # Whatever headers and folders say, to count images of the same values once loses none.
+    if doubled and (whole := _once(kept, content)):
+        note = f"{len(kept) - len(whole)} images equal another at their place and count once"
+        return [Found(whole, (*notes, note))]
     # A slice of one stack may equal that of another, and is no copy then.
     for some, said in [(images, ())] * (doubled and copies > 0) + [(kept, notes)]:
         for way, parts in _ways(some, bool(fault), doubled):
@@ -166,13 +170,8 @@ def split(images: list[Image], content: Callable[[Image], Hashable]) -> list[Fou
                     continue
                 more = (*said, f"one of {len(parts)} stacks of its series")
                 return [Found(part, more, part=f"{way} {i}") for i, part in enumerate(parts)]
-    if doubled:
-        # Whatever the names say, to count images of the same values once loses none.
-        whole = _without_copies(kept, partial(_is_equal, content))
-        if is_stack(whole):
-            note = f"{len(kept) - len(whole)} images equal another at their place and count once"
-            return [Found(whole, (*notes, note))]
-        fault += "" if unequal else ", and nothing in their headers parts them into whole stacks"
+    if doubled and not unequal:
+        fault += ", and nothing in their headers parts them into whole stacks"
     return [Found(kept, notes, fault + unequal)]
 
 
@@ -195,6 +194,15 @@ def _without_copies(images: list[Image], is_copy: Callable[[Image, Image], bool]
             else:
                 seen.append(image)
     return [image for image in images if id(image) not in dropped]
+
+
+def _once(images: list[Image], content: Callable[[Image], Hashable]) -> list[Image]:
+    """Returns one image of each place; none if two at a place differ, or it makes no stack."""
+    places = group_by(images, lambda image: image.plane)
+    if any(not _is_equal(content, same[0], other) for same in places for other in same[1:]):
+        return []
+    found = [same[0] for same in places]
+    return found if is_stack(found) else []
 
 
 def _of_one_place(images: list[Image]) -> set[str]:

@@ -10,7 +10,7 @@ class Whose(NamedTuple):
     """What a header says; empty where it does not.
 
     Attributes:
-      patient: PatientID.
+      patient: PatientID, as `dicom_headers.patient` has it.
       day: StudyDate, YYYYMMDD.
     """
 
@@ -25,9 +25,13 @@ def read(path: Path) -> Whose:
       VolumeError: unreadable or damaged.
     """
     (part,) = dicom_files.list_parts([path])
-    with dicom_files.Reader() as reader, dicom_headers.lenient():
+    with (
+        dicom_files.Reader() as reader,
+        dicom_files.naming(part.number),
+        dicom_headers.lenient(),
+    ):
         header = dicom_headers.load(part, reader)
         if header is None:
             return Whose("", "")
-        patient, day = (dicom_headers.text(header, name) for name in ("PatientID", "StudyDate"))
+        patient, day = dicom_headers.patient(header), dicom_headers.text(header, "StudyDate")
     return Whose(patient, day if len(day) == 8 and day.isascii() and day.isdecimal() else "")

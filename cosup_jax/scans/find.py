@@ -56,6 +56,8 @@ def find_scans(
     for path in map(Path.expanduser, inputs):
         if not path.exists():
             raise ScanError(f"{path}: no such file or folder")
+        if not (path.is_file() or path.is_dir()):
+            raise ScanError(f"{path}: a pipe or device; expected a file or folder")
         given.append(walk.collect(path, ignore.resolve(), seen))
     aside = Aside()
     scans = find_dicom.find(given, aside, identify=identify, series=series)

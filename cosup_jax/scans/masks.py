@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cosup_jax.scans import kinds, nifti
+from cosup_jax.scans import kinds, lattice, nifti
 from cosup_jax.scans.geometry import TOLERANCE, Grid
 from cosup_jax.scans.nifti import VolumeError
 from cosup_jax.scans.nifti_labels import OtherGridError, UndeclaredError, read_drawing
@@ -52,6 +52,7 @@ class Drawing:
       notes: what is odd about that.
       depth_known: it says how far its planes lie apart, which planes with labels alone do not.
       values: of a NIfTI file, the stored values that are there.
+      no_size: why the size of a voxel is unknown, whatever the grid says; empty where it is known.
     """
 
     path: Path
@@ -63,6 +64,7 @@ class Drawing:
     notes: tuple[str, ...] = ()
     depth_known: bool = True
     values: tuple[int, ...] = ()
+    no_size: str = ""
 
     def is_on(self, grid: Grid) -> bool:
         """Whether its voxels are those of a grid, however that is stored."""
@@ -87,7 +89,7 @@ class Drawing:
         if self.is_on(grid):
             return self.classes, ""
         to = grid.axial()
-        places = None if self.whole else _places(self.grid, to)
+        places = None if self.whole else lattice.places(self.grid, to)
         if places is not None and not (nearest and self.outside(grid)):
             return self._placed(places, to), ""
         if nearest and self.placed:
@@ -97,7 +99,7 @@ class Drawing:
                     "voxel with it; expected one drawn on the same scan"
                 )
             done = f"brought from {_words(self.grid)} to {_words(to)} by nearest neighbours"
-            return _nearest(self, to), done
+            return lattice.nearest(self.classes, self.grid, to), done
         raise (OtherGridError if self.placed else VolumeError)(
             f"{self.path}: drawn on {_words(self.grid)}, but its image has {_words(to)}"
             f"{_apart(self.grid, to)}{'' if self.placed else _UNPLACED}; expected the same grid"
@@ -112,7 +114,7 @@ class Drawing:
     def fits(self, grid: Grid) -> bool:
         """Whether all of its voxels are voxels of a grid, however that is stored."""
         to = grid.axial()
-        places = _places(self.grid, to)
+        places = lattice.places(self.grid, to)
         if places is None:
             return False
         return all(p[0] >= 0 and p[-1] < n for p, n in zip(places, to.shape, strict=True))
@@ -169,8 +171,13 @@ def read(path: Path, values: Mapping[int, int] | None = None) -> Drawing:
     """
     if path.name.lower().endswith(nifti.SUFFIXES):
         place, classes, there = read_drawing(path, ANY if values is None else values)
-        grid, way, known = place.grid.axial(), place.grid.orientation, place.known
-        return Drawing(path, grid, classes, True, way, known, place.notes, values=there)
+        return Drawing(
+            *(path, place.grid.axial(), classes, True, place.grid.orientation),
+            placed=place.known,
+            notes=place.notes,
+            values=there,
+            no_size=place.no_size,
+        )
     try:
         from cosup_jax.scans import dicom_drawing
     except ImportError as error:
@@ -261,40 +268,3 @@ def _words(grid: Grid) -> str:
 
 def _apart(grid: Grid, to: Grid) -> str:
     return f", {grid.distance(to):.2g} voxels away" if grid.shape == to.shape else ""
-
-
-def _places(grid: Grid, to: Grid) -> tuple[np.ndarray, ...] | None:
-    """Returns where each index of a grid lies on another along x, y and z, if on voxel centres."""
-    way = np.linalg.inv(to.affine) @ grid.affine
-    lone = np.array([*(n == 1 for n in grid.shape), False])
-    way[:, lone] = np.eye(4)[:, lone]  # of one plane the next one may lie anywhere
-    whole = np.rint(way)
-    ends = np.array(grid.shape, np.float64) - 1
-    off = np.abs(way - whole)[:3]
-    diagonal = np.diag(np.diag(whole[:3, :3]))
-    if not np.array_equal(whole[:3, :3], diagonal) or (np.diag(diagonal) < 1).any():
-        return None
-    if (off[:, :3] @ ends + off[:, 3] > TOLERANCE).any():
-        return None
-    return tuple(
-        (whole[i, 3] + whole[i, i] * np.arange(grid.shape[i])).astype(np.int64) for i in range(3)
-    )
-
-
-def _nearest(drawing: Drawing, to: Grid) -> np.ndarray:
-    """Takes for each voxel of a grid the nearest one of a drawing; 0 outside of it."""
-    way = np.linalg.inv(drawing.grid.affine) @ to.affine
-    result = np.zeros(to.shape[::-1], np.uint8)
-    columns, rows = np.arange(to.shape[0]), np.arange(to.shape[1])[:, None]
-    # Halves are rounded up, whatever the voxel, and not to even ones.
-    for z in range(to.shape[2]):
-        at = [
-            np.floor(w[0] * columns + w[1] * rows + w[2] * z + w[3] + 0.5).astype(np.int64)
-            for w in way[:3]
-        ]
-        inside = np.logical_and.reduce(
-            [(i >= 0) & (i < n) for i, n in zip(at, drawing.grid.shape, strict=True)]
-        )
-        x, y, k = (np.where(inside, i, 0) for i in at)
-        result[z] = np.where(inside, drawing.classes[k, y, x], 0)
-    return result

@@ -60,17 +60,15 @@ def read_drawing(
       values: stored value to class (0..254).
 
     Returns:
-      where its voxels lie, (Z, H, W) uint8 classes in the axial view, as a view, and the stored
-      values that are there.
+      where its voxels lie (nowhere that is known if their size is not), (Z, H, W) uint8 classes in
+      the axial view, as a view, and the stored values that are there.
 
     Raises:
-      VolumeError: as `read_labels`; the header leaves open how large a voxel is.
+      VolumeError: as `read_labels`.
     """
     place = place_of(read_header(path), path)
-    if place.by_default:
-        place = place._replace(notes=(*place.notes, place.by_default), known=False)
-    if place.no_size:
-        raise VolumeError(f"{path}: {place.no_size}")
+    if why := place.no_size or place.by_default:
+        place = place._replace(notes=(*place.notes, why), known=False, no_size=why)
     classes, found = _classes(path, values)
     return place, place.grid.to_axial(classes), found
 

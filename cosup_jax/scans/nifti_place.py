@@ -76,9 +76,18 @@ def place(header: nib.Nifti1Header) -> Place:
         raise GridError(str(sform or qform))
     scaled, no_size = _in_mm(grid, int(header["xyzt_units"]) & 7)
     known = sform is not None or qform is not None
-    ones = (np.abs(grid.affine), np.eye(4)) if known else (header["pixdim"][1:4], np.ones(3))
-    by_default = _BY_DEFAULT if np.array_equal(*ones) else ""
+    ones = np.array_equal(header["pixdim"][1:4], np.ones(3))
+    by_default = _by_default(grid.affine) if known else _BY_DEFAULT * ones
     return Place(scaled, tuple(notes), no_sides, no_sides_given or no_size, known, by_default)
+
+
+def unknown_size(affine: np.ndarray) -> str:
+    """Returns why an affine, in mm, does not say how large a voxel is; empty where it does."""
+    return _by_default(affine) or _no_scan("mm", nib.affines.voxel_sizes(affine), SIDES)
+
+
+def _by_default(affine: np.ndarray) -> str:
+    return _BY_DEFAULT if np.array_equal(np.abs(affine), np.eye(4)) else ""
 
 
 def _grid(affine: np.ndarray | str | None, shape: tuple[int, int, int]) -> Grid | str | None:
@@ -161,11 +170,16 @@ def _listed(sides: np.ndarray) -> str:
 def _in_mm(grid: Grid, unit: int) -> tuple[Grid, str]:
     """Returns the grid in mm, and why its size is unknown."""
     name, factor = _UNITS.get(unit, ("mm", 1.0))
-    low, high = SIDES if name == "mm" else _OTHER_SIDES
     sides = nib.affines.voxel_sizes(grid.affine) * factor
-    if not low <= sides.min() <= sides.max() <= high:
-        return grid, (
-            f"the header gives voxel sides in {name}, which makes {_listed(sides)} mm; no scan has "
-            "such"
-        )
+    if why := _no_scan(name, sides, SIDES if name == "mm" else _OTHER_SIDES):
+        return grid, why
     return Grid(grid.shape, np.diag((factor, factor, factor, 1.0)) @ grid.affine), ""
+
+
+def _no_scan(unit: str, sides: np.ndarray, most: tuple[float, float]) -> str:
+    """Returns why sides, in mm, are none of a scan; empty where they may be."""
+    if most[0] <= sides.min() <= sides.max() <= most[1]:
+        return ""
+    return (
+        f"the header gives voxel sides in {unit}, which makes {_listed(sides)} mm; no scan has such"
+    )

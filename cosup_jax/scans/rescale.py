@@ -12,7 +12,9 @@ from cosup_jax.scans.intensity import OPTION, IntensityError
 
 _INT16 = np.iinfo(np.int16)
 # RescaleType (PS3.3 C.11.1.1.2). Of an unspecified unit the values have to tell.
-_HU_UNITS, _MODIFIED = ("", "HU", "US"), "HU_MOD"
+_UNSAID = ("", "US")
+_HU_UNITS, _MODIFIED = (*_UNSAID, "HU"), "HU_MOD"
+_IN_WORDS = ("HOUNSFIELD", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS")
 _LIKE_AIR = -900.0  # HU
 _NEAR = 3  # values on each side of the padding
 _SCALE = {"RescaleSlope": "slope", "RescaleIntercept": "intercept"}
@@ -35,7 +37,7 @@ class Rescale:
     Attributes:
       slope: HU of one step.
       intercept: HU of a stored 0.
-      unit: RescaleType, in capitals.
+      unit: RescaleType, in capitals; `HU` where it says that in words.
       padding: the first and last stored number that is no measurement, as written; None: there is
         none.
       bits: allocated and stored.
@@ -95,10 +97,11 @@ def read(header: Any) -> Rescale:
         raise IntensityError(f"rescale slope {slope} and intercept {intercept}; expected numbers")
     padding = _whole(header, "PixelPaddingValue")
     limit = _whole(header, "PixelPaddingRangeLimit")
+    unit = str(header.get("RescaleType") or "").strip().upper()
     return Rescale(
         slope=slope,
         intercept=intercept,
-        unit=str(header.get("RescaleType") or "").strip().upper(),
+        unit="HU" if unit in _IN_WORDS else unit,
         padding=None if padding is None else (padding, padding if limit is None else limit),
         bits=(int(header.get("BitsAllocated", 16)), int(header.get("BitsStored", 16))),
         signed=bool(header.get("PixelRepresentation", 0)),
@@ -145,7 +148,8 @@ def padding_is_measured(numbers: np.ndarray, rescale: Rescale) -> bool:
 
     That cannot be padding, which no measurement may have: the header was taken over from another
     image. Of a range it is so where no value in it makes up half of what is there: whatever fills
-    the edges of a picture is one value. Values of air are air either way.
+    the edges of a picture is one value. Values of air are air either way, and those that no CT has
+    are no measurement.
 
     Args:
       numbers: as stored, with all bits that the padding needs.
@@ -156,7 +160,8 @@ def padding_is_measured(numbers: np.ndarray, rescale: Rescale) -> bool:
         return False
     if first != last:
         inside = numbers[(numbers >= first) & (numbers <= last)]
-        inside = inside[inside * rescale.slope + rescale.intercept > _LIKE_AIR]
+        hu = inside * rescale.slope + rescale.intercept
+        inside = inside[(hu > _LIKE_AIR) & (hu <= _INT16.max)]
         most = np.unique(inside, return_counts=True)[1].max(initial=0)
         return bool(2 * most < inside.size)
     if first * rescale.slope + rescale.intercept <= _LIKE_AIR:
@@ -172,7 +177,7 @@ def differences(images: Sequence[Rescale]) -> list[str]:
     Raises:
       IntensityError: they differ in their unit; some lack what the others have.
     """
-    if len(units := {image.unit for image in images} - {""}) > 1:
+    if len(units := {image.unit for image in images} - {*_UNSAID}) > 1:
         raise IntensityError(
             f"images of {len(units)} different units (RescaleType) in one series; expected one"
         )

@@ -10,6 +10,7 @@ from cosup_jax.scans.geometry import Grid, GridError
 from cosup_jax.scans.nifti import VolumeError
 
 _SAME_DIRECTION = 1e-3
+_PERPENDICULAR = 0.02  # of products of directions, which may be rounded to two digits
 _SAME_SPACING = 1e-3  # mm
 _SAME_PLACE = 1e-2  # mm; images nearer than this are doubles
 _UNEVEN = 0.1  # of the usual distance
@@ -118,11 +119,24 @@ def _directions(planes: Sequence[Plane]) -> tuple[np.ndarray, np.ndarray]:
         raise VolumeError(
             f"{turned} of {len(planes)} images are turned against the first; expected none"
         )
-    across, down = all_six[0][:3], all_six[0][3:]
+    return perpendicular(all_six[0])
+
+
+def perpendicular(directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the directions of a row and of a column, of which a header gives rounded numbers.
+
+    As they are, they would stretch the voxels.
+
+    Args:
+      directions: (6,) as ImageOrientationPatient has them.
+
+    Raises:
+      VolumeError: they are no two directions at a right angle.
+    """
+    across, down = directions[:3], directions[3:]
     gram = [across @ across, down @ down, across @ down]
-    if np.abs(np.subtract(gram, [1, 1, 0])).max() > 10 * _SAME_DIRECTION:
+    if np.abs(np.subtract(gram, [1, 1, 0])).max() > _PERPENDICULAR:
         raise VolumeError("ImageOrientationPatient holds no two perpendicular directions")
-    # As rounded, they would stretch the voxels.
     across = across / np.linalg.norm(across)
     down = down - (across @ down) * across
     return across, down / np.linalg.norm(down)

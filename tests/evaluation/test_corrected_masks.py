@@ -72,9 +72,19 @@ def test_of_voxels_of_unknown_size_no_mask_tells_a_volume(tmp_path):
     (tmp_path / "metres").mkdir()
     place = result(tmp_path / "metres", xyzt_units=1)
     forge(place / "mask.nii.gz", MASK, xyzt_units=1)
-    date = dates.read(place, "now")
+    date = dates.read(place, "now")  # the same voxels, of which all but their size is known
+    assert {name: value for name, value in date.values.items() if value is not None} == {
+        "lesions": 1,
+        "lesion_mean_hu": 200,
+    }
+    why = "sides in metre, which makes 750 × 750 × 5e+03 mm"
+    assert any("no lesion_ml" in note and why in note for note in date.notes)
+
+
+def test_a_mask_with_the_header_that_programs_write_by_default_has_no_volume(tmp_path):
+    date = corrected(result(tmp_path), MASK, np.eye(4))
     assert set(date.values.values()) == {None}
-    assert "sides in metre, which makes 750 × 750 × 5e+03 mm" in date.notes[0]
+    assert "no volume is known of it: the header has voxels of 1 × 1 × 1 mm" in date.notes[0]
 
 
 def test_what_is_drawn_outside_of_the_scan_is_said(tmp_path):

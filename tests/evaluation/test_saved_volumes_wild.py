@@ -78,6 +78,7 @@ def test_a_header_as_programs_write_it_by_default_is_no_place(pair, side):
     summary, row = scored(pair)
     assert summary["pooled_dice"] == 0.75
     assert row["note"].count("as programs write where nobody has told them of any") == 2
+    assert (row["true_volume_ml"], row["hd95_mm"], row["lesions"]) == ("nan", "nan", "")
 
 
 def test_a_mask_of_another_scan_is_refused(pair):

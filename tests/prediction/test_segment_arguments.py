@@ -40,6 +40,24 @@ def test_an_offset_that_is_sure_is_taken_off_with_a_warning(bright, expected):
     np.testing.assert_array_equal(found, expected)
 
 
+METRES = AFFINE * np.array([[0.0001], [0.0001], [0.0001], [1]])  # those of a large matrix
+
+
+@pytest.mark.parametrize(
+    ("affine", "why"), [(np.eye(4), "as programs write"), (METRES, "no scan has such")]
+)
+def test_an_affine_that_tells_no_size_is_said_and_not_measured_by(bright, affine, why):
+    """As `predict` takes such headers: by lungs of 1 mm voxels marks would be kept or removed."""
+    way = [int(np.sign(affine[i, i])) * (-1 if i < 2 else 1) for i in range(3)]
+    axial = STORED[:: way[0], :: way[1], :: way[2]].transpose(2, 1, 0)
+    plain = segment.segment(axial, network=bright).transpose(2, 1, 0)
+    with pytest.warns(UserWarning, match=f"no size of a voxel is known: .*{why}"):
+        found = segment.segment(STORED, affine=affine, network=bright)
+    np.testing.assert_array_equal(found, plain[:: way[0], :: way[1], :: way[2]])
+    with pytest.raises(ValueError, match=f"min_lesion_ml: .*{why}"):
+        segment.segment(STORED, affine=affine, network=bright, min_lesion_ml=1)
+
+
 def test_slices_that_are_lost_are_warned_of(bright):
     volume = CHEST.image.copy()
     volume[2], volume[4] = volume[1], -1000
@@ -91,7 +109,7 @@ def test_wrong_arguments_are_refused_before_anything_is_computed(name):
 def test_least_lesions_are_measured_by_the_voxels_own_volume(bright):
     """Of a sheared grid a voxel is smaller than the product of its sides."""
     sheared = AFFINE.copy()
-    sheared[1, 2] = -5 * CHEST.spacing[0]
+    sheared[1, 2] = -3 * CHEST.spacing[0]
     alone = np.full((8, 8, 4), -1000, np.int16)
     alone[3, 3, 2] = 1000
     voxel = np.prod(CHEST.spacing) / 1000

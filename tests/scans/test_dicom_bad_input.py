@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from pydicom import uid
 from pydicom.encaps import encapsulate
 
-from cosup_jax.scans import codestreams, dicom, dicom_files, dicom_seg, dicom_stream, find
+from cosup_jax.scans import (
+    codestreams,
+    dicom,
+    dicom_files,
+    dicom_seg,
+    dicom_stream,
+    dicom_whose,
+    find,
+    masks,
+)
 from tests.scans.dicom_series import SECRETS, make_images, save, zipped
 from tests.scans.test_dicom import HU, transcode
 
@@ -277,3 +286,15 @@ def test_zips_that_cannot_be_read_are_refused(tmp_path, damage):
         content = bytearray(b"hello")
     path.write_bytes(content)
     refused([path], "the zip is damaged|is encrypted|is compressed by method 14")
+
+
+def test_sequences_within_sequences_end_no_program(tmp_path):
+    (path,) = save(tmp_path, make_images(HU[:1]))
+    content = path.read_bytes()
+    begin = b"\x40\x00\x75\x02SQ\0\0" + b"\xff" * 4 + b"\xfe\xff\x00\xe0" + b"\xff" * 4
+    end = b"\xfe\xff\x0d\xe0" + bytes(4) + b"\xfe\xff\xdd\xe0" + bytes(4)
+    at = content.index(b"\xe0\x7f\x10\x00")
+    path.write_bytes(content[:at] + 2000 * begin + 2000 * end + content[at:])
+    for read in (dicom_whose.read, masks.read, lambda path: dicom.read_series([path])):
+        with pytest.raises(dicom.VolumeError, match="damaged"):
+            read(path)

@@ -51,6 +51,17 @@ PADDINGS = {
 }
 
 
+def test_a_range_that_no_ct_has_is_padding_whatever_values_are_in_it(tmp_path, chest):
+    images = padded(chest, 62000, limit=65535)
+    for image in images:
+        stored = np.frombuffer(image.PixelData, "<u2").reshape(48, 48)
+        spread = np.where(stored == 62000, 62000 + np.arange(48, dtype=np.uint16), stored)
+        image.PixelData = spread.tobytes()
+    scan = read(tmp_path, images)
+    expected = np.where(corners(chest.image), -1000, chest.image)
+    np.testing.assert_array_equal(np.stack(scan.slices), expected)
+
+
 def packed(images):
     """Compresses images by RLE, which keeps all bits that are allocated."""
     for image in images:

@@ -76,6 +76,11 @@ def japanese(i, image):
     image.PatientName = "Yamada^Tarou=山田^太郎"
 
 
+def chinese(i, image):
+    image.SpecificCharacterSet = ["", "ISO 2022 IR 58"]
+    raw(image, 0x00100010, "PN", b"Wang=\x1b$)A\xcd\xf5^\x1b$)A\xd0\xa1\xb6\xab=")
+
+
 def wrong_character_set(i, image):
     image.SpecificCharacterSet = "UTF8"
     raw(image, 0x00100010, "PN", "Müller ".encode())
@@ -135,6 +140,7 @@ def test_whatever_is_odd_the_voxels_are_the_same(tmp_path, name):
     ("change", "expected"),
     [
         (japanese, "Yamada^Tarou=山田^太郎"),
+        (chinese, "Wang=王^小东"),
         (wrong_character_set, "Müller"),
         (undeclared_latin, "Müller^J"),
     ],

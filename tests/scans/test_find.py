@@ -138,11 +138,17 @@ def test_names_are_safe_whatever_they_are_made_of(text):
     assert clean_name(name) == name
 
 
+def pipe(path):
+    os.mkfifo(path)
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
         (lambda folder: folder / "nowhere", "nowhere: no such file or folder"),
         (lambda folder: folder, "no scan in it; expected NIfTI files"),
+        (lambda folder: pipe(folder / "pipe"), "pipe: a pipe or device; expected a file or folder"),
     ],
 )
 def test_where_there_is_nothing_it_is_said(tmp_path, make, reason):

@@ -91,3 +91,18 @@ def test_blank_images_of_two_kernels_are_no_copies(tmp_path):
         images[-1].PixelData = series[0][-1].PixelData
     save(tmp_path / "d", [*series[0], *series[1]])
     assert [len(source.read().slices) for source in scans_of(tmp_path / "d")[0]] == [8, 8]
+
+
+@pytest.mark.parametrize("fields", [{}, {"SeriesDescription": "copy"}, {"SeriesNumber": 9}])
+@pytest.mark.parametrize("folder", [".", "again"])
+def test_a_series_that_was_copied_under_new_names_is_one_scan(tmp_path, folder, fields):
+    images = make_images(WIDE)
+    save(tmp_path / "d", images)
+    for i, image in enumerate(images):
+        image.SOPInstanceUID, image.InstanceNumber = f"1.2.3.{i}", 20 + i
+        for name, value in fields.items():
+            setattr(image, name, value)
+    save(tmp_path / "d" / folder, images, [f"copy{i}" for i in range(8)])
+    (source,), _ = scans_of(tmp_path / "d")
+    np.testing.assert_array_equal(voxels(source), WIDE)
+    assert "8 images equal another at their place and count once" in source.read().notes

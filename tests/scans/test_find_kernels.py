@@ -33,3 +33,15 @@ def test_slices_that_follow_one_another_are_one_scan_whatever_their_kernel(tmp_p
     save(tmp_path / "d", images)
     (source,), _ = scans_of(tmp_path / "d")
     np.testing.assert_array_equal(voxels(source), WIDE)
+
+
+def test_thin_and_thick_slices_at_the_same_places_are_two_scans(tmp_path):
+    thin, thick = make_images(WIDE), make_images(WIDE[::2], (10.0, 0.75, 0.5))
+    for image in thick:
+        for name in ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"):
+            setattr(image, name, thin[0][name].value)
+        image.InstanceNumber += len(thin)
+    save(tmp_path / "d", thin + thick)
+    scans = [source.read() for source in scans_of(tmp_path / "d")[0]]
+    assert sorted((len(scan.slices), scan.spacing[0]) for scan in scans) == [(4, 10), (8, 5)]
+    assert all("one of 2 stacks of its series" in scan.notes for scan in scans)

@@ -170,3 +170,15 @@ def test_two_series_in_one_folder_are_two_scans_in_two_places(tmp_path, uid, nam
     assert len({cohort.place_of(source) for source in scans}) == 2
     again, _ = scans_of(tmp_path)
     assert [source.part for source in again] == [source.part for source in scans]
+
+
+@pytest.mark.parametrize("spelled", ["ab  7", " AB 7", "aB 7 "])
+def test_one_patient_who_is_spelled_in_two_ways_is_one(tmp_path, spelled):
+    images = make_images(HU, PatientID="AB 7")
+    for image in images[::2]:
+        image.PatientID = spelled
+    save(tmp_path, images)
+    (source,), _ = scans_of(tmp_path)
+    scan = source.read()
+    np.testing.assert_array_equal(np.stack(scan.slices), HU)
+    assert not scan.notes

@@ -1,5 +1,7 @@
 """From stored numbers to HU: scale, unit and padding, as headers have them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
@@ -83,7 +85,7 @@ def test_other_units_are_refused_by_name_whatever_is_added(unit):
             hounsfield([[1]], RescaleType=unit, offset=offset)
 
 
-@pytest.mark.parametrize("unit", ["HU", "hu ", "US", "", None, "HU_MOD"])
+@pytest.mark.parametrize("unit", ["HU", "hu ", "US", "", None, "HU_MOD", "Hounsfield Units"])
 def test_units_that_may_be_hu_are_read(unit):
     assert hounsfield([[1]], RescaleType=unit) == [[1]]
 
@@ -124,5 +126,6 @@ def test_what_differs_between_images_is_noted_and_units_may_not():
     ]
     with pytest.raises(IntensityError, match="2 different units"):
         rescale.differences([first, rescale.Rescale(unit="MGML")])
+    assert rescale.differences([first, replace(first, unit="US"), replace(first, unit="")]) == []
     assert "HU_MOD" in rescale.no_density([rescale.Rescale(unit="HU_MOD")])
     assert rescale.no_density([first]) == ""
