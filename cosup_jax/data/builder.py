@@ -230,8 +230,9 @@ class CtSliceBuilder(  # type: ignore[call-arg]
                 self.name,
                 self.builder_config.name,
             )
-        if warning := splits.unknown_patients_warning(patients):
-            logging.warning("%s: %s", self.name, warning)
+        for warning in (splits.unknown_patients_warning(patients), splits.alike_warning(patients)):
+            if warning:
+                logging.warning("%s: %s", self.name, warning)
         self.info.metadata.update(
             patients=patients, skipped=skipped, patients_apart=self.patients_apart
         )

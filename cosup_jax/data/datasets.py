@@ -249,9 +249,9 @@ def describe(builder: tfds.core.DatasetBuilder) -> str:
         f"  {s.name}: {s.slices} slices of {s.patients or 'unknown'} patients"
         for s in summarise(builder)
     ]
-    warning = splits.unknown_patients_warning(builder.info.metadata["patients"])
-    if warning:
-        rows.append(f"  note: {warning}")
+    patients = builder.info.metadata["patients"]
+    warnings = splits.unknown_patients_warning(patients), splits.alike_warning(patients)
+    rows += [f"  note: {warning}" for warning in warnings if warning]
     if builder.MANUAL_DOWNLOAD_INSTRUCTIONS and "source_digest" not in builder.info.metadata:
         rows.append(
             "  note: built by an earlier version, which did not keep of which files; nobody can "

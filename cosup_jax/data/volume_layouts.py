@@ -8,7 +8,7 @@ from cosup_jax.data import nnunet, results_folder, slice_files, sources, splits,
 from cosup_jax.data.builder import DatasetLayoutError, DealingError
 from cosup_jax.data.own_volumes import UNLABELLED, OwnVolume
 from cosup_jax.data.schema import UNKNOWN_PATIENT
-from cosup_jax.data.volume_lists import IMAGES, MASKS, Listed, read_plain
+from cosup_jax.data.volume_lists import IMAGES, MASKS, Listed, by_subject, read_plain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def find(
     """
     if source.is_file() and source.suffix.lower() == ".csv":
         _check_results("a table", corrected=corrected)
-        return _table(source)
+        return by_subject(_table(source))
     if not source.is_dir():
         raise DatasetLayoutError(f"looked in {source}, which is neither a folder nor a CSV file")
     table = source / volume_table.NAME
@@ -83,7 +83,7 @@ def find(
         )
     ((layout, read),) = found.items()
     _check_results(layout, corrected=corrected)
-    return read()
+    return by_subject(read())
 
 
 def _may_be(folder: Path) -> bool:
