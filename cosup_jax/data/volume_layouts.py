@@ -143,7 +143,7 @@ def deal(listed: Listed, dealing: Dealing) -> tuple[dict[str, list[OwnVolume]], 
             result.setdefault(name, []).extend(group)
         notes.append(note)
     else:
-        _check_idle(listed.splits, dealing)
+        _check_idle(listed.splits, dealing, set(result))
         notes.append(f"the splits are those of {listed.splits}" if listed.splits else "")
     busy = {v.patient_id for group in result.values() for v in group} - {UNKNOWN_PATIENT}
     bare = [volume for volume in listed.volumes if not volume.mask]
@@ -158,9 +158,9 @@ def deal(listed: Listed, dealing: Dealing) -> tuple[dict[str, list[OwnVolume]], 
     return result, [note for note in notes if note]
 
 
-def _check_idle(given: str, dealing: Dealing) -> None:
+def _check_idle(given: str, dealing: Dealing, there: Set[str]) -> None:
     """Refuses options of dealing where splits are given: every fold would be the same."""
-    plain, names = Dealing(), ["folds", "seed", "test"]
+    plain, names = Dealing(), ["folds", "seed", *["test"] * ("test" in there)]
     names = ["fold", *names] if nnunet.SPLITS not in given else names
     idle = [name for name in names if getattr(dealing, name) != getattr(plain, name)]
     if idle:

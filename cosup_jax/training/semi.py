@@ -28,7 +28,7 @@ from cosup_jax import config as configuration
 from cosup_jax import ranges, runs
 from cosup_jax.data import people, sampling, splits
 from cosup_jax.runs import checkpoints
-from cosup_jax.training import preview, provenance, pseudo, rounds
+from cosup_jax.training import preview, provenance, pseudo, rounds, twins
 from cosup_jax.training.setup import RunMismatch, devices_for, keep_description, make_setup
 
 LABELLED, ROUNDS, PSEUDO, PRETRAIN = "labelled", "rounds", "pseudo", "pretrain"
@@ -132,6 +132,8 @@ def open_unlabelled(config: ConfigDict) -> tfds.core.DatasetBuilder:
             f"--config.semi.pretrain_batch_size={size}: an epoch of pre-training has {count} "
             f"slices of {semi.unlabelled}, fewer than a batch; give a smaller one"
         )
+    settings = runs.preprocessing(config)
+    twins.check(builder, semi.unlabelled, config.data.validation, settings, semi.exclude_patients)
     return builder
 
 

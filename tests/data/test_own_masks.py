@@ -106,6 +106,6 @@ def test_the_fold_of_splits_final_may_be_chosen_and_no_other_dealing(tmp_path):
     rounds = [{"train": names[:3], "val": names[3:]}, {"train": names[2:], "val": names[:2]}]
     (tmp_path / "splits_final.json").write_text(json.dumps(rounds))
     found = volume_layouts.find(tmp_path, 1, None)
-    assert len(volume_layouts.deal(found, Dealing(fold=1))[0]["validation"]) == 2
+    assert len(volume_layouts.deal(found, Dealing(fold=1, test=False))[0]["validation"]) == 2
     with pytest.raises(DealingError, match="folds of data.config"):
         volume_layouts.deal(found, Dealing(fold=1, folds=2))
