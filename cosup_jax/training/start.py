@@ -1,10 +1,12 @@
 """What a training starts from where it does not start from random weights."""
 
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
-from cosup_jax import runs, weights
+from cosup_jax import config as configuration
+from cosup_jax import files, runs, weights
 from cosup_jax.models.guided import GUIDE
 from cosup_jax.runs import checkpoints, initial
 from cosup_jax.runs.state import TrainState
@@ -19,7 +21,53 @@ def with_weights(config: ConfigDict, state: TrainState) -> TrainState:
     """
     if GUIDE in state.params:
         _check_guide(config)
-    return initial.load_weights(weights.file_of(config.init), state)
+    place = weights.file_of(config.init)
+    if not Path(place).expanduser().exists():
+        raise checkpoints.CheckpointError(
+            f"--config.init={config.init}: no checkpoints in {place}, as there is no such file or "
+            "folder; give the folder of a finished run, a file of weights, or one of: "
+            f"{', '.join(weights.names())}"
+        )
+    return initial.load_weights(place, state)
+
+
+def notes(config: ConfigDict) -> list[str]:
+    """Says how slices differ from those that the weights to start from were trained on."""
+    theirs = _prepared(config.init) if config.init else {}
+    here = {name: getattr(config.data, name) for name in theirs}
+    if theirs.get("crop") in weights.CROPS[1:] and here["crop"]:
+        here["crop"] = theirs["crop"]  # of what is cut, each as its own lungs lie
+    found = []
+    for name, there in theirs.items():
+        if here[name] == there:
+            continue
+        note = f"the weights to start from were trained with data.{name}={there!r}, and slices are "
+        note += f"prepared with {here[name]!r} here"
+        if name == "crop" and there:
+            note = "the weights to start from were trained on slices cut to the lungs, which are "
+            note += "smaller in whole ones; --config.data.crop=volume cuts them"
+        found.append(note)
+    return found
+
+
+def _prepared(init: str) -> dict[str, Any]:
+    """Returns `window`, `scaling` and `crop` of the run or file of weights; nothing of others.
+
+    What is damaged is told where the weights are read; a run that goes on needs them no more.
+    """
+    path = Path(weights.file_of(init)).expanduser()
+    try:
+        if (path / runs.CONFIG).is_file():
+            run = runs.read_config(path)
+            settings, crop = runs.preprocessing(run), run.data.crop
+        elif path.is_file() and weights.trained_on(path) is not None:
+            file = weights.load(path)
+            settings, crop = file.preprocessing, file.crop
+        else:
+            return {}
+    except (configuration.ConfigError, files.FileError, weights.WeightsError):
+        return {}
+    return {"window": settings.window, "scaling": settings.scaling, "crop": crop}
 
 
 def _check_guide(config: ConfigDict) -> None:
