@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from cosup_jax.data import volume_layouts
+from cosup_jax.data import datasets, volume_layouts
 from cosup_jax.data.builder import DatasetLayoutError, DealingError
 from cosup_jax.data.volume_layouts import Dealing
 from cosup_jax.scans.nifti import VolumeError
@@ -109,3 +109,15 @@ def test_the_fold_of_splits_final_may_be_chosen_and_no_other_dealing(tmp_path):
     assert len(volume_layouts.deal(found, Dealing(fold=1, test=False))[0]["validation"]) == 2
     with pytest.raises(DealingError, match="folds of data.config"):
         volume_layouts.deal(found, Dealing(fold=1, folds=2))
+
+
+def test_a_training_split_without_infection_is_noted_in_every_run(tmp_path):
+    root = tmp_path / "mine"
+    dummy.write(root)
+    builder = built(root, tmp_path)
+    infected = builder.info.metadata["infected"]
+    assert (infected["train"] > 0, infected["unlabelled"]) == (True, 0)
+    assert "no slice of train" not in datasets.describe(builder)
+    for case in builder.info.metadata["cases"]["train"]:
+        volumes.save(root / f"masks/{case}.nii.gz", dummy.mask_of(case) * np.uint8(0), "LAS")
+    assert "note: no slice of train holds infection" in datasets.describe(built(root, tmp_path))
