@@ -11,6 +11,8 @@ from cosup_jax.models.guided import GUIDE
 from cosup_jax.runs import checkpoints, initial
 from cosup_jax.runs.state import TrainState
 
+_DAMAGED = (configuration.ConfigError, files.FileError, weights.WeightsError)
+
 
 def with_weights(config: ConfigDict, state: TrainState) -> TrainState:
     """Returns `state` with the weights that `config.init` names.
@@ -28,7 +30,28 @@ def with_weights(config: ConfigDict, state: TrainState) -> TrainState:
             "folder; give the folder of a finished run, a file of weights, or one of: "
             f"{', '.join(weights.names())}"
         )
-    return initial.load_weights(place, state)
+    try:
+        return initial.load_weights(place, state)
+    except checkpoints.CheckpointError as error:
+        raise checkpoints.CheckpointError(f"{error}{_other_network(config)}") from error
+
+
+def _other_network(config: ConfigDict) -> str:
+    """Says with which settings the network would be that of the run or file of weights."""
+    path, here = Path(weights.file_of(config.init)).expanduser(), config.model.to_dict()
+    try:
+        if (path / runs.CONFIG).is_file():
+            theirs = runs.read_config(path).model.to_dict()
+        elif path.is_file() and weights.trained_on(path) is not None:
+            model = weights.load(path).model
+            theirs = {name: getattr(model, name, None) for name in here if name != "name"}
+        else:
+            return ""
+    except _DAMAGED:
+        return ""
+    others = {n: v for n, v in theirs.items() if n in here and n != "dtype" and v != here[n]}
+    told = ", ".join(f"model.{name}={value!r}" for name, value in others.items())
+    return f"; its network has {told}" if told else ""
 
 
 def notes(config: ConfigDict) -> list[str]:
@@ -65,7 +88,7 @@ def _prepared(init: str) -> dict[str, Any]:
             settings, crop = file.preprocessing, file.crop
         else:
             return {}
-    except (configuration.ConfigError, files.FileError, weights.WeightsError):
+    except _DAMAGED:
         return {}
     return {"window": settings.window, "scaling": settings.scaling, "crop": crop}
 

@@ -66,3 +66,18 @@ def test_a_name_that_is_none_is_told_with_those_there_are(data_dir, tmp_path):
     made = setup.make_setup(config, tmp_path)
     with pytest.raises(checkpoints.CheckpointError, match="no such file.*one of: c2f-base, c2f-"):
         start.with_weights(config, setup.make_state(made))
+
+
+def test_weights_of_another_network_are_told_with_the_settings_that_fit(data_dir, tmp_path):
+    config = tiny_config(data_dir, init="c2f-small", model__edge_levels=(1,))
+    made = setup.make_setup(config, tmp_path)
+    told = r"does not fit this network.*; its network has .*model.edge_levels=\(1, 2\).*width=16"
+    with pytest.raises(checkpoints.CheckpointError, match=told):
+        start.with_weights(config, setup.make_state(made))
+
+
+def test_a_run_of_another_network_is_told_with_the_settings_that_fit(quick_run, data_dir, tmp_path):
+    config = tiny_config(data_dir, init=str(quick_run))
+    made = setup.make_setup(config, tmp_path)
+    with pytest.raises(checkpoints.CheckpointError, match="its network has model.name='tiny'"):
+        start.with_weights(config, setup.make_state(made))
