@@ -116,6 +116,12 @@ def open_unlabelled(config: ConfigDict) -> tfds.core.DatasetBuilder:
                 f"data.{use}: {', '.join(both[:5])}. Leave them out with "
                 "--config.semi.exclude_patients"
             )
+    # As the folder of labels, whose indexes name both, would be refused in the third step.
+    spelled: dict[str, tuple[str, str]] = {}
+    validated = people.people(builder, config.data.validation)
+    for split, those in ((semi.unlabelled, whose), (config.data.validation, validated)):
+        for patient in those["patients"]:
+            splits.check_spelling(patient, f"the split {split}", spelled)
     try:
         people.check_split(builder, rounds_config(config).data.train)
     except people.SplitError as error:

@@ -3,6 +3,7 @@
 import pytest
 from ml_collections import ConfigDict
 
+from cosup_jax.data import datasets
 from cosup_jax.data.splits import PatientOverlapError
 from cosup_jax.experiments import trials
 from cosup_jax.training import semi
@@ -45,6 +46,27 @@ def test_patients_that_are_left_out_may_be_validated_on(config):
     config.semi.exclude_patients = ("ptwin",)
     config.semi.pretrain_batch_size = 2
     semi.open_unlabelled(config)
+
+
+def test_two_spellings_of_a_name_among_both_are_told_before_training(config, tmp_path):
+    """Of names of files they are noted alone, but the folder of labels has an index."""
+    root = tmp_path / "mine"
+    (root / "volumes.csv").unlink()
+    (root / "images/twin.nii.gz").unlink()
+    for kind in ("images", "masks", "lungs"):
+        for name, case in zip(("s1", "s2", "s3", "s4", "s5", "s04"), dummy.CASES, strict=True):
+            path = root / kind / f"{case}.nii.gz"
+            if path.exists():  # one volume has neither mask nor lungs
+                path.rename(path.with_name(f"{name}.nii.gz"))
+    for fold in range(5):
+        config.data.config = f"fold={fold}"
+        builder = datasets.open_dataset(config.data)
+        if builder.info.metadata["patients"]["validation"] == ["s4"]:
+            break
+    said = "patient 's04' of unlabelled may be 's4' of validation"
+    assert said in datasets.describe(builder)
+    with pytest.raises(PatientOverlapError, match="the split validation: patient 's4', but the sp"):
+        semi.open_unlabelled(config)
 
 
 def test_slices_of_one_value_are_no_pictures(config):
