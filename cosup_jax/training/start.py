@@ -24,11 +24,11 @@ def with_weights(config: ConfigDict, state: TrainState) -> TrainState:
     if GUIDE in state.params:
         _check_guide(config)
     place = weights.file_of(config.init)
-    if not Path(place).expanduser().exists():
+    if not (path := Path(place).expanduser()).exists():
         raise checkpoints.CheckpointError(
-            f"--config.init={config.init}: no checkpoints in {place}, as there is no such file or "
-            "folder; give the folder of a finished run, a file of weights, or one of: "
-            f"{', '.join(weights.names())}"
+            f"--config.init={config.init}: no checkpoints in {path / checkpoints.FOLDER}, as there "
+            "is no such folder or file; give the folder of a finished run, a file of weights, or "
+            f"one of: {', '.join(weights.names())}"
         )
     try:
         return initial.load_weights(place, state)

@@ -64,7 +64,7 @@ def test_nothing_is_said_of_weights_of_others(data_dir, tmp_path):
 def test_a_name_that_is_none_is_told_with_those_there_are(data_dir, tmp_path):
     config = tiny_config(data_dir, init="c2f-bas")
     made = setup.make_setup(config, tmp_path)
-    with pytest.raises(checkpoints.CheckpointError, match="no such file.*one of: c2f-base, c2f-"):
+    with pytest.raises(checkpoints.CheckpointError, match="no such folder or.*one of: c2f-base"):
         start.with_weights(config, setup.make_state(made))
 
 
