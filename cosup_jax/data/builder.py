@@ -115,7 +115,8 @@ class CtSliceBuilder(  # type: ignore[call-arg]
     two splits are refused before anything is written. Split sizes in slices are TFDS's own; the
     patients of each split are kept in `info.metadata["patients"]`, and what was left out with
     `skip_bad` in `info.metadata["skipped"]` as case and reason. How many slices of each case are in
-    all splits together stands in `info.metadata["slices"]`.
+    all splits together stands in `info.metadata["slices"]`, and how many of each split hold
+    infection in `info.metadata["infected"]`.
 
     Attributes:
       skip_bad: set before a build, leaves out the cases whose files are damaged or do not fit
@@ -211,6 +212,7 @@ class CtSliceBuilder(  # type: ignore[call-arg]
         # Of what is written, for on Beam other processes write it; of no format that is not read.
         if self.info.file_format is tfds.core.FileFormat.ARRAY_RECORD:
             self.info.metadata[records.SLICES] = records.count_slices(self)
+            self.info.metadata[records.INFECTED] = records.count_infected(self)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
         cases = self._listed(dl_manager)
@@ -230,8 +232,9 @@ class CtSliceBuilder(  # type: ignore[call-arg]
                 self.name,
                 self.builder_config.name,
             )
-        if warning := splits.unknown_patients_warning(patients):
-            logging.warning("%s: %s", self.name, warning)
+        for warning in (splits.unknown_patients_warning(patients), splits.alike_warning(patients)):
+            if warning:
+                logging.warning("%s: %s", self.name, warning)
         self.info.metadata.update(
             patients=patients, skipped=skipped, patients_apart=self.patients_apart
         )

@@ -32,13 +32,14 @@ def parse_mask_values(text: str, name: str = "--config.data.mask_values") -> dic
     """Parses which value of a mask file means which class; `name` is what errors call it.
 
     Raises:
-      ValueError: not of the form value:class[,value:class], or a value stands there twice.
+      ValueError: not of the form value:class[,value:class], a value twice, or none of infection.
 
     >>> parse_mask_values("0:0,255:1")
     {0: 0, 255: 1}
     """
     try:
-        pairs = [(int(value), int(label)) for value, label in _pairs(text)]
+        parts = [part.split(":") for part in text.split(",")]
+        pairs = [(int(value), int(label)) for value, label in parts]
     except ValueError:
         raise ValueError(
             f"{name}={text!r}: expected value:class pairs such as {MASK_VALUES}"
@@ -49,11 +50,9 @@ def parse_mask_values(text: str, name: str = "--config.data.mask_values") -> dic
         raise ValueError(
             f"{name}={text!r}: the value {twice} stands there twice; expected each once"
         )
+    if not any(found.values()):
+        raise ValueError(f"{name}={text!r}: no value is infection; expected one of class 1 to 3")
     return found
-
-
-def _pairs(text: str) -> list[list[str]]:
-    return [part.split(":") for part in text.split(",")]
 
 
 def make_builder(
@@ -249,9 +248,10 @@ def describe(builder: tfds.core.DatasetBuilder) -> str:
         f"  {s.name}: {s.slices} slices of {s.patients or 'unknown'} patients"
         for s in summarise(builder)
     ]
-    warning = splits.unknown_patients_warning(builder.info.metadata["patients"])
-    if warning:
-        rows.append(f"  note: {warning}")
+    patients = builder.info.metadata["patients"]
+    warnings = [splits.unknown_patients_warning(patients), splits.alike_warning(patients)]
+    warnings.append(records.infection_warning(builder))
+    rows += [f"  note: {warning}" for warning in warnings if warning]
     if builder.MANUAL_DOWNLOAD_INSTRUCTIONS and "source_digest" not in builder.info.metadata:
         rows.append(
             "  note: built by an earlier version, which did not keep of which files; nobody can "

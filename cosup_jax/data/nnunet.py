@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cosup_jax.data import slice_files, volume_cases
+from cosup_jax.data import label_names, slice_files, volume_cases
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.data.own_volumes import UNLABELLED, OwnVolume, image_files, mask_files, path_in
 from cosup_jax.data.schema import normal_name
 from cosup_jax.data.volume_lists import EACH_A_PATIENT, Listed
-from cosup_jax.scans import masks, nifti
+from cosup_jax.scans import nifti
 from cosup_jax.scans.names import volume_name
 
 DESCRIPTION, SPLITS = "dataset.json", "splits_final.json"
@@ -46,7 +46,9 @@ def label_values(folder: Path, option: str) -> Mapping[int, int] | None:
     if not is_here(root):
         return None
     path = root / DESCRIPTION
-    return _values(_names(_json(path, root, dict).get("labels"), path), path, option)[0]
+    return label_names.values(
+        label_names.names(_json(path, root, dict).get("labels"), path), path, option
+    )[0]
 
 
 def read(root: Path, fold: int, declared: Mapping[int, int] | None) -> Listed:
@@ -69,9 +71,9 @@ def read(root: Path, fold: int, declared: Mapping[int, int] | None) -> Listed:
         raise DatasetLayoutError(
             f"{path}: has the channels {', '.join(map(str, channels))}; expected one, CT"
         )
-    names = _names(about.get("labels"), path)
+    names = label_names.names(about.get("labels"), path)
     values, lungs = (
-        (declared, None) if declared is not None else _values(names, path, "mask_values")
+        (declared, None) if declared is not None else label_names.values(names, path, "mask_values")
     )
     listed = about.get("training")
     decathlon = isinstance(listed, list) and "file_ending" not in about
@@ -106,52 +108,6 @@ def _json(path: Path, root: Path, kind: type) -> Any:
     if not isinstance(found, kind):
         raise DatasetLayoutError(f"{path}: is a {type(found).__name__}; expected {kind.__name__}")
     return found
-
-
-def _names(labels: Any, path: Path) -> dict[int, str]:
-    """Returns stored value to name, of `{"name": 1}` and of the older `{"1": "name"}`."""
-    if not isinstance(labels, dict) or not labels:
-        raise DatasetLayoutError(f"{path}: no labels; expected a name and a value for each")
-    found: dict[int, str] = {0: "background"}
-    for key, value in labels.items():
-        if isinstance(value, list):
-            raise DatasetLayoutError(
-                f"{path}: the label {key!r} is a region of {value}; regions are not read, expected "
-                "one value for each label"
-            )
-        if "ignore" in (key, value):
-            raise DatasetLayoutError(
-                f"{path}: has the label 'ignore', for which no slice can be trained on; expected "
-                "every voxel to be labelled"
-            )
-        older = str(key).isdecimal() and not isinstance(value, int)
-        number, name = (key, value) if older else (value, key)
-        if not str(number).isdecimal() or len(str(number)) > 4:
-            raise DatasetLayoutError(
-                f"{path}: the label {name!r} has the value {number!r}; expected a whole number"
-            )
-        found[int(number)] = str(name)
-    return found
-
-
-def _values(
-    names: Mapping[int, str], path: Path, option: str
-) -> tuple[Mapping[int, int], Mapping[int, int] | None]:
-    """Returns stored value to class, and stored value to lung where lungs are among the labels."""
-    try:
-        found = masks.classes_of(names)
-    except ValueError as error:
-        raise DatasetLayoutError(f"{path}: {error} with {option}") from error
-    if not any(label > 0 for label in found.values()):
-        raise DatasetLayoutError(
-            f"{path}: the labels {list(names.values())} hold no infection; expected one, or "
-            f"{option}, which declares the class of each value"
-        )
-    values = {value: max(label, 0) for value, label in found.items()}
-    if masks.LUNG not in found.values():
-        return values, None
-    # Infection lies in either lung, so that sides cannot be kept; effusion lies in none.
-    return values, {value: int(label in (masks.LUNG, 1, 2)) for value, label in found.items()}
 
 
 def _raw(root: Path, about: Mapping[str, Any], path: Path) -> list[OwnVolume]:

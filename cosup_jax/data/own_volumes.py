@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import logging
 
-from cosup_jax.data import schema, slice_files, volume_cases
+from cosup_jax.data import own_masks, schema, slice_files, volume_cases
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.scans import dicom_files, find, masks, nifti
 from cosup_jax.scans.geometry import SHEARED
@@ -258,37 +257,33 @@ def _read(volume: OwnVolume, reading: Reading) -> tuple[Scan, np.ndarray | None,
     def drawn(paths: Sequence[Path], values: Mapping[int, int] | None) -> np.ndarray | None:
         if not paths:
             return None
-        if scan.grid is None:
-            raise VolumeError(
-                f"{paths[0]}: drawn on an image that does not say where its slices lie; expected "
-                "one that does"
-            )
-        drawing = masks.read(paths[0], values)
-        if not scan.placed and not drawing.is_on(scan.grid):
-            raise VolumeError(
-                f"{paths[0]}: drawn on another grid than its image, whose header does not say "
-                "where it lies; expected the same grid"
-            )
-        found, done = drawing.on(scan.grid, nearest=reading.nearest)
-        if done:
-            outside = drawing.outside(scan.grid)
-            if outside and not found.any():
-                raise VolumeError(
-                    f"{paths[0]}: all {outside:,} voxels that are drawn lie outside of its image; "
-                    "expected one drawn on the same scan"
-                )
-            done += f"; {outside:,} voxels are drawn outside of it" * (outside > 0)
-            logging.warning("case %r: %s %s", volume.case_id, paths[0], done)
-        return found
+        return own_masks.read(
+            paths[0],
+            values,
+            scan,
+            volume.case_id,
+            nearest=reading.nearest,
+            mask=paths == volume.mask,
+        )
 
     mask = drawn(volume.mask, reading.mask_values)
     if volume.lung:
         try:
-            return scan, mask, drawn(volume.lung, reading.lung_values or LUNG_VALUES)
+            lung = drawn(volume.lung, reading.lung_values or LUNG_VALUES)
         except UndeclaredError as error:
             raise VolumeError(
                 f"{error}, of which 1 and 2 are the left and the right lung"
             ) from error
+        if mask is not None and lung is not None and _is_lungs(mask, lung):
+            raise VolumeError(
+                f"{volume.mask[0]}: marks all of the lungs of {volume.lung[0]} and nothing else; "
+                "expected a mask of infection"
+            )
+        return scan, mask, lung
     if reading.lungs_in_mask is not None:
         return scan, mask, drawn(volume.mask, reading.lungs_in_mask)
     return scan, mask, None
+
+
+def _is_lungs(mask: np.ndarray, lung: np.ndarray) -> bool:
+    return bool(mask.any()) and np.array_equal(mask > 0, lung > 0)

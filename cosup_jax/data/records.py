@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
+INFECTED = "infected"  # in the metadata: by split, how many slices hold infection
 SLICES = "slices"  # in the metadata, of each case
 # array_record and protocol buffers raise in C++ what Python has no names for.
 _DAMAGED = (RuntimeError, ValueError, OSError, IndexError, KeyError, zlib.error)
@@ -115,6 +117,26 @@ def count_slices(builder: tfds.core.DatasetBuilder) -> dict[str, int]:
             case = fields["case_id"].bytes_list.value[0].decode()
             found.setdefault(case, set()).add(fields["slice_index"].int64_list.value[0])
     return {case: len(indices) for case, indices in sorted(found.items())}
+
+
+def count_infected(builder: tfds.core.DatasetBuilder) -> dict[str, int]:
+    """Reads how many slices of each split of a built dataset hold infection."""
+    skip = dict.fromkeys(("image", "lung"), tfds.decode.SkipDecoding())
+    return {
+        split: sum(bool(np.any(one["mask"])) for one in Records(builder, split, decoders=skip))
+        for split in builder.info.splits
+    }
+
+
+def infection_warning(builder: tfds.core.DatasetBuilder) -> str:
+    """Returns a sentence where a dataset has nothing to learn, or an empty string.
+
+    What earlier versions built does not keep it.
+    """
+    known = (builder.info.metadata or {}).get(INFECTED)
+    if not isinstance(known, dict) or known.get("train") != 0:
+        return ""
+    return "no slice of train holds infection, of which nothing can then be learnt"
 
 
 def _damaged(what: str, error: BaseException) -> DamagedDatasetError:

@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from cosup_jax import files
 from cosup_jax.data import sources
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.data.schema import normal_name
-from cosup_jax.data.splits import PatientOverlapError
+from cosup_jax.data.splits import PatientOverlapError, check_spelling, subject_of
 from cosup_jax.scans.images import IMAGE_SUFFIXES, JPEG_MASK, MASK_SUFFIXES, read_grey
 from cosup_jax.scans.names import UNKNOWN_PATIENT, SliceName, name_from_file
 
@@ -162,7 +163,9 @@ def check_pictures_apart(
             )
 
 
-def read_index(path: Path, images: Mapping[str, Path]) -> dict[str, SliceName]:
+def read_index(
+    path: Path, images: Mapping[str, Path], spelled: dict[str, tuple[str, str]]
+) -> dict[str, SliceName]:
     """Reads an index CSV, whose rows name exactly the images of its split.
 
     Columns: `file` (an image's file name), and optionally `case`, `patient`, `slice`. A missing
@@ -173,12 +176,14 @@ def read_index(path: Path, images: Mapping[str, Path]) -> dict[str, SliceName]:
     Args:
       path: the CSV file, UTF-8, comma-separated, with a header.
       images: stem to path.
+      spelled: of the indexes before, see `splits.check_spelling`; patients of this one are added.
 
     Returns:
       stem to name.
 
     Raises:
       DatasetLayoutError: naming the CSV's row and what was expected of it.
+      PatientOverlapError: two spellings of one patient's id.
     """
     rows = read_rows(path, _COLUMNS)
     if not any("patient" in row for _, row in rows):
@@ -187,6 +192,7 @@ def read_index(path: Path, images: Mapping[str, Path]) -> dict[str, SliceName]:
     names: dict[str, SliceName] = {}
     for number, row in rows:
         where = f"{path}, row {number}"
+        check_spelling(row.get("patient", ""), where, spelled)
         file = row["file"]
         if "/" in file or "\\" in file:
             raise DatasetLayoutError(f"{where}: file {file!r}; expected a name without folders")
@@ -263,11 +269,17 @@ def _cell(text: str, *, as_path: bool) -> str:
     return text.strip() if as_path else normal_name(text)
 
 
+def name_of(stem: str) -> SliceName:
+    """Reads a file's name as `name_from_file`; of a name of BIDS, its subject is the patient."""
+    name = name_from_file(stem)
+    return replace(name, patient_id=subject_of(name.case_id)) if name.case_known else name
+
+
 def _name_from_row(row: Mapping[str, str], stem: str, where: str) -> SliceName:
     guess = name_from_file(stem)
     case_id = row.get("case") or guess.case_id
     case_known = guess.case_known or bool(row.get("case"))
-    assumed = case_id if case_known else UNKNOWN_PATIENT
+    assumed = subject_of(case_id) if case_known else UNKNOWN_PATIENT
     position = row.get("slice") or str(guess.slice_index)
     if not _NUMBER.fullmatch(position):
         raise DatasetLayoutError(

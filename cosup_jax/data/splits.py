@@ -1,6 +1,7 @@
 """Which patients are in which split, and the refusal of a patient in two of them."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
@@ -41,6 +42,62 @@ def check_patients_apart(patients: Mapping[str, Sequence[str]]) -> None:
                     f"{', '.join(sorted(shared)[:5])}. Move all slices of a patient to one split, "
                     "or correct the patient ids of the index."
                 )
+
+
+def spelling(patient: str) -> str:
+    """Returns what two spellings of one id have in common.
+
+    Spreadsheets make `1` of `01`, and programs `1.0`; capitals and what parts words come and go.
+
+    >>> [spelling(name) for name in ("01", "1.0", "P_007", "p-7", "1.10")]
+    ['1', '1', 'p-7', 'p-7', '1.10']
+    """
+    number = re.fullmatch(r"([0-9]+)\.0+", patient)
+    words = re.sub(r"[\s_-]+", "-", (number[1] if number else patient).casefold())
+    return re.sub(r"[0-9]+", lambda digits: digits[0].lstrip("0") or "0", words)
+
+
+def subject_of(case: str) -> str:
+    """Returns whose a scan is by its name: its subject where that is one of BIDS, else itself.
+
+    >>> subject_of("sub-07_ses-1_ct"), subject_of("sub-07"), subject_of("scan_7")
+    ('sub-07', 'sub-07', 'scan_7')
+    """
+    found = re.match(r"sub-[a-zA-Z0-9]+(?=_)", case)
+    return found[0] if found else case
+
+
+def check_spelling(patient: str, where: str, seen: dict[str, tuple[str, str]]) -> None:
+    """Refuses an id that stands elsewhere in another spelling, as both may be one person.
+
+    Args:
+      patient: as somebody has written it; `UNKNOWN_PATIENT` says nothing.
+      where: the file and row.
+      seen: by `spelling`, the ids before and where they stand; this one is added.
+
+    Raises:
+      PatientOverlapError: naming both.
+    """
+    other, place = seen.setdefault(spelling(patient), (patient, where))
+    if other != patient and patient:
+        raise PatientOverlapError(
+            f"{where}: patient {patient!r}, but {place} has {other!r}, which may be the same "
+            "person; expected one spelling for each person, and for two other names"
+        )
+
+
+def alike_warning(patients: Mapping[str, Sequence[str]]) -> str:
+    """Returns a sentence on two splits' ids that differ in spelling alone, or an empty string."""
+    seen: dict[str, tuple[str, str]] = {}
+    for split, ids in patients.items():
+        for patient in ids:
+            other, place = seen.setdefault(spelling(patient), (patient, split))
+            if other != patient and place != split:
+                return (
+                    f"patient {patient!r} of {split} may be {other!r} of {place}; if so, give both "
+                    "one name, or the scores are flattered"
+                )
+    return ""
 
 
 def ranked(names: Iterable[str], seed: str) -> list[str]:

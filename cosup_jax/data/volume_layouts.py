@@ -8,7 +8,7 @@ from cosup_jax.data import nnunet, results_folder, slice_files, sources, splits,
 from cosup_jax.data.builder import DatasetLayoutError, DealingError
 from cosup_jax.data.own_volumes import UNLABELLED, OwnVolume
 from cosup_jax.data.schema import UNKNOWN_PATIENT
-from cosup_jax.data.volume_lists import IMAGES, MASKS, Listed, read_plain
+from cosup_jax.data.volume_lists import IMAGES, MASKS, Listed, by_subject, read_plain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def find(
     """
     if source.is_file() and source.suffix.lower() == ".csv":
         _check_results("a table", corrected=corrected)
-        return _table(source)
+        return by_subject(_table(source))
     if not source.is_dir():
         raise DatasetLayoutError(f"looked in {source}, which is neither a folder nor a CSV file")
     table = source / volume_table.NAME
@@ -83,7 +83,7 @@ def find(
         )
     ((layout, read),) = found.items()
     _check_results(layout, corrected=corrected)
-    return read()
+    return by_subject(read())
 
 
 def _may_be(folder: Path) -> bool:
@@ -123,7 +123,7 @@ def deal(listed: Listed, dealing: Dealing) -> tuple[dict[str, list[OwnVolume]], 
     which are left out. Patients stay together.
 
     Raises:
-      DealingError: no masks, or of too few patients; one scan twice.
+      DealingError: no masks, or of too few patients; one scan twice; options that choose nothing.
     """
     notes: list[str] = []
     if not any(volume.mask for volume in listed.volumes):
@@ -143,6 +143,7 @@ def deal(listed: Listed, dealing: Dealing) -> tuple[dict[str, list[OwnVolume]], 
             result.setdefault(name, []).extend(group)
         notes.append(note)
     else:
+        _check_idle(listed.splits, dealing, set(result))
         notes.append(f"the splits are those of {listed.splits}" if listed.splits else "")
     busy = {v.patient_id for group in result.values() for v in group} - {UNKNOWN_PATIENT}
     bare = [volume for volume in listed.volumes if not volume.mask]
@@ -155,6 +156,18 @@ def deal(listed: Listed, dealing: Dealing) -> tuple[dict[str, list[OwnVolume]], 
     ]
     notes += _same_masks(listed.volumes)
     return result, [note for note in notes if note]
+
+
+def _check_idle(given: str, dealing: Dealing, there: Set[str]) -> None:
+    """Refuses options of dealing where splits are given: every fold would be the same."""
+    plain, names = Dealing(), ["folds", "seed", *["test"] * ("test" in there)]
+    names = ["fold", *names] if nnunet.SPLITS not in given else names
+    idle = [name for name in names if getattr(dealing, name) != getattr(plain, name)]
+    if idle:
+        raise DealingError(
+            f"{', '.join(idle)} of data.config: the splits are those of {given or 'the folder'}, "
+            "and nothing is dealt; leave the option out, or take the splits out to have them dealt"
+        )
 
 
 def _check_each_once(volumes: Sequence[OwnVolume]) -> None:

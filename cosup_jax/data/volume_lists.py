@@ -1,11 +1,11 @@
 """What every layout of volumes of one's own ends in, and a folder of them matched by name."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cosup_jax.data import slice_files, volume_cases
+from cosup_jax.data import slice_files, splits, volume_cases
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.data.own_volumes import OwnVolume, image_files, mask_files
 from cosup_jax.scans import masks, nifti
@@ -14,6 +14,7 @@ from cosup_jax.scans.names import volume_name
 PLAIN = "a plain folder"
 IMAGES, MASKS, LUNGS = "images", "masks", "lungs"
 EACH_A_PATIENT = "each volume is taken for a patient of its own"
+_BY_SUBJECT = f"{EACH_A_PATIENT}, but for names of BIDS, whose sub-… is the patient"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,20 @@ class Listed:
     splits: str = ""
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def by_subject(listed: Listed) -> Listed:
+    """Gives volumes whose names are BIDS's the patient that these name, unless a table names them.
+
+    Scans of one person, as `sub-07_ses-1_ct` and `sub-07_ses-2_ct`, so stay in one split.
+    """
+    if EACH_A_PATIENT not in listed.notes:
+        return listed
+    volumes = [replace(v, patient_id=splits.subject_of(v.case_id)) for v in listed.volumes]
+    if all(volume.patient_id == volume.case_id for volume in volumes):
+        return listed
+    notes = [_BY_SUBJECT if note == EACH_A_PATIENT else note for note in listed.notes]
+    return replace(listed, volumes=tuple(volumes), notes=tuple(notes))
 
 
 def read_plain(root: Path) -> Listed:

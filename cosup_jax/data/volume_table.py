@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from cosup_jax.data import schema, slice_files
+from cosup_jax.data import schema, slice_files, splits
 from cosup_jax.data.builder import DatasetLayoutError
 from cosup_jax.data.own_volumes import UNLABELLED, OwnVolume, image_files, mask_files, path_in
 from cosup_jax.data.volume_lists import EACH_A_PATIENT, Listed, stem_of
@@ -30,12 +30,15 @@ def read(path: Path) -> Listed:
 
     Raises:
       DatasetLayoutError: naming the row and what was expected of it.
+      PatientOverlapError: two spellings of one patient's id.
     """
     root = path.parent
     rows = slice_files.read_rows(path, _COLUMNS, _PATHS)
     volumes: dict[str, OwnVolume] = {}
     row_of: dict[Path, int] = {}
+    spelled: dict[str, tuple[str, str]] = {}
     for number, row in rows:
+        splits.check_spelling(row.get("patient", ""), f"{path}, row {number}", spelled)
         volume = _volume(root, row, f"{path}, row {number}")
         for mask in volume.mask:
             if row_of.setdefault(mask, number) != number:

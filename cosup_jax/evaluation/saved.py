@@ -18,6 +18,7 @@ from cosup_jax.evaluation.protocols import protocol_named
 from cosup_jax.scans import images
 from cosup_jax.scans.names import SliceName, name_from_file
 
+SAME = "PREDICTIONS AND TRUTHS ARE THE SAME"
 ARRAY_SUFFIX = ".npy"
 _DESCRIPTION = "saved maps at 0.5 and their own size, mean over slices"
 _HEADERS = {
@@ -99,7 +100,9 @@ def evaluate_folders(
         place = {n: getattr(names[stem], n) for n in ("case_id", "patient_id", "slice_index")}
         scores.add(place, rules.score(prob, truth))
         scores.truths.add(place, truth, truth)
-    note = slice_files.EACH_A_PATIENT * any(name.case_known for name in names.values())
+    notes = [slice_files.EACH_A_PATIENT * any(name.case_known for name in names.values())]
+    notes.append(SAME * Path(predictions).expanduser().samefile(Path(truths).expanduser()))
+    note = "; ".join(filter(None, notes))
     about = {"dataset": str(truths), "split": "", "predictions": str(predictions), "note": note}
     about["map_values"] = meaning.words
     if not rules.stretched:

@@ -18,7 +18,7 @@ from cosup_jax.evaluation import mask_files, whole_volumes
 from cosup_jax.evaluation.map_values import AUTO
 from cosup_jax.evaluation.mask_files import PREDICTION, TRUTH, Mask, Side, Values
 from cosup_jax.evaluation.protocols import protocol_named
-from cosup_jax.evaluation.saved import SavedMapError, evaluate_folders
+from cosup_jax.evaluation.saved import SAME, SavedMapError, evaluate_folders
 from cosup_jax.evaluation.whole_volumes import Pair
 from cosup_jax.scans import masks, nifti
 from cosup_jax.scans.geometry import Grid
@@ -74,7 +74,7 @@ def evaluate_saved(
             shown = "; ".join(others[:_SHOWN]) + f"; … ({len(others)})" * (len(others) > _SHOWN)
             note += f"; not read of the {side.kind}s: {shown}"
     if places[0].samefile(places[1]):
-        note += "; PREDICTIONS AND TRUTHS ARE THE SAME"
+        note += f"; {SAME}"
     about = {
         "dataset": str(truths),
         "split": "",

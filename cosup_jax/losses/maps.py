@@ -24,12 +24,14 @@ def check_maps(logits: jax.Array, target: jax.Array, weights: jax.Array | None =
 def as_truth(target: jax.Array) -> jax.Array:
     """Returns a target as float32: of bool and whole numbers, not zero is 1, as in `metrics`.
 
-    So a mask of 0 and 255 is the mask of 0 and 1. Floating targets are kept, for they may be soft.
+    So a mask of 0 and 255 is the mask of 0 and 1. Floating targets may be soft, and are kept but
+    for what is above 1, which is 1.
 
     Example:
-      >>> as_truth(jnp.array([0, 1, 255])).tolist(), as_truth(jnp.array([0, 0.5])).tolist()
-      ([0.0, 1.0, 1.0], [0.0, 0.5])
+      >>> as_truth(jnp.array([0, 1, 255])).tolist(), as_truth(jnp.array([0, 0.5, 255])).tolist()
+      ([0.0, 1.0, 1.0], [0.0, 0.5, 1.0])
     """
     target = jnp.asarray(target)
-    soft = jnp.issubdtype(target.dtype, jnp.floating)
-    return (target if soft else target.astype(bool)).astype(jnp.float32)
+    if not jnp.issubdtype(target.dtype, jnp.floating):
+        return target.astype(bool).astype(jnp.float32)
+    return jnp.minimum(target.astype(jnp.float32), 1)

@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
-from cosup_jax.metrics.arrays import Array
+from cosup_jax.metrics.arrays import Array, check_slices
 
 THRESHOLD = 0.5  # a more probable pixel counts as infected
 
@@ -45,11 +46,7 @@ def confusion(pred: Array, truth: Array) -> Counts:
       >>> [int(n[0]) for n in confusion(found, true)]
       [1, 1, 1, 1]
     """
-    if pred.shape != truth.shape or pred.ndim not in (3, 4):
-        raise ValueError(
-            f"prediction of shape {pred.shape} and truth of shape {truth.shape}: both must be the "
-            "same (B, H, W, 1) or (B, H, W)"
-        )
+    check_slices(pred, truth, "prediction")
     for name, values in (("prediction", pred), ("truth", truth)):
         if values.dtype.kind not in "biu":
             raise TypeError(
@@ -77,6 +74,12 @@ def from_logits(logits: Array, mask: Array, threshold: float = THRESHOLD) -> Cou
       Four (B,) int32 JAX arrays.
 
     Raises:
-      ValueError: the shapes differ.
+      ValueError: the shapes differ; or, where they are known, logits are NaN or the threshold is no
+        probability.
     """
+    known = not isinstance(logits, jax.core.Tracer)
+    if known and np.isnan(np.asarray(logits)).any():
+        raise ValueError("the logits hold NaN, of which nobody knows whether it is infection")
+    if isinstance(threshold, int | float) and not 0 <= threshold <= 1:
+        raise ValueError(f"threshold is {threshold}, expected a probability 0..1")
     return confusion(jax.nn.sigmoid(logits) > threshold, mask)

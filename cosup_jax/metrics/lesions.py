@@ -59,8 +59,8 @@ def lesion_scores(
       overlap: the least IoU at which two parts are the same.
 
     Raises:
-      ValueError: the masks are not volumes of one shape, or the spacing is not three positive
-        numbers.
+      ValueError: the masks are not volumes of one shape, the spacing is not three positive numbers,
+        or `smallest_ml` or `overlap` is not what it says.
       TypeError: a mask is neither bool nor integer.
 
     Example:
@@ -72,6 +72,11 @@ def lesion_scores(
       LesionScores(lesions=2, hits=1, hits_iou=1, false_positives=1, false_positives_iou=1)
     """
     check_masks(pred, truth)
+    if not (0 <= smallest_ml < np.inf and 0 < overlap <= 1):
+        raise ValueError(
+            f"smallest_ml is {smallest_ml} and overlap {overlap}, expected a volume in mL and a "
+            "share above 0, at most 1"
+        )
     found, n_found = ndimage.label(pred != 0, NEIGHBOURS)
     true, n_true = ndimage.label(truth != 0, NEIGHBOURS)
     size_found = np.bincount(found.ravel(), minlength=n_found + 1)

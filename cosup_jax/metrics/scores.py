@@ -20,7 +20,14 @@ counts give float64 NumPy scores, JAX counts float32 JAX scores.
 
 import numpy as np
 
-from cosup_jax.metrics.arrays import Array, check_floating, check_slices, namespace, pixel_mean
+from cosup_jax.metrics.arrays import (
+    Array,
+    check_floating,
+    check_range,
+    check_slices,
+    namespace,
+    pixel_mean,
+)
 from cosup_jax.metrics.counts import Counts
 
 EMPTY = ("one", "nan", "paper")
@@ -78,12 +85,13 @@ def mae(prob: Array, truth: Array) -> Array:
       (B,) in 0..1.
 
     Raises:
-      ValueError: the shapes differ.
+      ValueError: the shapes differ, or the map's values are no probabilities.
       TypeError: the map holds whole numbers, as grey values 0..255.
     """
     check_slices(prob, truth)
     if prob.dtype != bool:
         check_floating(prob)
+        check_range(prob)
     xp, dtype = namespace(prob, truth)
     error = truth.astype(bool).astype(dtype)
     error -= prob.astype(dtype, copy=False)

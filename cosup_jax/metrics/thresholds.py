@@ -55,7 +55,8 @@ def threshold_counts(prob: Array, truth: Array) -> Counts:
       column, threshold 0, has every pixel as infection.
 
     Raises:
-      ValueError: the shapes differ or are not those of a batch of slices.
+      ValueError: the shapes differ or are not those of a batch of slices; the map's values are no
+        probabilities.
       TypeError: the map is not of a floating type.
 
     Example:

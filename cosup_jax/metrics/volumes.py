@@ -96,7 +96,7 @@ def volume_scores(
     both = measure_surfaces(pred, truth, spacing)
     volume, true_volume = lesion_volume(pred, spacing), lesion_volume(truth, spacing)
     return VolumeScores(
-        dice=float(dice(confusion(pred[None], truth[None]), empty)[0]),
+        dice=float(dice(confusion(*(m.reshape(1, 1, -1) for m in (pred, truth))), empty)[0]),
         volume_ml=volume,
         true_volume_ml=true_volume,
         volume_error_ml=abs(volume - true_volume),
@@ -251,8 +251,10 @@ def surface_dice(surfaces: Surfaces, tolerance: float = 1.0, empty: str = "one")
       empty: `one` or `nan`, see the module's description.
 
     Raises:
-      ValueError: `empty` is unknown.
+      ValueError: `empty` is unknown, or the tolerance is no distance.
     """
+    if not 0 <= tolerance < np.inf:
+        raise ValueError(f"tolerance is {tolerance}, expected a distance in mm")
     instead = _if_empty(surfaces, empty, 1.0)
     if instead is not None:
         return instead

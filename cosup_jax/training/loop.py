@@ -22,6 +22,7 @@ from cosup_jax.training.epochs import (
 )
 from cosup_jax.training.progress import ProgressBar
 from cosup_jax.training.setup import (
+    RunMismatch,
     Setup,
     describe,
     keep_description,
@@ -71,6 +72,7 @@ def train_seeds(
         for setup in setups:
             owned.enter_context(runs.own(setup.workdir))
             if hosts.is_first():
+                _check_epochs(setup)
                 keep_description(setup)
             check_folder(setup.workdir)
         states = [make_state(setup) for setup in setups]
@@ -81,6 +83,20 @@ def train_seeds(
             managers = [stack.enter_context(checkpoints.open_checkpoints(f)) for f in folders]
             fit([begin(*start) for start in zip(setups, states, managers, strict=True)])
     return setups
+
+
+def _check_epochs(setup: Setup) -> None:
+    """Refuses a run that was trained longer than is asked for: its best epoch may be one of those.
+
+    Raises:
+      RunMismatch: naming both numbers.
+    """
+    last, limit = checkpoints.last_progress(setup.workdir), setup.config.epochs
+    if last and last.epoch > limit:
+        raise RunMismatch(
+            f"epochs is {limit}, but {setup.workdir} holds a run of {last.epoch} epochs; give "
+            f"--config.epochs={last.epoch} or more, or another --workdir"
+        )
 
 
 def fit(fits: Sequence[Fit]) -> None:

@@ -213,19 +213,20 @@ def write_slice(
     Grey values stay as they are. Hounsfield units become 16-bit grey, 0 to 65535 over the window,
     and values of an unknown range their own range: what a network sees of them is the same.
     """
+    _write_png(folder / "image" / file, grey_of(example, settings))
+    _write_png(folder / "mask" / file, mask.astype(np.uint8) * 255)
+
+
+def grey_of(example: Mapping[str, Any], settings: Preprocessing) -> np.ndarray:
+    """Returns a stored slice as the (H, W) grey values of its picture."""
     values, intensity = _values(example)
     if intensity in ("grey8", "grey16"):
-        grey = values.astype(np.uint8 if intensity == "grey8" else np.uint16)
+        return values.astype(np.uint8 if intensity == "grey8" else np.uint16)
+    if intensity == "hu":
+        unit = preprocess.apply_window(values, settings.window)
     else:
-        hu = intensity == "hu"
-        unit = (
-            preprocess.apply_window(values, settings.window)
-            if hu
-            else preprocess.unit_range(values, intensity)
-        )
-        grey = (unit * 65535).round().astype(np.uint16)
-    _write_png(folder / "image" / file, grey)
-    _write_png(folder / "mask" / file, mask.astype(np.uint8) * 255)
+        unit = preprocess.unit_range(values, intensity)
+    return (unit * 65535).round().astype(np.uint16)
 
 
 def write_validation(

@@ -28,7 +28,7 @@ from cosup_jax import config as configuration
 from cosup_jax import ranges, runs
 from cosup_jax.data import people, sampling, splits
 from cosup_jax.runs import checkpoints
-from cosup_jax.training import preview, provenance, pseudo, rounds
+from cosup_jax.training import preview, provenance, pseudo, rounds, twins
 from cosup_jax.training.setup import RunMismatch, devices_for, keep_description, make_setup
 
 LABELLED, ROUNDS, PSEUDO, PRETRAIN = "labelled", "rounds", "pseudo", "pretrain"
@@ -121,6 +121,12 @@ def open_unlabelled(config: ConfigDict) -> tfds.core.DatasetBuilder:
                 f"data.{use}: {', '.join(both[:5])}. Leave them out with "
                 "--config.semi.exclude_patients"
             )
+    # As the folder of labels, whose indexes name both, would be refused in the third step.
+    spelled: dict[str, tuple[str, str]] = {}
+    validated = people.people(builder, config.data.validation)
+    for split, those in ((semi.unlabelled, whose), (config.data.validation, validated)):
+        for patient in those["patients"]:
+            splits.check_spelling(patient, f"the split {split}", spelled)
     try:
         people.check_split(builder, rounds_config(config).data.train)
     except people.SplitError as error:
@@ -137,6 +143,8 @@ def open_unlabelled(config: ConfigDict) -> tfds.core.DatasetBuilder:
             f"--config.semi.pretrain_batch_size={size}: an epoch of pre-training has {count} "
             f"slices of {semi.unlabelled}, fewer than a batch; give a smaller one"
         )
+    settings = runs.preprocessing(config)
+    twins.check(builder, semi.unlabelled, config.data.validation, settings, semi.exclude_patients)
     return builder
 
 

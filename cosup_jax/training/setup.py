@@ -20,7 +20,7 @@ from cosup_jax.data import augment, datasets, people, pipeline, sampling
 from cosup_jax.data.preprocess import prepare_example
 from cosup_jax.runs import checkpoints, interrupted, logs
 from cosup_jax.runs.state import TrainState, count_parameters, create_state, make_optimizer
-from cosup_jax.training import provenance
+from cosup_jax.training import provenance, start
 from cosup_jax.training.step import parallel_eval_step, parallel_train_step
 from cosup_jax.weights import lung_network
 
@@ -107,7 +107,7 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
         config=config,
         workdir=workdir,
         builder=builder,
-        notes=tuple(notes),
+        notes=(*notes, *start.notes(config)),
         model=model,
         optimizer=make_optimizer(config.learning_rate, config.clip, **config.optimizer.to_dict()),
         devices=chosen,

@@ -1,13 +1,17 @@
 """What a training starts from where it does not start from random weights."""
 
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
-from cosup_jax import runs, weights
+from cosup_jax import config as configuration
+from cosup_jax import files, runs, weights
 from cosup_jax.models.guided import GUIDE
 from cosup_jax.runs import checkpoints, initial
 from cosup_jax.runs.state import TrainState
+
+_DAMAGED = (configuration.ConfigError, files.FileError, weights.WeightsError)
 
 
 def with_weights(config: ConfigDict, state: TrainState) -> TrainState:
@@ -19,7 +23,74 @@ def with_weights(config: ConfigDict, state: TrainState) -> TrainState:
     """
     if GUIDE in state.params:
         _check_guide(config)
-    return initial.load_weights(weights.file_of(config.init), state)
+    place = weights.file_of(config.init)
+    if not (path := Path(place).expanduser()).exists():
+        raise checkpoints.CheckpointError(
+            f"--config.init={config.init}: no checkpoints in {path / checkpoints.FOLDER}, as there "
+            "is no such folder or file; give the folder of a finished run, a file of weights, or "
+            f"one of: {', '.join(weights.names())}"
+        )
+    try:
+        return initial.load_weights(place, state)
+    except checkpoints.CheckpointError as error:
+        raise checkpoints.CheckpointError(f"{error}{_other_network(config)}") from error
+
+
+def _other_network(config: ConfigDict) -> str:
+    """Says with which settings the network would be that of the run or file of weights."""
+    path, here = Path(weights.file_of(config.init)).expanduser(), config.model.to_dict()
+    try:
+        if (path / runs.CONFIG).is_file():
+            theirs = runs.read_config(path).model.to_dict()
+        elif path.is_file() and weights.trained_on(path) is not None:
+            model = weights.load(path).model
+            theirs = {name: getattr(model, name, None) for name in here if name != "name"}
+        else:
+            return ""
+    except _DAMAGED:
+        return ""
+    others = {n: v for n, v in theirs.items() if n in here and n != "dtype" and v != here[n]}
+    told = ", ".join(f"model.{name}={value!r}" for name, value in others.items())
+    return f"; its network has {told}" if told else ""
+
+
+def notes(config: ConfigDict) -> list[str]:
+    """Says how slices differ from those that the weights to start from were trained on."""
+    theirs = _prepared(config.init) if config.init else {}
+    here = {name: getattr(config.data, name) for name in theirs}
+    if theirs.get("crop") in weights.CROPS[1:] and here["crop"]:
+        here["crop"] = theirs["crop"]  # of what is cut, each as its own lungs lie
+    found = []
+    for name, there in theirs.items():
+        if here[name] == there:
+            continue
+        note = f"the weights to start from were trained with data.{name}={there!r}, and slices are "
+        note += f"prepared with {here[name]!r} here"
+        if name == "crop" and there:
+            note = "the weights to start from were trained on slices cut to the lungs, which are "
+            note += "smaller in whole ones; --config.data.crop=volume cuts them"
+        found.append(note)
+    return found
+
+
+def _prepared(init: str) -> dict[str, Any]:
+    """Returns `window`, `scaling` and `crop` of the run or file of weights; nothing of others.
+
+    What is damaged is told where the weights are read; a run that goes on needs them no more.
+    """
+    path = Path(weights.file_of(init)).expanduser()
+    try:
+        if (path / runs.CONFIG).is_file():
+            run = runs.read_config(path)
+            settings, crop = runs.preprocessing(run), run.data.crop
+        elif path.is_file() and weights.trained_on(path) is not None:
+            file = weights.load(path)
+            settings, crop = file.preprocessing, file.crop
+        else:
+            return {}
+    except _DAMAGED:
+        return {}
+    return {"window": settings.window, "scaling": settings.scaling, "crop": crop}
 
 
 def _check_guide(config: ConfigDict) -> None:

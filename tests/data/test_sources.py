@@ -89,3 +89,8 @@ def test_mask_values_are_refused_where_nothing_reads_them(tmp_path):
 def test_a_mask_value_that_stands_twice_is_refused(text):
     with pytest.raises(ValueError, match="stands there twice"):
         datasets.parse_mask_values(text)
+
+
+def test_mask_values_without_infection_are_refused():
+    with pytest.raises(ValueError, match="'0:0,255:0': no value is infection"):
+        datasets.parse_mask_values("0:0,255:0")

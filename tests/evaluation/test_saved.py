@@ -71,6 +71,13 @@ def test_whose_pictures_are_is_said_where_their_names_are_taken_for_it(folders):
     assert slice_files.EACH_A_PATIENT not in evaluate(folders)["note"]
 
 
+def test_truths_that_are_scored_against_themselves_are_noted(folders):
+    assert saved.SAME not in evaluate(folders)["note"]
+    masks = folders / "masks"
+    summary = saved.evaluate_folders(masks, masks / "../masks", protocol="cosup")
+    assert "; PREDICTIONS AND TRUTHS ARE THE SAME" in summary["note"]
+
+
 def as_array(dtype):
     return lambda path: np.save(path.with_suffix(".npy"), (GREY / 255).astype(dtype))
 

@@ -52,7 +52,7 @@ def targets() -> dict[str, Target]:
         "index CSV": Target(
             "x.csv",
             (f"file,case,patient,slice\n{rows}".encode(),),
-            lambda p: slice_files.read_index(p / "x.csv", names),
+            lambda p: slice_files.read_index(p / "x.csv", names, {}),
             mutate_bytes,
         ),
     }

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cosup_jax import devices, files, locks, signals
+from cosup_jax import devices, files, locks, runs, signals
 from cosup_jax.runs import checkpoints, interrupted, logs, stored
 from cosup_jax.training import epochs, loop, report
+from cosup_jax.training.setup import RunMismatch
 from tests.phantoms import tiny_config
 from tests.training.tiny import TINY
 
@@ -210,3 +211,16 @@ def test_a_run_goes_on_with_fewer_and_with_more_devices(data_dir, tmp_path):
         for name, value in expected.items():
             assert row[name] == pytest.approx(value, rel=1e-4), name
     assert checkpoints.read_best(tmp_path / "moved")[1] in (1, 2, 3)
+
+
+def test_fewer_epochs_than_were_trained_are_refused_and_leave_the_run_as_it_is(quick_run, tmp_path):
+    """The best epoch may be one of those that are not asked for any more."""
+    shutil.copytree(quick_run, tmp_path / "run")
+    config = runs.read_config(tmp_path / "run")
+    before, config.epochs = config.epochs, 1
+    said = f"epochs is 1, but .*run holds a run of {before} epochs; give --config.epochs={before}"
+    with pytest.raises(RunMismatch, match=said):
+        loop.train_seeds(config, [config.seed], [tmp_path / "run"])
+    assert runs.read_config(tmp_path / "run").epochs == before
+    config.epochs = before
+    loop.train_seeds(config, [config.seed], [tmp_path / "run"])

@@ -71,7 +71,7 @@ def test_a_patient_that_looks_like_a_formula_is_the_same_patient_in_the_index(tm
     rows = [{"file": "a.png", "case": "c", "patient": "=x", "slice": 3}]
     pseudo.write_index(tmp_path / "index.csv", rows)
     assert "'=x" in (tmp_path / "index.csv").read_text()
-    found = slice_files.read_index(tmp_path / "index.csv", {"a": tmp_path / "a.png"})
+    found = slice_files.read_index(tmp_path / "index.csv", {"a": tmp_path / "a.png"}, {})
     assert found["a"].patient_id == "=x"
 
 

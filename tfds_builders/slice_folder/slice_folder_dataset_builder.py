@@ -13,7 +13,7 @@ from cosup_jax.data import schema, slice_files, sources
 from cosup_jax.data.builder import NO_DATA_NEEDED, Case, CtSliceBuilder, DatasetLayoutError
 from cosup_jax.data.splits import PatientOverlapError
 from cosup_jax.scans import images
-from cosup_jax.scans.names import SliceName, name_from_file
+from cosup_jax.scans.names import SliceName
 
 MASK_VALUES = {0: 0, 255: 1}
 LUNG_VALUES = {0: 0, 1: 1, 2: 2, 255: 1}
@@ -189,9 +189,10 @@ class Builder(CtSliceBuilder):
         names = {}
         cases = {}
         seen: dict[str, tuple[str, Path]] = {}
+        spelled: dict[str, tuple[str, str]] = {}
         for split, folder in folders.items():
             files = slice_files.list_slices(folder / "image", root)
-            names[split] = _names(folder, root, files)
+            names[split] = _names(folder, root, files, spelled)
             if unread := slice_files.unread(folder, _KINDS):
                 logging.warning("slice_folder: %s", unread)
             slice_files.check_pictures_apart(split, files.values(), seen)
@@ -220,21 +221,19 @@ class Builder(CtSliceBuilder):
             )
 
 
-def _names(folder: Path, root: Path, files: Mapping[str, Path]) -> dict[str, SliceName]:
+def _names(
+    folder: Path, root: Path, files: Mapping[str, Path], spelled: dict[str, tuple[str, str]]
+) -> dict[str, SliceName]:
     if not files:
         raise _layout_error(f"the split {folder.name!r} is empty: no image in {folder / 'image'}")
     index = _index_path(folder)
     if index.exists() or index.is_symlink():
         slice_files.check_inside(index, root)
-        names = slice_files.read_index(index, files)
+        names = slice_files.read_index(index, files, spelled)
     else:
-        names = {stem: name_from_file(stem) for stem in files}
-        logging.warning(
-            "slice_folder: %s is not there, so each case of %s, as its file names have it, is "
-            "taken for a patient of its own",
-            index.name,
-            folder.name,
-        )
+        names = {stem: slice_files.name_of(stem) for stem in files}
+        said = f"{index.name} is not there, so {slice_files.EACH_A_PATIENT}, by its files' names"
+        logging.warning("slice_folder: %s", said)
     lone = sum(not name.case_known for name in names.values())
     if lone:
         logging.warning(
