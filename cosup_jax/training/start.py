@@ -74,7 +74,7 @@ def notes(config: ConfigDict) -> list[str]:
 
 
 def _prepared(init: str) -> dict[str, Any]:
-    """Returns `window`, `scaling` and `crop` of the run or file of weights; nothing of others.
+    """Returns `window`, `scaling`, `lungs` and `crop` of the run or file of weights; nothing of others.
 
     What is damaged is told where the weights are read; a run that goes on needs them no more.
     """
@@ -90,7 +90,10 @@ def _prepared(init: str) -> dict[str, Any]:
             return {}
     except _DAMAGED:
         return {}
-    return {"window": settings.window, "scaling": settings.scaling, "crop": crop}
+    return {
+        **{name: getattr(settings, name) for name in ("window", "scaling", "lungs")},
+        "crop": crop,
+    }
 
 
 def _check_guide(config: ConfigDict) -> None:

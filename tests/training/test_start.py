@@ -28,6 +28,7 @@ SAID = [
     ({"data.scaling": "unit"}, ["data.scaling='z_score', and .* with 'unit' here"]),
     ({"data.window": (40.0, 400.0)}, [r"data.window=\(-600.0, 1500.0\), .* \(40.0, 400.0\) here"]),
     ({"data.crop": "volume"}, ["data.crop='', and slices are prepared with 'volume' here"]),
+    ({"data.lungs": True}, ["data.lungs=False, and slices are prepared with True here"]),
     ({"data.crop": "volume", "data.scaling": "unit"}, ["data.scaling", "data.crop"]),
 ]
 
