@@ -74,7 +74,7 @@ def notes(config: ConfigDict) -> list[str]:
 
 
 def _prepared(init: str) -> dict[str, Any]:
-    """Returns `window`, `scaling`, `lungs` and `crop` of the run or file of weights; nothing of others.
+    """Returns how slices are prepared for a run or file of weights; nothing of others.
 
     What is damaged is told where the weights are read; a run that goes on needs them no more.
     """
