@@ -7,6 +7,7 @@ from cosup_jax.scans.nifti import VolumeError
 
 MAX_FRAMES = 65535
 _SAME = 1e-3  # mm
+_TELLING = 2  # gaps of one size; fewer are chance
 _ROUNDED = 0.1  # mm; positions may have one digit, while the distance between planes has more
 
 
@@ -16,8 +17,9 @@ def find(
     """Finds the planes.
 
     A distance that is said counts if all planes lie whole numbers of it apart, or of what is left
-    of it across planes that are tilted to the table. Three planes and more with the same number of
-    distances between all of them, each empty, contradict it unless they are no thicker than it.
+    of it across planes that are tilted to the table. Planes that are thicker than it, or of unknown
+    thickness, contradict it where all gaps are multiples of the same two or more distances and two
+    gaps are no larger than that: a lesion that goes on would be drawn on the planes between.
 
     Args:
       positions: (frames, 3) in mm.
@@ -44,8 +46,9 @@ def find(
         if (found := _even(positions, along, normal, distance, given=True)) is None:
             continue
         places, step = found
-        every = int(np.gcd.reduce(places))
-        if every == 1 or apart.size == 1 or 0 < thickness <= (1 + TOLERANCE) * between:
+        every, gaps = int(np.gcd.reduce(places)), np.diff(np.unique(places))
+        few = every == 1 or np.count_nonzero(gaps == every) < _TELLING
+        if few or 0 < thickness <= (1 + TOLERANCE) * between:
             return places, step, True
         return places // every, step * every, False
     found = _even(positions, along, normal, float(apart.min()), given=False)

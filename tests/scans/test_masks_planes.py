@@ -96,6 +96,17 @@ def test_planes_without_labels_may_be_missing(tmp_path, planes):
     assert volume(drawing) == pytest.approx(ML)
 
 
+@pytest.mark.parametrize(
+    ("planes", "known"), [((0, 2, 6, 12, 20), True), ((0, 2, 4, 12, 20), False)]
+)
+def test_specks_on_every_second_plane_may_be_chance(tmp_path, planes, known):
+    """Overlapping slices, twice as thick as they are apart."""
+    said = {"SliceThickness": 4, "SpacingBetweenSlices": 2}
+    drawing = masks.read(write(tmp_path / "s.dcm", planes, **said))
+    assert drawing.depth_known == known
+    assert volume(drawing) == pytest.approx(ML * (1 if known else 2))
+
+
 @pytest.mark.parametrize("thickness", [2, 1])
 def test_across_tilted_planes_less_is_left_of_the_distance_along_the_table(tmp_path, thickness):
     said = {"SliceThickness": thickness, "SpacingBetweenSlices": 2, "directions": TILTED}
