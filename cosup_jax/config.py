@@ -18,27 +18,17 @@ import ml_collections
 
 from cosup_jax import config_files, options, volume_options
 
+# Of `augment`, all but its probability.
+_CHANGES = (
+    *("blur", "brightness", "contrast", "cutmix", "curve", "elastic"),
+    *("equalise", "flip_horizontal", "flip_vertical", "gamma", "match", "noise"),
+    *("rotation", "scale", "shift", "stretch", "window"),
+)
 # Fields that were born after the first runs, each with the value, as JSON has it, at which a run
 # does what it did without the field. A run that was made before is read as if it had them.
 _LATER: Mapping[str, Any] = {
-    "augment.blur": 0.0,
-    "augment.brightness": 0.0,
-    "augment.contrast": 0.0,
-    "augment.cutmix": 0.0,
-    "augment.curve": 0.0,
-    "augment.elastic": 0.0,
-    "augment.equalise": 0.0,
-    "augment.flip_horizontal": 0.0,
-    "augment.flip_vertical": 0.0,
-    "augment.gamma": 0.0,
-    "augment.match": 0.0,
-    "augment.noise": 0.0,
+    **{f"augment.{name}": 0.0 for name in _CHANGES},
     "augment.probability": 1.0,
-    "augment.rotation": 0.0,
-    "augment.scale": 0.0,
-    "augment.shift": 0.0,
-    "augment.stretch": 0.0,
-    "augment.window": 0.0,
     "averaging.decay": 0.0,
     "clip": 0.0,
     "data.crop": "",
