@@ -36,19 +36,31 @@ def with_weights(config: ConfigDict, state: TrainState) -> TrainState:
         raise checkpoints.CheckpointError(f"{error}{_other_network(config)}") from error
 
 
-def _other_network(config: ConfigDict) -> str:
-    """Says with which settings the network would be that of the run or file of weights."""
-    path, here = Path(weights.file_of(config.init)).expanduser(), config.model.to_dict()
+def _known(init: str) -> ConfigDict | weights.Pretrained | None:
+    """Returns a run's configuration, or what a file of weights holds; None of others.
+
+    What is damaged is told where the weights are read; a run that goes on needs them no more.
+    """
+    path = Path(weights.file_of(init)).expanduser()
     try:
         if (path / runs.CONFIG).is_file():
-            theirs = runs.read_config(path).model.to_dict()
-        elif path.is_file() and weights.trained_on(path) is not None:
-            model = weights.load(path).model
-            theirs = {name: getattr(model, name, None) for name in here if name != "name"}
-        else:
-            return ""
+            return runs.read_config(path)
+        if path.is_file() and weights.trained_on(path) is not None:
+            return weights.load(path)
     except _DAMAGED:
+        return None
+    return None
+
+
+def _other_network(config: ConfigDict) -> str:
+    """Says with which settings the network would be that of the run or file of weights."""
+    known, here = _known(config.init), config.model.to_dict()
+    if known is None:
         return ""
+    if isinstance(known, ConfigDict):
+        theirs = known.model.to_dict()
+    else:
+        theirs = {name: getattr(known.model, name, None) for name in here if name != "name"}
     others = {n: v for n, v in theirs.items() if n in here and n != "dtype" and v != here[n]}
     told = ", ".join(f"model.{name}={value!r}" for name, value in others.items())
     return f"; its network has {told}" if told else ""
@@ -74,22 +86,14 @@ def notes(config: ConfigDict) -> list[str]:
 
 
 def _prepared(init: str) -> dict[str, Any]:
-    """Returns how slices are prepared for a run or file of weights; nothing of others.
-
-    What is damaged is told where the weights are read; a run that goes on needs them no more.
-    """
-    path = Path(weights.file_of(init)).expanduser()
-    try:
-        if (path / runs.CONFIG).is_file():
-            run = runs.read_config(path)
-            settings, crop = runs.preprocessing(run), run.data.crop
-        elif path.is_file() and weights.trained_on(path) is not None:
-            file = weights.load(path)
-            settings, crop = file.preprocessing, file.crop
-        else:
-            return {}
-    except _DAMAGED:
+    """Returns how slices are prepared for a run or file of weights; nothing of others."""
+    known = _known(init)
+    if known is None:
         return {}
+    if isinstance(known, ConfigDict):
+        settings, crop = runs.preprocessing(known), known.data.crop
+    else:
+        settings, crop = known.preprocessing, known.crop
     return {
         **{name: getattr(settings, name) for name in ("window", "scaling", "lungs")},
         "crop": crop,
