@@ -45,7 +45,8 @@ def get_config(data: str = DEFAULT_DATA) -> ConfigDict:
     config.data.window = (-600.0, 1500.0)  # centre and width in HU, for images in HU
     config.data.scaling = "z_score"  # or "unit": grey values in 0..1
     # "volume" cuts slices to the box of their volume's lungs, as predict then does; with "slice" it
-    # looks closer, at each slice's own, and with "both" at both; "" leaves slices whole.
+    # looks closer, at each slice's own, with "both" at both, and with "mirrored" at the box and its
+    # mirror image; "" leaves slices whole.
     config.data.crop = ""
     # True makes what lies beyond the lungs that `lungs-small` finds half as bright.
     config.data.lungs = False

@@ -129,8 +129,8 @@ FIELDS: Mapping[str, Range] = {
     "data.window": _WINDOW,
     "data.scaling": choice("z_score", "unit"),
     "data.crop": Range(
-        lambda v: v in ("", "volume", "slice", "both"),
-        "volume, slice or both, or nothing for whole slices",
+        lambda v: v in ("", "volume", "slice", "both", "mirrored"),
+        "volume, slice, both or mirrored, or nothing for whole slices",
     ),
     "data.lungs": _FLAG,
     "data.scales": each(number(0, 8, without="low"), 1, 64, "positive numbers such as (0.75, 1.0)"),

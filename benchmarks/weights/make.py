@@ -81,7 +81,7 @@ def export(source: Path, folder: Path, name: Path) -> None:
     """
     run, rows = runs.open_run(folder), checkpoints.read_history(folder)
     path, text = (name.with_suffix(suffix) for suffix in (weights.files.SUFFIX, ".md"))
-    weights.save(path, run, {}, crop=weights.BOTH)
+    weights.save(path, run, {}, crop=weights.MIRRORED)
     segment = Segmenter(load_pretrained(path))
     threshold, macro = score.tuned(segment, sets.validation(source))
     used = cpu_hours(rows[: run.epoch])
@@ -94,7 +94,7 @@ def export(source: Path, folder: Path, name: Path) -> None:
         "cpu_hours": round(used, 2),
         "intended_use": "research; not a medical device",
     }
-    weights.save(path, run, card, threshold=threshold, crop=weights.BOTH)
+    weights.save(path, run, card, threshold=threshold, crop=weights.MIRRORED)
     text.write_text(
         f"Epoch {run.epoch} of {rows[-1]['epoch']}, after {used:.1f} of {cpu_hours(rows):.1f} CPU "
         f"hours; threshold {threshold}, macro mean {macro:.3f}.\n\n{curve(rows)}"

@@ -1,7 +1,7 @@
 r"""The same network, shown slices of another size or part: weights with a threshold anew.
 
     python benchmarks/weights/shown.py --data FOLDER --weights c2f-base --size 192 256 \
-        --crop slice --out cosup_jax/weights/c2f-small.safetensors
+        --crop volume --out cosup_jax/weights/c2f-small.safetensors
 
 Makes `c2f-small` of `c2f-base`: tensors and card are the same, and the threshold is the one with
 the best macro mean over the validation sets (score.py).
@@ -10,7 +10,9 @@ the best macro mean over the validation sets (score.py).
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import score
 import sets
 from safetensors import safe_open
@@ -35,19 +37,32 @@ def main() -> None:
     with safe_open(weights.file_of(arguments.weights), framework="numpy") as file:
         told = about.parse(file.metadata())
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    told["preprocessing"]["size"], told["crop"] = arguments.size, arguments.crop
+    write_tuned(arguments.out, tensors, told, arguments.data)
+
+
+def write_tuned(
+    out: Path, tensors: dict[str, np.ndarray], told: dict[str, Any], data: Path
+) -> None:
+    """Writes a file of weights with the threshold that is best for it.
+
+    Args:
+      out: the file.
+      tensors: what it holds.
+      told: what it says of itself; threshold, name and macro mean are put in.
+      data: folder with the five sets.
+    """
 
     def write() -> None:
-        files.write_bytes(arguments.out, save(tensors, {about.KEY: json.dumps(told)}))
+        files.write_bytes(out, save(tensors, {about.KEY: json.dumps(told)}))
 
-    told["preprocessing"]["size"], told["crop"] = arguments.size, arguments.crop
     write()
-    segment = Segmenter(load_pretrained(arguments.out))
-    threshold, macro = score.tuned(segment, sets.validation(arguments.data))
+    segment = Segmenter(load_pretrained(out))
+    threshold, macro = score.tuned(segment, sets.validation(data))
     told["threshold"] = threshold
-    card = {"name": arguments.out.stem, "scores": {"validation_macro_mean": round(macro, 4)}}
-    told["card"] |= card
+    told["card"] |= {"name": out.stem, "scores": {"validation_macro_mean": round(macro, 4)}}
     write()
-    print(f"{arguments.out}: threshold {threshold}, macro mean {macro:.3f}")
+    print(f"{out}: threshold {threshold}, macro mean {macro:.3f}")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,10 @@ from scipy import ndimage
 
 Box = tuple[slice, slice]
 # What part of a slice a network takes: all, the box of the volume's lungs, that of the slice's own,
-# or both of these, the first as its mirror image, whose probabilities are averaged.
-CROPS = WHOLE, VOLUME, SLICE, BOTH = "", "volume", "slice", "both"
+# or two parts whose probabilities are averaged: both of these, the first as its mirror image, or the
+# first and its mirror image.
+CROPS = WHOLE, VOLUME, SLICE, BOTH, MIRRORED = "", "volume", "slice", "both", "mirrored"
+CLOSER = SLICE, BOTH
 
 _COARSE = 128  # pixels along the longer side
 _TISSUE = 0.5  # of the range of grey values; in the lung window this is -600 HU

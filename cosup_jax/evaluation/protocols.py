@@ -70,11 +70,13 @@ class Protocol:
         if crop == chest.WHOLE:
             return self.description
         outside = "nothing is found" if self.stretched else "nothing is scored"
-        closer = "; predict looks closer, at each slice's own, which --as-predict scores"
-        return (
-            f"{self.description}; slices are cut to the box of their volume's lungs, outside of "
-            f"which {outside}{closer * (crop != chest.VOLUME)}"
-        )
+        told = f"{self.description}; slices are cut to the box of their volume's lungs, outside of "
+        told += f"which {outside}"
+        if crop in chest.CLOSER:
+            told += "; predict looks closer, at each slice's own, which --as-predict scores"
+        if crop == chest.MIRRORED:
+            told += "; predict looks at its mirror image too, which --as-predict scores"
+        return told
 
     def score(self, prob: np.ndarray, truth: np.ndarray) -> ScoredSlice:
         """Scores a slice.

@@ -56,7 +56,7 @@ class Segmenter:
         """
         if self._crop == weights.WHOLE:
             return None
-        close = self._crop != weights.VOLUME
+        close = self._crop in chest.CLOSER
 
         def look(part: list[np.ndarray]) -> tuple[list[chest.Air], list[np.ndarray]]:
             greys = (windowed(values, intensity, self._settings.window) for values in part)
@@ -70,7 +70,7 @@ class Segmenter:
         if box is None:
             return None
         if not close:
-            return [(box,)] * len(airs)
+            return [(box, box) if self._crop == weights.MIRRORED else (box,)] * len(airs)
         before = (box,) if self._crop == weights.BOTH else ()
         return [(*before, chest.closer(box, lung)) for _, lungs in found for lung in lungs]
 
@@ -163,7 +163,8 @@ class Segmenter:
     def _turned(self, view: int, part: np.ndarray) -> np.ndarray:
         """Returns a view of a slice as the network is shown it, or what that gives turned back."""
         # Mirror images err elsewhere. Of two views one serves both ends, for no more work.
-        return part[:, ::-1] if self._crop == weights.BOTH and view == 0 else part
+        two = self._crop in (weights.BOTH, weights.MIRRORED)
+        return part[:, ::-1] if two and view == 0 else part
 
     def _own(self, values: np.ndarray, intensity: str) -> Views:
         boxes = self.boxes([values], intensity)

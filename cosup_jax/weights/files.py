@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 DEFAULT = "c2f-base"
 LUNGS = "lungs-small"
 TARGETS = ("infection", "lungs")
-CROPS = WHOLE, VOLUME, SLICE, BOTH = chest.CROPS
+CROPS = WHOLE, VOLUME, SLICE, BOTH, MIRRORED = chest.CROPS
 _EARLIER_CROPS = {False: WHOLE, True: VOLUME}  # in files that knew these two alone
 _FORMAT = 1
 _HERE = Path(__file__).parent

@@ -12,7 +12,7 @@ from cosup_jax.weights.predictor import Predictor
 
 _BETWEEN = 5.0  # mm from one slice that the network is shown to the next, where there are more
 _LOCK = threading.Lock()
-BATCH = 8  # slices, always, so that there is one compiled program
+BATCH = 8  # slices, so that there is one compiled program, but for `find_in`
 
 
 class LungNetwork:
@@ -51,18 +51,19 @@ class LungNetwork:
         return np.stack(list(self.each(slices, intensity)))
 
     def each(
-        self, slices: Sequence[np.ndarray] | np.ndarray, intensity: str
+        self, slices: Sequence[np.ndarray] | np.ndarray, intensity: str, batch: int = BATCH
     ) -> Iterator[np.ndarray]:
         """Yields the probability of lung in each slice, (H, W) float32.
 
         Args:
           slices: (H, W) real numbers each, in their true unit; sizes may differ.
           intensity: one of `kinds.INTENSITIES`.
+          batch: how many the network is shown at a time.
         """
-        for start in range(0, len(slices), BATCH):
-            part = [np.asarray(s, np.float32) for s in slices[start : start + BATCH]]
+        for start in range(0, len(slices), batch):
+            part = [np.asarray(s, np.float32) for s in slices[start : start + batch]]
             images = [prepare_image(values, intensity, self._settings) for values in part]
-            images += images[:1] * (BATCH - len(images))
+            images += images[:1] * (batch - len(images))
             for values, found in zip(part, self._predictor(np.stack(images)), strict=False):
                 yield resize_image(found, values.shape)
 
@@ -84,8 +85,12 @@ def prepare() -> None:
 
 
 def find_in(values: np.ndarray, intensity: str) -> np.ndarray:
-    """Returns where it finds lung in one slice, (H, W) bool; see `find_each`."""
-    return next(find_each([values], intensity))
+    """Returns where it finds lung in one slice, (H, W) bool; see `find_each`.
+
+    For many that come one by one, as in training: a batch filled up would take eight times as long.
+    """
+    network = shipped()
+    return next(network.each([values], intensity, batch=1)) > network.threshold
 
 
 def find_each(slices: Sequence[np.ndarray], intensity: str) -> Iterator[np.ndarray]:

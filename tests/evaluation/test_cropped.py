@@ -199,13 +199,19 @@ def test_of_a_run_that_looks_closer_the_box_is_scored_and_it_is_said(marked, cro
     assert closer | {"protocol_description": ""} == box | {"protocol_description": ""}
 
 
-@pytest.mark.parametrize("crop", [weights.VOLUME, weights.SLICE, weights.BOTH])
+def test_of_a_run_that_looks_at_mirror_images_too_it_is_said(marked):
+    mirrored = evaluation.evaluate_run(looking(marked, weights.MIRRORED), split="validation")
+    says = mirrored["protocol_description"]
+    assert says.endswith("; predict looks at its mirror image too, which --as-predict scores")
+
+
+@pytest.mark.parametrize("crop", weights.CROPS[1:])
 def test_as_predict_it_is_scored_by_what_is_marked_in_the_box(marked, monkeypatch, tmp_path, crop):
     """The maps of `Segmenter`, and no mask that needs lungs, which are not looked for here."""
     marked = looking(marked, crop)
     monkeypatch.setattr(lung_network, "shipped", lambda: None)
     monkeypatch.setattr(
-        lung_network, "find_each", no_lung if crop == weights.VOLUME else most_is_lung
+        lung_network, "find_each", most_is_lung if crop in chest.CLOSER else no_lung
     )
     evaluation.evaluate_product(marked, split="validation", out=tmp_path)
     wanted = as_predicted(marked, "validation")

@@ -140,6 +140,20 @@ def test_of_both_parts_the_wider_is_shown_mirrored_and_the_mean_taken(volume, cl
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
+def test_the_box_of_the_volume_and_its_mirror_image_are_averaged(volume, close):
+    network = dataclasses.replace(close[0], model=Leaning(), crop=weights.VOLUME)
+    mirrored = Segmenter(dataclasses.replace(network, crop=weights.MIRRORED))
+    (box,) = Segmenter(network).boxes(volume, "hu")[0]
+    boxes = mirrored.boxes(iter(volume), "hu")
+    assert boxes == [(box, box)] * 12
+    found = np.stack(list(mirrored(iter(volume), "hu", 12, boxes)))
+    wanted = np.stack(list(Segmenter(network, tta=True)(iter(volume), "hu", 12, [(box,)] * 12)))
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    alone = next(mirrored(iter(volume[:1]), "hu", 1))  # a slice without the others
+    turned = next(mirrored(iter(volume[:1, :, ::-1]), "hu", 1))
+    np.testing.assert_allclose(alone, turned[:, ::-1], atol=1e-6)
+
+
 @pytest.mark.parametrize("crop", weights.CROPS)
 def test_weights_say_what_slices_are_cut_to(tiny_run, tmp_path, crop):
     run = runs.open_run(tiny_run)

@@ -97,7 +97,7 @@ def test_a_run_from_before_there_was_a_choice_is_of_whole_slices(quick_run, tmp_
         check_config(configured(tfds, data__crop="volume"), folder)
 
 
-@pytest.mark.parametrize("crop", [weights.SLICE, weights.BOTH])
+@pytest.mark.parametrize("crop", weights.CROPS[2:])
 def test_a_run_that_looks_closer_is_trained_alike_and_predicts_so(
     cut_run, data_dir, tmp_path, crop
 ):
@@ -113,7 +113,7 @@ def test_a_run_that_looks_closer_is_trained_alike_and_predicts_so(
 @pytest.mark.parametrize("value", ["Slice", "lungs"])
 def test_another_cut_is_refused_by_name(data_dir, tmp_path, value):
     config = configured(data_dir, data__crop=value)
-    expected = f"data.crop is '{value}', expected volume, slice or both, or nothing"
+    expected = f"data.crop is '{value}', expected volume, slice, both or mirrored, or nothing"
     with pytest.raises(ValueError, match=expected):
         loop.train_seeds(config, [0], [tmp_path / "run"])
     assert not (tmp_path / "run").exists()
