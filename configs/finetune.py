@@ -4,8 +4,8 @@ r"""The weights that come with the package, trained on with slices or volumes of
         --config.data.config=masks=corrected,test=no --workdir=runs/corrected
 
 Not a row of the paper. Network and size are those of `weights=c2f-small`, or of `weights=c2f-base`,
-whose weights it starts from. Slices are cut to the box of their volume's lungs, as these weights
-know them; in whole slices lungs are smaller. `predict` shows the run what it shows these weights.
+whose weights it starts from. Slices are cut to the box of their volume's lungs and darker beyond
+lungs, as these weights know them. `predict` shows the run what it shows these weights.
 The rate is a fraction of what they were trained with, and few epochs are enough. What to expect is
 in docs/correct.md.
 """
@@ -13,8 +13,8 @@ in docs/correct.md.
 from configs import base
 
 _WEIGHTS = {
-    "c2f-small": ((192, 256), "slice", {"width": 16, "blocks": (1, 1, 1, 1)}),
-    "c2f-base": ((256, 352), "both", {"width": 16, "blocks": (1, 1, 1, 1)}),
+    "c2f-small": ((192, 256), "volume", {"width": 16, "blocks": (1, 1, 1, 1)}),
+    "c2f-base": ((256, 352), "mirrored", {"width": 16, "blocks": (1, 1, 1, 1)}),
 }
 
 
@@ -23,6 +23,7 @@ def get_config(argument: str = ""):
     config = base.get_config(arguments["data"])
     config.init = arguments["weights"]
     config.data.size, config.data.crop, network = _WEIGHTS[arguments["weights"]]
+    config.data.lungs = True
     config.model.update(network)
     config.augment.flip_horizontal = 0.5
     config.augment.rotation = 10.0

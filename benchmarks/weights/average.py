@@ -9,7 +9,6 @@ people are those of all. The threshold is the one with the best macro mean over 
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np

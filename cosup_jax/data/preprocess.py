@@ -20,6 +20,8 @@ _MIN_STD = 1e-6
 SCALINGS = ("z_score", "unit")
 _GREY_MAXIMUM = {"grey8": 255.0, "grey16": 65535.0}
 _BEYOND_LUNGS = 0.5
+_FLAT = 0.05  # furthest that a flat histogram's cumulative one lies from a straight line
+_DARK_LUNGS = 0.16  # of the slice's maximum, where the darkest tenth of lungs ends in a window
 _OVERSHOOT = 0.05  # beyond 0..1, as resampling leaves it at sharp borders
 
 
@@ -167,6 +169,45 @@ def darkened(grey: np.ndarray, lung: np.ndarray) -> np.ndarray:
     return np.where(lung, grey, black + (grey - black) * np.float32(_BEYOND_LUNGS))
 
 
+def has_flat_histogram(grey: np.ndarray) -> bool:
+    """Tells whether all grey values (H, W) above the darkest are equally common.
+
+    That is what histogram equalisation of the whole slice makes; by parts (CLAHE), it does not.
+
+    >>> has_flat_histogram(np.arange(9000.0).reshape(90, 100))
+    True
+    >>> has_flat_histogram(np.arange(9000.0).reshape(90, 100) ** 2)
+    False
+    """
+    levels, counts = np.unique(grey[::3, ::3], return_counts=True)
+    if len(levels) < 1 / _FLAT:
+        return False
+    below = np.cumsum(counts) / counts.sum()
+    wanted = (levels - levels[0]) / (levels[-1] - levels[0])
+    return bool(np.abs((below - below[0]) / (1 - below[0]) - wanted).max() < _FLAT)
+
+
+def unflattened(grey: np.ndarray, lung: np.ndarray) -> np.ndarray:
+    """Returns grey values (H, W) with lungs, (H, W) bool, as dark as a window leaves them.
+
+    Others than those of a flat histogram, in which lungs are about as bright as all around them,
+    are returned as they are. Of these the range is bent: x in 0..1 to a power.
+
+    Args:
+      grey: all of a slice.
+      lung: where its lungs are.
+    """
+    if not lung.any() or not has_flat_histogram(grey):
+        return grey
+    black = np.minimum(grey.min(), np.float32(0))
+    share = (grey - black) / (grey.max() - black)
+    tenth = min(float(np.percentile(share[lung], 10)), 1 - _FLAT)
+    if tenth <= _DARK_LUNGS:
+        return grey
+    power = np.float32(np.log(_DARK_LUNGS) / np.log(tenth))
+    return black + (grey.max() - black) * share**power
+
+
 def prepare_image(
     values: np.ndarray,
     intensity: str,
@@ -246,7 +287,9 @@ def prepare_example(
     mask = resize_labels(cut(example, labels), settings.size)
     values, lung = schema.true_values(example)[..., 0], None
     if settings.lungs and lungs is not None:
-        lung = cut(example, chest.touching(lungs(values, intensity)))
+        found = lungs(values, intensity)
+        values = values if intensity == "hu" else unflattened(values, found)
+        lung = cut(example, chest.touching(found))
     return {
         "image": prepare_image(cut(example, values), intensity, settings, lung),
         "mask": mask[..., None],

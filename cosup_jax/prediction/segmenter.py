@@ -9,7 +9,7 @@ import numpy as np
 
 from cosup_jax import devices, models, weights
 from cosup_jax.data import chest
-from cosup_jax.data.preprocess import prepare_image, resize_image, windowed
+from cosup_jax.data.preprocess import prepare_image, resize_image, unflattened, windowed
 from cosup_jax.prediction import ahead
 from cosup_jax.weights import lung_network
 from cosup_jax.weights.predictor import Predictor
@@ -129,8 +129,9 @@ class Segmenter:
             yield from zip(slices, itertools.repeat(None))
             return
         for part in _parts(slices, lung_network.BATCH):
-            found = map(chest.touching, lung_network.find_each(part, intensity))
-            yield from zip(part, found, strict=True)
+            for values, lung in zip(part, lung_network.find_each(part, intensity), strict=True):
+                shown = values if intensity == "hu" else unflattened(values, lung)
+                yield shown, chest.touching(lung)
 
     def _labelled(
         self,

@@ -57,6 +57,70 @@ def test_predict_shows_the_network_what_it_was_trained_on(shown_run, data_dir, t
     assert 0.1 < np.mean(shown) < 0.9
 
 
+def flat(grey):
+    """What OpenCV's equalizeHist makes of (H, W) grey values, uint8."""
+    counts = np.bincount(grey.ravel(), minlength=256)
+    below = np.cumsum(counts)
+    first = below[np.flatnonzero(counts)[0]]
+    return np.round(255 * (below - first) / (grey.size - first))[grey].astype(np.float32)
+
+
+def windowed_slice():
+    """Air, a body, and lungs in it at an eighth of the body's grey values, (96, 96) uint8."""
+    grey = np.random.default_rng(0).integers(0, 40, (96, 96))
+    grey[16:80, 8:88] = np.random.default_rng(1).integers(180, 250, (64, 80))
+    lung = np.zeros((96, 96), bool)
+    lung[24:72, 16:80] = True
+    grey[lung] = np.random.default_rng(2).integers(25, 75, lung.sum())
+    return grey.astype(np.uint8), lung
+
+
+def test_of_a_flat_histogram_lungs_are_made_as_dark_as_a_window_leaves_them():
+    grey, lung = windowed_slice()
+    made = flat(grey)
+    assert np.percentile(made[lung], 10) > 0.3 * 255
+    assert preprocess.has_flat_histogram(made)
+    found = preprocess.unflattened(made, lung)
+    np.testing.assert_allclose(np.percentile(found[lung], 10), 0.16 * 255, rtol=0.01)
+    assert (np.diff(found.ravel()[np.argsort(made, axis=None)]) >= 0).all()  # none changes place
+    assert (found.min(), found.max()) == (0, 255)
+    np.testing.assert_allclose(preprocess.unflattened(made / 255, lung), found / 255, atol=1e-5)
+    assert preprocess.unflattened(made, np.zeros_like(lung)) is made
+    windowed = grey.astype(np.float32)
+    assert not preprocess.has_flat_histogram(windowed)
+    assert preprocess.unflattened(windowed, lung) is windowed
+
+
+def test_predict_and_training_bend_a_flat_histogram_and_no_hu(shown_run, monkeypatch):
+    grey, lung = windowed_slice()
+    monkeypatch.setattr(lung_network, "find_each", lambda s, _: [lung for _ in s])
+    network = weights.load_pretrained(shown_run)
+    shown = []
+    monkeypatch.setattr(
+        "cosup_jax.prediction.segmenter.prepare_image",
+        lambda values, *rest: shown.append(values) or prepare_image(values, *rest),
+    )
+    made, whole = flat(grey), [(np.s_[:, :],)]
+    for intensity in ("grey8", "hu"):
+        list(Segmenter(network)(iter([made]), intensity, 1, whole))
+    np.testing.assert_array_equal(shown[0], preprocess.unflattened(made, lung))
+    np.testing.assert_array_equal(shown[1], made)
+    example = {
+        "image": made.astype(np.int16)[..., None],
+        "mask": np.zeros((96, 96, 1), np.uint8),
+        **{"has_mask": True, "case_id": b"a", "patient_id": b"p", "slice_index": 0},
+        **{"intensity": schema.INTENSITIES.index("grey8")},
+        **{"rescale_slope": 1.0, "rescale_intercept": 0.0},
+    }
+    prepared = preprocess.prepare_example(example, network.preprocessing, lungs=lambda *_: lung)
+    wanted = preprocess.unflattened(made.astype(np.int16).astype(np.float32), lung)
+    np.testing.assert_allclose(
+        prepared["image"],
+        prepare_image(wanted, "grey8", network.preprocessing, chest.touching(lung)),
+        atol=1e-6,
+    )
+
+
 @pytest.mark.parametrize("protocol", ["cosup", "semiseg"])
 def test_it_is_scored_by_what_it_is_shown(shown_run, data_dir, protocol):
     run = runs.open_run(shown_run)
