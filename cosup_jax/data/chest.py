@@ -14,8 +14,8 @@ from scipy import ndimage
 
 Box = tuple[slice, slice]
 # What part of a slice a network takes: all, the box of the volume's lungs, that of the slice's own,
-# or two, whose probabilities are averaged: both of these, the first as its mirror image, or the first
-# and its mirror image.
+# or two whose probabilities are averaged: both of these, the first as its mirror image, or the
+# first and its mirror image.
 CROPS = WHOLE, VOLUME, SLICE, BOTH, MIRRORED = "", "volume", "slice", "both", "mirrored"
 CLOSER = SLICE, BOTH
 
