@@ -50,9 +50,12 @@ def test_slices_that_are_prepared_otherwise_are_noted(
 @pytest.mark.parametrize("name", ["c2f-base", "c2f-small"])
 @pytest.mark.parametrize("crop", ["", "volume"])
 def test_whole_slices_are_noted_for_weights_that_know_lungs(data_dir, name, crop, tmp_path):
-    config = tiny_config(data_dir, init=name, data__crop=crop)
+    config = tiny_config(data_dir, init=name, data__crop=crop, data__lungs=True)
     notes = setup.make_setup(config, tmp_path).notes
     assert [CUT in note for note in notes] == [True] * (not crop)
+    config.data.lungs = False
+    (more,) = set(setup.make_setup(config, tmp_path).notes) - set(notes)
+    assert "were trained with data.lungs=True, and slices are prepared with False here" in more
 
 
 def test_nothing_is_said_of_weights_of_others(data_dir, tmp_path):
