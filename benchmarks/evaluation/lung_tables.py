@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "weights"))
 import sets
 
 from cosup_jax import metrics, weights
+from cosup_jax.data import chest
 from cosup_jax.prediction import limits, lungs
 from cosup_jax.prediction.lung_tissue import LungError
 from cosup_jax.prediction.segmenter import Segmenter
@@ -131,7 +132,7 @@ def lungs_row(volume: Volume, found: dict[str, lungs.Lungs | None]) -> list[str]
     far = limits.far_parts(volume.mask, lung, volume.spacing)
     by_network = found["network"]
     assert by_network is not None
-    near = np.stack([limits.touching(part) for part in by_network.labels > 0])
+    near = np.stack([chest.touching(part) for part in by_network.labels > 0])
     beside = int(limits.parts_beside(volume.mask, near)[1].sum())
     lost = (np.count_nonzero(beyond), np.count_nonzero(far), beside)
     return [*cells, *(f"{100 * n / lesion:.2f}" for n in lost)]
