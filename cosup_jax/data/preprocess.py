@@ -182,20 +182,19 @@ def has_flat_histogram(grey: np.ndarray) -> bool:
     levels, counts = np.unique(grey[::3, ::3], return_counts=True)
     if len(levels) < 1 / _FLAT:
         return False
-    below = np.cumsum(counts) / counts.sum()
-    wanted = (levels - levels[0]) / (levels[-1] - levels[0])
-    return bool(np.abs((below - below[0]) / (1 - below[0]) - wanted).max() < _FLAT)
+    upto = np.cumsum(counts) / counts.sum()
+    before = np.append(0, upto[:-1])
+    straight = (levels - levels[0]) / (levels[-1] - levels[0])
+    # Programs differ in whether a level stands for what is darker, or for that and itself.
+    found = (upto - upto[0]) / (1 - upto[0]), before / before[-1]
+    return any(bool(np.abs(one - straight).max() < _FLAT) for one in found)
 
 
 def unflattened(grey: np.ndarray, lung: np.ndarray) -> np.ndarray:
     """Returns grey values (H, W) with lungs, (H, W) bool, as dark as a window leaves them.
 
-    Others than those of a flat histogram, in which lungs are about as bright as all around them,
-    are returned as they are. Of these the range is bent: x in 0..1 to a power.
-
-    Args:
-      grey: all of a slice.
-      lung: where its lungs are.
+    Of all of a slice with a flat histogram, whose lungs are about as bright as what is around them,
+    the range is bent: x in 0..1 to a power. Others are returned as they are.
     """
     if not lung.any() or not has_flat_histogram(grey):
         return grey

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from cosup_jax import cli, evaluation, runs, weights
 from cosup_jax.data import chest, preprocess, schema
@@ -73,6 +74,14 @@ def windowed_slice():
     lung[24:72, 16:80] = True
     grey[lung] = np.random.default_rng(2).integers(25, 75, lung.sum())
     return grey.astype(np.uint8), lung
+
+
+def test_what_pillow_makes_flat_is_known_as_such():
+    grey, lung = windowed_slice()
+    made = np.asarray(ImageOps.equalize(Image.fromarray(grey))).astype(np.float32)
+    assert preprocess.has_flat_histogram(made)
+    found = preprocess.unflattened(made, lung)
+    np.testing.assert_allclose(np.percentile(found[lung], 10), 0.16 * 255, rtol=0.01)
 
 
 def test_of_a_flat_histogram_lungs_are_made_as_dark_as_a_window_leaves_them():
