@@ -33,6 +33,7 @@ class Segmenter:
 
     def __init__(self, network: weights.Pretrained, *, tta: bool = False) -> None:
         self._several = models.count_classes(network.model) > 1
+        tta = tta and network.crop != weights.MIRRORED  # which averages over mirror images as it is
         self._predictor = Predictor(
             network.model, network.variables, tta=tta, by_class=self._several
         )

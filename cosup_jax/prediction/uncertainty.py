@@ -7,6 +7,7 @@ ranks in the two.
 """
 
 import csv
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,6 +126,8 @@ def rank(
     }
     call = Call(network.digest, settings.kept(), __version__)
     corrected = {r.content for r in Folder(out, call).records() if r.is_corrected()}
+    if network.crop == weights.MIRRORED:  # what has been averaged over both says the same of both
+        network = dataclasses.replace(network, crop=weights.VOLUME)
     segmenter, known = Segmenter(network), _read(out / UNCERTAIN)
     places: dict[str, Source] = {}
     for source in sources:

@@ -149,6 +149,8 @@ def test_the_box_of_the_volume_and_its_mirror_image_are_averaged(volume, close):
     found = np.stack(list(mirrored(iter(volume), "hu", 12, boxes)))
     wanted = np.stack(list(Segmenter(network, tta=True)(iter(volume), "hu", 12, [(box,)] * 12)))
     np.testing.assert_allclose(found, wanted, atol=1e-6)
+    again = Segmenter(dataclasses.replace(network, crop=weights.MIRRORED), tta=True)
+    np.testing.assert_array_equal(list(again(iter(volume), "hu", 12, boxes)), found)
     alone = next(mirrored(iter(volume[:1]), "hu", 1))  # a slice without the others
     turned = next(mirrored(iter(volume[:1, :, ::-1]), "hu", 1))
     np.testing.assert_allclose(alone, turned[:, ::-1], atol=1e-6)

@@ -1,6 +1,7 @@
 """Which scans are to be corrected first: entropy and mirror images by hand, and the command."""
 
 import csv
+import dataclasses
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from cosup_jax import cli, weights
 from cosup_jax.prediction import lungs, uncertainty
 from cosup_jax.prediction.lung_tissue import NoLungsError
+from cosup_jax.prediction.settings import Settings
 from cosup_jax.scans.scan import Scan
 from tests.prediction.scan_files import NETWORK, Brightest, dicom_folder, scan_file, slice_folder
 
@@ -187,6 +189,17 @@ def test_values_with_another_offset_are_measured_anew(tmp_path, monkeypatch):
         found += [float(row["mirror_percent"]) for row in rows_of(tmp_path / "out")]
     assert np.subtract(found, found[0]).tolist() == [0, 30, 30, 0]
     assert len(seen) == 3
+
+
+@pytest.mark.parametrize("crop", weights.CROPS)
+def test_a_network_that_averages_over_mirror_images_is_shown_one_at_a_time(
+    tmp_path, monkeypatch, crop
+):
+    shown = []
+    monkeypatch.setattr(uncertainty, "Segmenter", lambda network: shown.append(network.crop))
+    network = dataclasses.replace(NETWORK, crop=crop)
+    assert uncertainty.rank([], [], tmp_path, network, Settings()) == []
+    assert shown == [weights.VOLUME if crop == weights.MIRRORED else crop]
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "x", "1.5"])
