@@ -13,15 +13,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cosup_jax.data import chest, schema
+from cosup_jax.data import schema, shown_lungs
 
 LUNG_WINDOW = (-600.0, 1500.0)
 _MIN_STD = 1e-6
 SCALINGS = ("z_score", "unit")
 _GREY_MAXIMUM = {"grey8": 255.0, "grey16": 65535.0}
-_BEYOND_LUNGS = 0.5
-_FLAT = 0.05  # furthest that a flat histogram's cumulative one lies from a straight line
-_DARK_LUNGS = 0.16  # of the slice's maximum, where the darkest tenth of lungs ends in a window
 _OVERSHOOT = 0.05  # beyond 0..1, as resampling leaves it at sharp borders
 
 
@@ -157,56 +154,6 @@ def edges(mask: np.ndarray) -> np.ndarray:
     return (grown & ~shrunk).astype(np.uint8)
 
 
-def darkened(grey: np.ndarray, lung: np.ndarray) -> np.ndarray:
-    """Returns grey values (H, W) half as bright where `lung`, (H, W) bool, is not.
-
-    Black is 0, or what is darkest where that is below.
-
-    >>> darkened(np.array([[100.0, 100.0]]), np.array([[True, False]])).tolist()
-    [[100.0, 50.0]]
-    """
-    black = np.minimum(grey.min(), np.float32(0))
-    return np.where(lung, grey, black + (grey - black) * np.float32(_BEYOND_LUNGS))
-
-
-def has_flat_histogram(grey: np.ndarray) -> bool:
-    """Tells whether all grey values (H, W) above the darkest are equally common.
-
-    That is what histogram equalisation of the whole slice makes; by parts (CLAHE), it does not.
-
-    >>> has_flat_histogram(np.arange(9000.0).reshape(90, 100))
-    True
-    >>> has_flat_histogram(np.arange(9000.0).reshape(90, 100) ** 2)
-    False
-    """
-    levels, counts = np.unique(grey[::3, ::3], return_counts=True)
-    if len(levels) < 1 / _FLAT:
-        return False
-    upto = np.cumsum(counts) / counts.sum()
-    before = np.append(0, upto[:-1])
-    straight = (levels - levels[0]) / (levels[-1] - levels[0])
-    # Programs differ in whether a level stands for what is darker, or for that and itself.
-    found = (upto - upto[0]) / (1 - upto[0]), before / before[-1]
-    return any(bool(np.abs(one - straight).max() < _FLAT) for one in found)
-
-
-def unflattened(grey: np.ndarray, lung: np.ndarray) -> np.ndarray:
-    """Returns grey values (H, W) with lungs, (H, W) bool, as dark as a window leaves them.
-
-    Of all of a slice with a flat histogram, whose lungs are about as bright as what is around them,
-    the range is bent: x in 0..1 to a power. Others are returned as they are.
-    """
-    if not lung.any() or not has_flat_histogram(grey):
-        return grey
-    black = np.minimum(grey.min(), np.float32(0))
-    share = (grey - black) / (grey.max() - black)
-    tenth = min(float(np.percentile(share[lung], 10)), 1 - _FLAT)
-    if tenth <= _DARK_LUNGS:
-        return grey
-    power = np.float32(np.log(_DARK_LUNGS) / np.log(tenth))
-    return black + (grey.max() - black) * share**power
-
-
 def prepare_image(
     values: np.ndarray,
     intensity: str,
@@ -219,8 +166,8 @@ def prepare_image(
       values: (H, W) float32; HU where `intensity` is `hu`, grey values otherwise.
       intensity: one of `schema.INTENSITIES`.
       settings: size, window, scaling, and whether lungs are shown.
-      lung: (H, W) bool, the lungs and what touches them (`chest.touching`); needed where they are
-        shown.
+      lung: (H, W) bool, the lungs and what touches them (`shown_lungs.taken`); needed where they
+        are shown.
 
     Raises:
       ValueError: they are to be shown, and not given.
@@ -232,7 +179,7 @@ def prepare_image(
     if settings.lungs:
         if lung is None:
             raise ValueError("the network is shown where lung is; give the lungs of the slice")
-        values = darkened(values, lung)
+        values = shown_lungs.darkened(values, lung)
     resized = resize_image(values, settings.size)
     scaled = z_score(resized) if settings.scaling == "z_score" else resized
     return scaled.astype(np.float32)[..., None]
@@ -286,9 +233,8 @@ def prepare_example(
     mask = resize_labels(cut(example, labels), settings.size)
     values, lung = schema.true_values(example)[..., 0], None
     if settings.lungs and lungs is not None:
-        found = lungs(values, intensity)
-        values = values if intensity == "hu" else unflattened(values, found)
-        lung = cut(example, chest.touching(found))
+        values, near = shown_lungs.taken(values, intensity, lungs(values, intensity))
+        lung = cut(example, near)
     return {
         "image": prepare_image(cut(example, values), intensity, settings, lung),
         "mask": mask[..., None],

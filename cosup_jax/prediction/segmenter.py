@@ -8,8 +8,8 @@ from typing import TypeVar
 import numpy as np
 
 from cosup_jax import devices, models, weights
-from cosup_jax.data import chest
-from cosup_jax.data.preprocess import prepare_image, resize_image, unflattened, windowed
+from cosup_jax.data import chest, shown_lungs
+from cosup_jax.data.preprocess import prepare_image, resize_image, windowed
 from cosup_jax.prediction import ahead
 from cosup_jax.weights import lung_network
 from cosup_jax.weights.predictor import Predictor
@@ -131,8 +131,7 @@ class Segmenter:
             return
         for part in _parts(slices, lung_network.BATCH):
             for values, lung in zip(part, lung_network.find_each(part, intensity), strict=True):
-                shown = values if intensity == "hu" else unflattened(values, lung)
-                yield shown, chest.touching(lung)
+                yield shown_lungs.taken(values, intensity, lung)
 
     def _labelled(
         self,

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from cosup_jax import cli, evaluation, runs, weights
-from cosup_jax.data import chest, preprocess, schema
+from cosup_jax.data import chest, preprocess, schema, shown_lungs
 from cosup_jax.data.preprocess import prepare_image
 from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.training import loop
@@ -79,8 +79,8 @@ def windowed_slice():
 def test_what_pillow_makes_flat_is_known_as_such():
     grey, lung = windowed_slice()
     made = np.asarray(ImageOps.equalize(Image.fromarray(grey))).astype(np.float32)
-    assert preprocess.has_flat_histogram(made)
-    found = preprocess.unflattened(made, lung)
+    assert shown_lungs.has_flat_histogram(made)
+    found = shown_lungs.unflattened(made, lung)
     np.testing.assert_allclose(np.percentile(found[lung], 10), 0.16 * 255, rtol=0.01)
 
 
@@ -88,16 +88,16 @@ def test_of_a_flat_histogram_lungs_are_made_as_dark_as_a_window_leaves_them():
     grey, lung = windowed_slice()
     made = flat(grey)
     assert np.percentile(made[lung], 10) > 0.3 * 255
-    assert preprocess.has_flat_histogram(made)
-    found = preprocess.unflattened(made, lung)
+    assert shown_lungs.has_flat_histogram(made)
+    found = shown_lungs.unflattened(made, lung)
     np.testing.assert_allclose(np.percentile(found[lung], 10), 0.16 * 255, rtol=0.01)
     assert (np.diff(found.ravel()[np.argsort(made, axis=None)]) >= 0).all()  # none changes place
     assert (found.min(), found.max()) == (0, 255)
-    np.testing.assert_allclose(preprocess.unflattened(made / 255, lung), found / 255, atol=1e-5)
-    assert preprocess.unflattened(made, np.zeros_like(lung)) is made
+    np.testing.assert_allclose(shown_lungs.unflattened(made / 255, lung), found / 255, atol=1e-5)
+    assert shown_lungs.unflattened(made, np.zeros_like(lung)) is made
     windowed = grey.astype(np.float32)
-    assert not preprocess.has_flat_histogram(windowed)
-    assert preprocess.unflattened(windowed, lung) is windowed
+    assert not shown_lungs.has_flat_histogram(windowed)
+    assert shown_lungs.unflattened(windowed, lung) is windowed
 
 
 def test_predict_and_training_bend_a_flat_histogram_and_no_hu(shown_run, monkeypatch):
@@ -112,7 +112,7 @@ def test_predict_and_training_bend_a_flat_histogram_and_no_hu(shown_run, monkeyp
     made, whole = flat(grey), [(np.s_[:, :],)]
     for intensity in ("grey8", "hu"):
         list(Segmenter(network)(iter([made]), intensity, 1, whole))
-    np.testing.assert_array_equal(shown[0], preprocess.unflattened(made, lung))
+    np.testing.assert_array_equal(shown[0], shown_lungs.unflattened(made, lung))
     np.testing.assert_array_equal(shown[1], made)
     example = {
         "image": made.astype(np.int16)[..., None],
@@ -122,7 +122,7 @@ def test_predict_and_training_bend_a_flat_histogram_and_no_hu(shown_run, monkeyp
         **{"rescale_slope": 1.0, "rescale_intercept": 0.0},
     }
     prepared = preprocess.prepare_example(example, network.preprocessing, lungs=lambda *_: lung)
-    wanted = preprocess.unflattened(made.astype(np.int16).astype(np.float32), lung)
+    wanted = shown_lungs.unflattened(made.astype(np.int16).astype(np.float32), lung)
     np.testing.assert_allclose(
         prepared["image"],
         prepare_image(wanted, "grey8", network.preprocessing, chest.touching(lung)),
@@ -169,4 +169,4 @@ def test_a_network_that_is_shown_lungs_takes_no_slice_without_them():
 def test_what_lies_beyond_is_half_as_bright(darkest, beyond):
     grey = np.array([[darkest, 100.0, 100.0]], np.float32)
     lung = np.array([[False, True, False]])
-    assert preprocess.darkened(grey, lung).tolist() == [[darkest, 100.0, beyond]]
+    assert shown_lungs.darkened(grey, lung).tolist() == [[darkest, 100.0, beyond]]
