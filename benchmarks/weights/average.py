@@ -5,7 +5,8 @@ r"""The weighted mean of the tensors of files of one network: weights with a thr
 
 Of weights and what they were trained on from, the mean often does better on what neither was
 trained on than both. Network, preparation of the slices and card are those of the first file; its
-people are those of all. The threshold is the one with the best macro mean over the validation sets.
+people are those of all. Threshold and peak are those with the best macro mean over the validation
+sets.
 """
 
 import argparse
@@ -13,10 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import shown
-from safetensors import safe_open
 
 from cosup_jax import weights
-from cosup_jax.weights import about
 
 
 def main() -> None:
@@ -33,17 +32,16 @@ def main() -> None:
     types: dict[str, np.dtype] = {}
     abouts = []
     for name, _, share in (one.rpartition(":") for one in arguments.weights):
-        with safe_open(weights.file_of(name), framework="numpy") as file:
-            abouts.append(about.parse(file.metadata()))
-            for key in file.keys():  # noqa: SIM118
-                tensor = file.get_tensor(key)
-                types[key] = tensor.dtype
-                mean[key] = mean.get(key, 0) + float(share) * tensor.astype(np.float64)
+        says, tensors = shown.read(name)
+        abouts.append(says)
+        for key, tensor in tensors.items():
+            types[key] = tensor.dtype
+            mean[key] = mean.get(key, 0) + float(share) * tensor.astype(np.float64)
     told = abouts[0]
     people = sorted({one for each in abouts for one in each["card"]["trained_on"]})
     told["crop"], told["card"]["trained_on"] = arguments.crop, people
-    tensors = {key: tensor.astype(types[key]) for key, tensor in mean.items()}
-    shown.write_tuned(arguments.out, tensors, told, arguments.data)
+    averaged = {key: tensor.astype(types[key]) for key, tensor in mean.items()}
+    shown.write_tuned(arguments.out, averaged, told, arguments.data)
 
 
 if __name__ == "__main__":

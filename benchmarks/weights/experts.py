@@ -23,6 +23,7 @@ from sets import Piece
 from cosup_jax import load_pretrained, metrics, weights
 from cosup_jax.data.preprocess import resize_image
 from cosup_jax.prediction.segmenter import Segmenter
+from cosup_jax.weights import Pretrained
 
 VOLUMES = {
     "medseg1": "radiopaedia_7_85703_0",
@@ -114,15 +115,18 @@ def row(pairs: Sequence[Pair], marks: Sequence[np.ndarray] | None) -> list[str]:
     return cells
 
 
-def rows(data: Path, segment: Segmenter, threshold: float) -> Iterator[list[str]]:
+def rows(data: Path, segment: Segmenter, network: Pretrained) -> Iterator[list[str]]:
     """Yields a row for each volume, those validated on last."""
     for split in ("train", "val"):
         ours = volumes(data / "medseg_volumes", split)
         others = volumes(data / "covid_ct_seg_slices", split)
         for name in (name for name in VOLUMES if name in ours):
             pairs = paired(ours[name], others[VOLUMES[name]])
-            found = score.predict(segment, ours[name]) if split == "val" else None
-            marks = None if found is None else [p > threshold for p in found]
+            marks = None
+            if split == "val":
+                found = score.predict(segment, ours[name])
+                held = score.holding(found, ours[name], network.peak)
+                marks = [p > network.threshold for p in held]
             yield [name, *row(pairs, marks)]
 
 
@@ -136,7 +140,7 @@ def main() -> None:
     arguments = parser.parse_args()
     network = load_pretrained(arguments.weights)
     print(f"| {' | '.join(HEAD)} |\n{'| --- ' * len(HEAD)}|")
-    for cells in rows(arguments.data, Segmenter(network), network.threshold):
+    for cells in rows(arguments.data, Segmenter(network), network):
         print(f"| {' | '.join(cells)} |", flush=True)
 
 

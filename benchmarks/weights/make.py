@@ -10,7 +10,7 @@ after a kill with the epoch it was in. `nice -n 19` leaves the machine to others
 - `data`: the slices (data.py), made once and the same for all models;
 - `<model>`: the run, as train.py leaves one with configs/weights.py:model=<model>;
 - `c2f-<model>.safetensors`: the epoch with the best mean over the groups of the validation slices,
-  with the threshold that is best on the validation sets (score.py);
+  with the threshold and the peak that are best on the validation sets (score.py);
 - `c2f-<model>.md`: tables and curve for its card, as table.py and this script print them.
 
 `--export` writes the last two of the best epoch so far and trains no further; it may be done while
@@ -75,7 +75,7 @@ def train(source: Path, workdir: Path, model: str, init: str, epochs: int | None
 
 
 def export(source: Path, folder: Path, name: Path) -> None:
-    """Writes the best epoch so far with its threshold, and the curve for its card.
+    """Writes the best epoch so far with its threshold and peak, and the curve for its card.
 
     What is scored is what the file holds, in half precision.
     """
@@ -83,7 +83,7 @@ def export(source: Path, folder: Path, name: Path) -> None:
     path, text = (name.with_suffix(suffix) for suffix in (weights.files.SUFFIX, ".md"))
     weights.save(path, run, {}, crop=weights.MIRRORED)
     segment = Segmenter(load_pretrained(path))
-    threshold, macro = score.tuned(segment, sets.validation(source))
+    threshold, peak, macro = score.tuned(segment, sets.validation(source))
     used = cpu_hours(rows[: run.epoch])
     people = json.loads((folder / runs.DATA).read_text())["trained_on"]["patients"]
     card = {
@@ -94,12 +94,15 @@ def export(source: Path, folder: Path, name: Path) -> None:
         "cpu_hours": round(used, 2),
         "intended_use": "research; not a medical device",
     }
-    weights.save(path, run, card, threshold=threshold, crop=weights.MIRRORED)
+    weights.save(path, run, card, threshold=threshold, peak=peak, crop=weights.MIRRORED)
     text.write_text(
         f"Epoch {run.epoch} of {rows[-1]['epoch']}, after {used:.1f} of {cpu_hours(rows):.1f} CPU "
-        f"hours; threshold {threshold}, macro mean {macro:.3f}.\n\n{curve(rows)}"
+        f"hours; threshold {threshold}, peak {peak}, macro mean {macro:.3f}.\n\n{curve(rows)}"
     )
-    print(f"{path}: epoch {run.epoch}, threshold {threshold}, macro mean {macro:.3f}; see {text}")
+    print(
+        f"{path}: epoch {run.epoch}, threshold {threshold}, peak {peak}, macro mean {macro:.3f}; "
+        f"see {text}"
+    )
 
 
 def cpu_hours(rows: Sequence[Mapping[str, float]]) -> float:

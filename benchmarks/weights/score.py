@@ -1,7 +1,7 @@
 """What weights reach on slices: pixel counts at all thresholds, and the figures made of them."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from cosup_jax.weights import lung_network
 DRAWS = 2000
 LEVELS = 255
 LEAST = 0.05  # no lower threshold is looked at
+PEAKS = (0.0, 0.9, 0.95, 0.98)
 
 
 class Scored(NamedTuple):
@@ -44,12 +45,29 @@ class Scored(NamedTuple):
         return Counts(*(n[:, int(np.floor(threshold * LEVELS)) + 1] for n in self.levels))
 
 
-def score(segment: Segmenter, pieces: Sequence[Piece]) -> Scored:
-    """Predicts slices, all of one intensity, and counts their pixels."""
+class Tuned(NamedTuple):
+    """What weights are used with.
+
+    Attributes:
+      threshold: probability above which a pixel is infection.
+      peak: probability that each part must reach somewhere.
+      macro: the macro mean with these.
+    """
+
+    threshold: float
+    peak: float
+    macro: float
+
+
+def score(segment: Segmenter, pieces: Sequence[Piece], peak: float) -> Scored:
+    """Predicts slices, all of one intensity, and counts their pixels in parts that reach a peak."""
+    return counted(holding(_shown(predict(segment, pieces), pieces), pieces, peak), pieces)
+
+
+def counted(found: Iterable[np.ndarray], pieces: Sequence[Piece]) -> Scored:
+    """Counts pixels of the probabilities of slices."""
     counts, dice = [], []
-    found = zip(predict(segment, pieces), pieces, strict=True)
-    bar = tqdm(found, total=len(pieces), unit="slice", leave=False)
-    for probability, piece in bar:
+    for probability, piece in zip(found, pieces, strict=True):
         prob, truth = probability[None], piece.mask[None]
         counts.append(metrics.threshold_counts(prob, truth))
         stretched = metrics.threshold_counts(metrics.min_max(prob), truth)
@@ -63,24 +81,42 @@ def predict(segment: Segmenter, pieces: Sequence[Piece]) -> Iterator[np.ndarray]
 
     What touches no lung is not marked, as there, however much it is.
     """
-    intensity = pieces[0].intensity
-    for volume, members in itertools.groupby(pieces, lambda piece: piece.volume):
-        images = [piece.image for piece in members]
-        boxes = segment.boxes(images, intensity) if volume else None
-        found = list(segment(iter(images), intensity, len(images), boxes))
+    for stack in stacks(pieces):
+        images, intensity = [piece.image for piece in stack], stack[0].intensity
+        boxes = segment.boxes(images, intensity) if stack[0].volume else None
+        found = segment(iter(images), intensity, len(images), boxes)
         near = [chest.touching(lung) for lung in lung_network.find_each(images, intensity)]
-        alike = len({image.shape for image in images}) == 1
-        step = len(images) if volume and alike else 1
-        for start in range(0, len(images), step):
-            stack = slice(start, start + step)
-            yield from touching(np.stack(found[stack]), np.stack(near[stack]))
+        yield from touching(np.stack(list(found)), np.stack(near))
+
+
+def _shown(found: Iterable[np.ndarray], pieces: Sequence[Piece]) -> Iterable[np.ndarray]:
+    return tqdm(found, total=len(pieces), unit="slice", leave=False)
+
+
+def holding(
+    found: Iterable[np.ndarray], pieces: Sequence[Piece], peak: float
+) -> Iterator[np.ndarray]:
+    """Yields probabilities that exceed a threshold in parts that reach a peak alone."""
+    rest = iter(found)
+    for stack in stacks(pieces):
+        probability = np.stack(list(itertools.islice(rest, len(stack))))
+        yield from touching(probability, probability >= peak)
+
+
+def stacks(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    """Yields slices that lie on each other together: those of a volume that have one size."""
+    for volume, members in itertools.groupby(pieces, lambda piece: piece.volume):
+        part = list(members)
+        alike = len({piece.image.shape for piece in part}) == 1
+        step = len(part) if volume and alike else 1
+        yield from (part[start : start + step] for start in range(0, len(part), step))
 
 
 def touching(probability: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """Returns probabilities (Z, H, W) that exceed a threshold in parts that touch lung alone.
+    """Returns probabilities (Z, H, W) that exceed a threshold in parts that touch `near` alone.
 
     Above each threshold from `LEAST` on these are the parts of `probability`, joined in any of 26
-    directions, that have a voxel of `near`.
+    directions, that have a voxel of `near`, (Z, H, W) bool.
     """
     above = np.where(probability > LEAST, probability, np.float32(0))
     found = np.where(near, above, np.float32(0))
@@ -134,11 +170,18 @@ def choose_threshold(sets: Mapping[str, Scored]) -> float:
     return float(best[np.abs(best - THRESHOLD).argmin()])
 
 
-def tuned(segment: Segmenter, sets: Mapping[str, Sequence[Piece]]) -> tuple[float, float]:
-    """Scores all sets, and returns the threshold of `choose_threshold` and the macro mean there."""
-    found = {name: score(segment, pieces) for name, pieces in sets.items()}
-    threshold = choose_threshold(found)
-    return threshold, macro_mean(found, threshold)
+def tuned(segment: Segmenter, sets: Mapping[str, Sequence[Piece]]) -> Tuned:
+    """Scores all sets, and returns what of `PEAKS`, and of `choose_threshold`, is best on them."""
+    found = {name: list(_shown(predict(segment, pieces), pieces)) for name, pieces in sets.items()}
+    tried = []
+    for peak in PEAKS:
+        scored = {
+            name: counted(holding(found[name], pieces, peak), pieces)
+            for name, pieces in sets.items()
+        }
+        threshold = choose_threshold(scored)
+        tried.append(Tuned(threshold, peak, macro_mean(scored, threshold)))
+    return max(tried, key=lambda one: one.macro)
 
 
 def macro_mean(sets: Mapping[str, Scored], threshold: float) -> float:

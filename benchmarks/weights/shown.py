@@ -1,10 +1,10 @@
-r"""The same network, shown slices of another size or part: weights with a threshold anew.
+r"""The same network, shown slices of another size or part: weights with their threshold anew.
 
     python benchmarks/weights/shown.py --data FOLDER --weights c2f-base --size 192 256 \
         --crop volume --out cosup_jax/weights/c2f-small.safetensors
 
-Makes `c2f-small` of `c2f-base`: tensors and card are the same, and the threshold is the one with
-the best macro mean over the validation sets (score.py).
+Makes `c2f-small` of `c2f-base`: tensors and card are the same, threshold and peak those with the
+best macro mean over the validation sets (score.py).
 """
 
 import argparse
@@ -34,22 +34,27 @@ def main() -> None:
     parser.add_argument("--crop", choices=weights.CROPS, required=True, help="part of the slice")
     parser.add_argument("--out", type=Path, required=True, help="the file, .safetensors")
     arguments = parser.parse_args()
-    with safe_open(weights.file_of(arguments.weights), framework="numpy") as file:
-        told = about.parse(file.metadata())
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    told, tensors = read(arguments.weights)
     told["preprocessing"]["size"], told["crop"] = arguments.size, arguments.crop
     write_tuned(arguments.out, tensors, told, arguments.data)
+
+
+def read(which: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Returns what a file of weights says of itself, and its tensors; takes a name or a file."""
+    with safe_open(weights.file_of(which), framework="numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return about.parse(file.metadata()), tensors
 
 
 def write_tuned(
     out: Path, tensors: dict[str, np.ndarray], told: dict[str, Any], data: Path
 ) -> None:
-    """Writes a file of weights with the threshold that is best for it.
+    """Writes a file of weights with the threshold and the peak that are best for it.
 
     Args:
       out: the file.
       tensors: what it holds.
-      told: what it says of itself; threshold, name and macro mean are put in.
+      told: what it says of itself; threshold, peak, name and macro mean are put in.
       data: folder with the five sets.
     """
 
@@ -58,11 +63,11 @@ def write_tuned(
 
     write()
     segment = Segmenter(load_pretrained(out))
-    threshold, macro = score.tuned(segment, sets.validation(data))
-    told["threshold"] = threshold
+    threshold, peak, macro = score.tuned(segment, sets.validation(data))
+    told["threshold"], told["peak"] = threshold, peak
     told["card"] |= {"name": out.stem, "scores": {"validation_macro_mean": round(macro, 4)}}
     write()
-    print(f"{out}: threshold {threshold}, macro mean {macro:.3f}")
+    print(f"{out}: threshold {threshold}, peak {peak}, macro mean {macro:.3f}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 Prints Markdown; the card of the weights has it. `--data` holds covid_ct_seg_slices, medseg_volumes,
 covid_semiseg, normal_slices and ct_hu. Everything is scored at the slice's own size, with the
-threshold that the weights bring along unless `--threshold` says another, and the network sees
+threshold and the peak that the weights bring along unless options say others, and the network sees
 slices of the size it was trained at unless `--size` says another. `--test` scores COVID-SemiSeg's
 48 test slices too: once for each file that ships, and never to choose anything.
 """
@@ -23,7 +23,7 @@ from scipy import stats
 from cosup_jax import load_pretrained, metrics, weights
 from cosup_jax.evaluation.calibration import calibration
 from cosup_jax.metrics import Counts
-from cosup_jax.prediction import cohort
+from cosup_jax.prediction import cohort, hysteresis
 from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.prediction.settings import Settings
 from cosup_jax.scans import find
@@ -42,6 +42,7 @@ def main() -> None:
         "--weights", default=weights.DEFAULT, help="a name, a file or a run's folder"
     )
     parser.add_argument("--threshold", type=float, help="default: that of the weights")
+    parser.add_argument("--peak", type=float, help="likewise; 0 for none")
     parser.add_argument(
         "--size", nargs=2, type=int, metavar=("HEIGHT", "WIDTH"), help="default: of the weights"
     )
@@ -54,10 +55,14 @@ def main() -> None:
         prepared = dataclasses.replace(network.preprocessing, size=tuple(arguments.size))
         network = dataclasses.replace(network, preprocessing=prepared)
     threshold = arguments.threshold or network.threshold
-    print(f"{network.name}, threshold {threshold}{', mirrored' * arguments.tta}\n", flush=True)
+    peak = network.peak if arguments.peak is None else arguments.peak
+    print(
+        f"{network.name}, threshold {threshold}, peak {peak}{', mirrored' * arguments.tta}\n",
+        flush=True,
+    )
     segment = Segmenter(network, tta=arguments.tta)
     pieces = sets.validation(arguments.data)
-    found = {name: score.score(segment, part) for name, part in pieces.items()}
+    found = {name: score.score(segment, part, peak) for name, part in pieces.items()}
     print(sets_table(found, threshold), flush=True)
     macro = score.macro_mean(found, threshold)
     print(f"Macro mean {macro:.3f}; the best threshold is {score.choose_threshold(found)}.\n")
@@ -65,12 +70,14 @@ def main() -> None:
     print(calibration_table(found), flush=True)
     if arguments.only_sets:
         return
-    print(scans_table(arguments.data, network, segment, threshold, arguments.tta), flush=True)
+    settings = Settings(threshold=threshold, peak=peak, tta=arguments.tta)
+    print(scans_table(arguments.data, network, segment, settings), flush=True)
     equalised, medseg, *_ = pieces.values()
     others = {**sets.kinds_of_input(medseg, equalised), "phantoms in HU": sets.phantoms()}
     if arguments.test:
         others["COVID-SemiSeg, the 48 for testing"] = sets.semiseg_test(arguments.data)
-    print(sets_table({n: score.score(segment, part) for n, part in others.items()}, threshold))
+    scored = {name: score.score(segment, part, peak) for name, part in others.items()}
+    print(sets_table(scored, threshold))
 
 
 def sets_table(found: dict[str, score.Scored], threshold: float) -> str:
@@ -128,11 +135,8 @@ def calibration_table(found: dict[str, score.Scored]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def scans_table(
-    data: Path, network: Pretrained, segment: Segmenter, threshold: float, tta: bool
-) -> str:
+def scans_table(data: Path, network: Pretrained, segment: Segmenter, settings: Settings) -> str:
     """Returns what `predict` marks on the two scans in HU, and how well slices are told apart."""
-    settings = Settings(threshold=threshold, tta=tta)
     lines = [
         "| scan in HU | marked by `predict`, mL | slice-wise AUC by marked area |",
         "| --- " * 3 + "|",
@@ -147,7 +151,9 @@ def scans_table(
             slices = [scan.values(i) for i in range(len(scan.slices))]
             boxes = segment.boxes(slices, scan.intensity)
             maps = segment(iter(slices), scan.intensity, len(slices), boxes)
-            areas = [np.count_nonzero(p > threshold) for p in maps]
+            each = ((p > settings.threshold, p >= settings.peak) for p in maps)
+            masks, sure = zip(*each, strict=True)
+            areas = [np.count_nonzero(mask) for mask in hysteresis.holding(masks, sure)]
             area = f"{auc(np.array(areas), read_truth(truth)):.3f}"
         # Nothing marked is 0 mL, which is a figure too; without one the row says why.
         marked = row.get("lesion_ml")

@@ -35,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="probability above which it is infection (default: that of the weights)",
     )
     parser.add_argument(
+        "--peak",
+        type=float,
+        help="probability that each part of the infection must reach somewhere, 0 for none "
+        "(default: that of the weights)",
+    )
+    parser.add_argument(
         "--tta",
         action="store_true",
         help="average over each slice and its mirror image (twice the work)",
@@ -156,9 +162,9 @@ def run(arguments: argparse.Namespace) -> int:
     from cosup_jax.scans.results import TABLE
 
     network = weights.load_pretrained(arguments.weights or weights.DEFAULT)
-    own = arguments.threshold is None
     settings = Settings(
-        threshold=network.threshold if own else arguments.threshold,
+        threshold=network.threshold if arguments.threshold is None else arguments.threshold,
+        peak=network.peak if arguments.peak is None else arguments.peak,
         tta=arguments.tta,
         probability=arguments.probability,
         report=arguments.report,

@@ -19,6 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
         default = ", taken by default" * (name == weights.DEFAULT)
         print(
             f"{name}: {type(found.model).__name__}, slices of {width} × {height}, infection above "
-            f"{found.threshold:g}, SHA-256 {found.digest[:12]}{default}"
+            f"{found.threshold:g} in parts that reach {found.peak:g}, "
+            f"SHA-256 {found.digest[:12]}{default}"
         )
     return 0

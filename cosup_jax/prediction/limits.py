@@ -9,7 +9,7 @@ from scipy import ndimage
 from cosup_jax import metrics
 from cosup_jax.data import chest
 from cosup_jax.metrics.lesions import NEIGHBOURS
-from cosup_jax.prediction import distances, lungs
+from cosup_jax.prediction import distances, hysteresis, lungs
 from cosup_jax.prediction.lung_tissue import LungError
 from cosup_jax.weights import lung_network
 
@@ -136,11 +136,9 @@ def in_pictures(
     if known or not any(mask.any() for mask in masks):
         return list(masks), ""
     lung = [*lung_network.find_each(slices, intensity)]
-    step = len(masks) if len({mask.shape for mask in masks}) == 1 else 1
-    stacks = [slice(start, start + step) for start in range(0, len(masks), step)]
     whole = sum(np.count_nonzero(part) / part.size for part in lung)
     kept, removed, share = list(masks), 0, 0.0
-    for stack in stacks:
+    for stack in hysteresis.stacks(masks):
         mask = np.stack(masks[stack])
         near = np.stack([chest.touching(part) for part in lung[stack]])
         here, pixels = distances.box(mask), mask[0].size

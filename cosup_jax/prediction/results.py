@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cosup_jax import __version__, metrics, models, report, weights
-from cosup_jax.prediction import findings, limits, lungs, unlike
+from cosup_jax.prediction import findings, hysteresis, limits, lungs, unlike
 from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.prediction.settings import DICOM_SEG, NIFTI, Settings
 from cosup_jax.scans import kinds
@@ -81,18 +81,20 @@ class Maker:
     def _mark(self, scan: Scan, name: str) -> "_Marked":
         count = len(scan.slices)
         found, near = _Marked([], [], [], 0), 0
+        sure: list[np.ndarray] = []
         several = bool(classes(self.network))
         boxes = self.segmenter.boxes((scan.values(i) for i in range(count)), scan.intensity)
         values = (scan.values(i) for i in range(count))
         each = self.segmenter.labelled(values, scan.intensity, count, boxes)
         for probability, likeliest in tqdm(each, total=count, desc=name, unit="slice", leave=False):
             found.masks.append(probability > self.settings.threshold)
+            sure.append(probability >= self.settings.peak)
             near += unlike.near_threshold(probability, self.settings.threshold)
             if several:
                 found.labels.append(likeliest * found.masks[-1])
             if self.settings.probability or self.settings.report:
                 found.probabilities.append(np.rint(probability * 255).astype(np.uint8))
-        return found._replace(near=near)
+        return found._replace(masks=hysteresis.holding(found.masks, sure), near=near)
 
     def _limits(self) -> list[limits.Limit]:
         wanted = [] if self.settings.unlimited else list(limits.USUAL)
@@ -137,7 +139,8 @@ class Maker:
         """Returns the command that makes a page again; a path may tell whose scan it is."""
         settings, shipped = self.settings, self.network.name in weights.names()
         options = [f"--weights={self.network.name if shipped else 'WEIGHTS'}"]
-        options += [f"--threshold={settings.threshold}"] + ["--tta"] * settings.tta
+        options += [f"--threshold={settings.threshold}", f"--peak={settings.peak}"]
+        options += ["--tta"] * settings.tta
         options += ["--within-lungs"] * settings.within_lungs
         options += ["--unlimited"] * settings.unlimited
         if settings.hu_offset is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cosup_jax import weights
-from cosup_jax.prediction import findings, limits, lungs, unlike
+from cosup_jax.prediction import findings, hysteresis, limits, lungs, unlike
 from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.scans import kinds, nifti_place
 from cosup_jax.scans.geometry import Grid, GridError
@@ -25,6 +25,7 @@ def segment(
     intensity: str | None = None,
     network: weights.Pretrained | str | Path = weights.DEFAULT,
     threshold: float | None = None,
+    peak: float | None = None,
     min_lesion_ml: float = 0.0,
     tta: bool = False,
     hu_offset: float | None = None,
@@ -45,6 +46,8 @@ def segment(
       network: what `load_pretrained` returns, or takes.
       threshold: probability above which a voxel is infection, between 0 and 1; None takes that of
         the weights.
+      peak: probability that a voxel of each part of it must reach, from 0 for none to below 1; None
+        takes that of the weights.
       min_lesion_ml: lesions smaller than this many mL are dropped.
       tta: average over each slice and its mirror image, left and right exchanged.
       hu_offset: what is to be added to the values to make them HU.
@@ -73,6 +76,8 @@ def segment(
         raise ValueError(f"hu_offset={hu_offset}: expected a number of HU, of {highest:,} at most")
     if threshold is not None and not 0 < threshold < 1:
         raise ValueError(f"threshold={threshold}: expected a number between 0 and 1")
+    if peak is not None and not 0 <= peak < 1:
+        raise ValueError(f"peak={peak}: expected a number from 0 to below 1")
     if not 0 <= min_lesion_ml < math.inf:
         raise ValueError(f"min_lesion_ml={min_lesion_ml}: expected mL, 0 or more")
     if affine is not None and spacing is not None:
@@ -111,12 +116,15 @@ def segment(
     segmenter = Segmenter(network, tta=tta)
     boxes = segmenter.boxes(slices(), kind)
     most = network.threshold if threshold is None else threshold
+    least = network.peak if peak is None else peak
     true = [] if unlimited else [*slices()]
     with ThreadPoolExecutor(1) as beside:
         known: dict[str, Any] = {"intensity": kind, "spacing": sides}
         if not unlimited and kind == "hu" and sides is not None:
             known["find"] = lungs.begun(lungs.find_by_both, true, sides, beside)
-        masks = [p > most for p in segmenter(slices(), kind, len(axial), boxes)]
+        each = segmenter(slices(), kind, len(axial), boxes)
+        marked, sure = zip(*((p > most, p >= least) for p in each), strict=True)
+    masks = hysteresis.holding(marked, sure)
     for limit in () if unlimited else limits.USUAL:
         masks, note = limit(true, masks, **known)
         if note:

@@ -21,6 +21,7 @@ class Settings:
 
     Attributes:
       threshold: probability above which a voxel is infection.
+      peak: probability that a voxel of each part of it must reach (`hysteresis`); 0: none.
       tta: average over each slice and its mirror image.
       probability: write the probabilities too.
       report: write a page for each scan.
@@ -34,6 +35,7 @@ class Settings:
     """
 
     threshold: float = THRESHOLD
+    peak: float = 0.0
     tta: bool = False
     probability: bool = False
     report: bool = False
@@ -48,6 +50,8 @@ class Settings:
         """Checks what can be wrong."""
         if not 0 < self.threshold < 1:
             raise CohortError(f"--threshold={self.threshold}: expected a number between 0 and 1")
+        if not 0 <= self.peak < 1:
+            raise CohortError(f"--peak={self.peak}: expected a number from 0 to below 1")
         most = kinds.LARGEST_OFFSET
         if self.hu_offset is not None and not -most <= self.hu_offset <= most:
             raise CohortError(

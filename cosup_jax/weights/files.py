@@ -3,8 +3,9 @@
 A file is safetensors. Kernels are kept in half precision, everything of one axis (biases, and what
 batch normalisation knows) in single; tensors are named by their path (`params/encoder/stage1/…`).
 Its metadata has one entry, `cosup_jax`, a JSON object with `format`, `network` (the settings that
-build it), `preprocessing`, `threshold` (½ in files without one), `target` (what is marked:
-infection, or lungs), and `card`, a mapping of texts and figures on how it came about.
+build it), `preprocessing`, `threshold` (½ in files without one), `peak` (0 in files without one),
+`target` (what is marked: infection, or lungs), and `card`, a mapping of texts and figures on how it
+came about.
 """
 
 import dataclasses
@@ -59,6 +60,8 @@ class Pretrained:
       crop: to what the slices must be cut that it is given, one of `CROPS`
         (`cosup_jax.data.chest`).
       target: what it marks, one of `TARGETS`.
+      peak: probability that a voxel of each part of the marks must reach; 0: parts are marked
+        however sure the network is of them.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Pretrained:
     threshold: float = THRESHOLD
     crop: str = WHOLE
     target: str = TARGETS[0]
+    peak: float = 0.0
 
 
 def names() -> tuple[str, ...]:
@@ -137,6 +141,7 @@ def save(
     threshold: float = THRESHOLD,
     crop: str | None = None,
     target: str = TARGETS[0],
+    peak: float = 0.0,
 ) -> None:
     """Writes the weights of a run's best epoch.
 
@@ -148,6 +153,7 @@ def save(
       crop: to what slices are cut in prediction, one of `CROPS`; None for what the run says, which
         does not know of slices that were cut before they became its dataset.
       target: what is marked, one of `TARGETS`.
+      peak: probability that a voxel of each part of the marks must reach.
 
     Raises:
       WeightsError: another suffix, or a value too large for half precision.
@@ -163,6 +169,7 @@ def save(
         "threshold": threshold,
         "crop": run.crop if crop is None else crop,
         "target": target,
+        "peak": peak,
         "card": {**card, "epoch": run.epoch},
     }
     files.write_bytes(path, serialise(tensors, {KEY: json.dumps(about)}))
@@ -186,6 +193,7 @@ def load(path: Path) -> Pretrained:
                 _check_shapes(shapes, model, preprocessing)
             tensors = {name: _wide(name, file.get_tensor(name)) for name in names}
             threshold, crop = _threshold(about), about.get("crop", WHOLE)
+            peak = _peak(about)
             if isinstance(crop, bool):
                 crop = _EARLIER_CROPS[crop]
             if crop not in CROPS:
@@ -200,7 +208,7 @@ def load(path: Path) -> Pretrained:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     card = about.get("card", {})
     return Pretrained(
-        path.stem, model, variables, preprocessing, digest, card, threshold, crop, target
+        path.stem, model, variables, preprocessing, digest, card, threshold, crop, target, peak
     )
 
 
@@ -228,6 +236,13 @@ def _threshold(about: Mapping[str, Any]) -> float:
     if not isinstance(threshold, float) or not 0 < threshold < 1:
         raise WeightsError(f"threshold {threshold!r}; expected a number between 0 and 1")
     return threshold
+
+
+def _peak(about: Mapping[str, Any]) -> float:
+    peak = about.get("peak", 0.0)
+    if not isinstance(peak, float) or not 0 <= peak < 1:
+        raise WeightsError(f"peak {peak!r}; expected a number from 0 to below 1")
+    return peak
 
 
 def _count_blocks(network: Mapping[str, Any]) -> int:

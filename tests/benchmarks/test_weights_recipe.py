@@ -219,7 +219,8 @@ def test_the_best_epoch_is_written_with_the_threshold_that_is_best_for_the_file(
     found = weights.load(tmp_path / "c2f-x.safetensors")
     said = (tmp_path / "c2f-x.md").read_text()
     assert 0.1 <= found.threshold <= 0.9
-    assert f"threshold {found.threshold}, macro mean" in said
+    assert found.peak in scripts["score"].PEAKS
+    assert f"threshold {found.threshold}, peak {found.peak}, macro mean" in said
     assert said.startswith(f"Epoch {found.card['epoch']} of ")
     assert "licence" in found.card
     assert "" not in found.card["trained_on"]
@@ -250,6 +251,24 @@ def test_above_each_threshold_the_parts_that_touch_the_lungs_are_left(scripts, s
         for number in range(1, count + 1):
             wanted |= (parts == number) & ((parts == number) & lung).any()
         np.testing.assert_array_equal(found > threshold, wanted)
+
+
+def test_what_is_sure_in_another_slice_of_the_volume_holds_a_part(scripts):
+    score, piece = scripts["score"], scripts["sets"].Piece
+    faint, sure = (np.full((4, 4), p, np.float32) for p in (0.6, 0.96))
+    here, small = piece(faint, faint > 1, None, "p", "v"), np.zeros((2, 2), np.float32)
+    found = {
+        ("v", "v"): [0.6, 0.96],
+        ("v", "w"): [0, 0.96],
+        ("", ""): [0, 0.96],  # pictures
+    }
+    for names, wanted in found.items():
+        pieces = [here._replace(volume=name) for name in names]
+        held = score.holding([faint, sure], pieces, 0.95)
+        np.testing.assert_allclose([part.max() for part in held], wanted)
+    apart = [here, here._replace(image=small)]
+    held = score.holding([faint, small + np.float32(0.96)], apart, 0.95)
+    np.testing.assert_allclose([part.max() for part in held], [0, 0.96])
 
 
 def test_two_experts_and_a_network_are_compared_where_both_have_marked(scripts):

@@ -13,7 +13,7 @@ from tests.prediction.test_weights import rewrite
 @pytest.fixture(scope="module")
 def file(tiny_run, tmp_path_factory):
     path = tmp_path_factory.mktemp("threshold") / "x.safetensors"
-    weights.save(path, runs.open_run(tiny_run), {}, threshold=0.3)
+    weights.save(path, runs.open_run(tiny_run), {}, threshold=0.3, peak=0.7)
     return path
 
 
@@ -46,11 +46,11 @@ def test_a_volume_is_cut_at_the_threshold_of_the_weights_unless_another_is_given
     assert 0 < own.sum() < half.sum()
 
 
-def test_predict_takes_that_of_the_weights_unless_another_is_given(file, tmp_path, monkeypatch):
+def test_predict_takes_those_of_the_weights_unless_others_are_given(file, tmp_path, monkeypatch):
     taken = []
 
     def process(sources, out, network, settings, share):
-        taken.append(settings.threshold)
+        taken.append((settings.threshold, settings.peak))
         return []
 
     monkeypatch.setattr(cohort, "process", process)
@@ -59,5 +59,5 @@ def test_predict_takes_that_of_the_weights_unless_another_is_given(file, tmp_pat
     (slices / "a_1.png").write_bytes(b"")
     command = ["predict", str(slices), "--out", str(tmp_path / "out"), "--weights", str(file)]
     assert cli.main(command) == 0
-    assert cli.main([*command, "--threshold=0.6"]) == 0
-    assert taken == [0.3, 0.6]
+    assert cli.main([*command, "--threshold=0.6", "--peak=0.8"]) == 0
+    assert taken == [(0.3, 0.7), (0.6, 0.8)]
