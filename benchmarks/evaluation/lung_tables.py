@@ -30,7 +30,7 @@ import sets
 
 from cosup_jax import metrics, weights
 from cosup_jax.data import chest
-from cosup_jax.prediction import limits, lungs
+from cosup_jax.prediction import hysteresis, limits, lungs
 from cosup_jax.prediction.lung_tissue import LungError
 from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.scans import find
@@ -234,7 +234,7 @@ def main() -> None:
     def marked(slices: Sequence[np.ndarray], intensity: str) -> np.ndarray:
         boxes = segment.boxes(slices, intensity)
         found = segment(iter(slices), intensity, len(slices), boxes)
-        return np.stack([p > lesions.threshold for p in found])
+        return np.stack(hysteresis.marked(found, lesions.threshold, lesions.peak))
 
     def mark_rows() -> Iterator[list[str]]:
         for volume, lung in kept:

@@ -23,7 +23,7 @@ import numpy as np
 
 from cosup_jax import models, phantom, weights
 from cosup_jax.data.preprocess import Preprocessing
-from cosup_jax.prediction import segmenter
+from cosup_jax.prediction import hysteresis, segmenter
 from cosup_jax.scans import nifti
 
 
@@ -76,7 +76,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     began = time.perf_counter()
     slices = (s.astype(np.float32) for s in volume.slices())
     found = segment(slices, volume.intensity, arguments.slices, boxes)
-    masks = [probability > network.threshold for probability in found]
+    masks = hysteresis.marked(found, network.threshold, network.peak)
     seconds["network"] = time.perf_counter() - began
 
     began = time.perf_counter()

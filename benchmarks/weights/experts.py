@@ -22,6 +22,7 @@ from sets import Piece
 
 from cosup_jax import load_pretrained, metrics, weights
 from cosup_jax.data.preprocess import resize_image
+from cosup_jax.prediction import hysteresis
 from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.weights import Pretrained
 
@@ -125,8 +126,7 @@ def rows(data: Path, segment: Segmenter, network: Pretrained) -> Iterator[list[s
             marks = None
             if split == "val":
                 found = score.predict(segment, ours[name])
-                held = score.holding(found, ours[name], network.peak)
-                marks = [p > network.threshold for p in held]
+                marks = hysteresis.marked(found, network.threshold, network.peak)
             yield [name, *row(pairs, marks)]
 
 

@@ -151,9 +151,8 @@ def scans_table(data: Path, network: Pretrained, segment: Segmenter, settings: S
             slices = [scan.values(i) for i in range(len(scan.slices))]
             boxes = segment.boxes(slices, scan.intensity)
             maps = segment(iter(slices), scan.intensity, len(slices), boxes)
-            each = ((p > settings.threshold, p >= settings.peak) for p in maps)
-            masks, sure = zip(*each, strict=True)
-            areas = [np.count_nonzero(mask) for mask in hysteresis.holding(masks, sure)]
+            masks = hysteresis.marked(maps, settings.threshold, settings.peak)
+            areas = [np.count_nonzero(mask) for mask in masks]
             area = f"{auc(np.array(areas), read_truth(truth)):.3f}"
         # Nothing marked is 0 mL, which is a figure too; without one the row says why.
         marked = row.get("lesion_ml")

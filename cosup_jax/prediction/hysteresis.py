@@ -4,7 +4,7 @@ In healthy lungs a network takes vessels in a bundle and scars for infection, bu
 them anywhere; of an infection it is sure somewhere, and of its border it never is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -17,6 +17,21 @@ def stacks(slices: Sequence[np.ndarray]) -> list[slice]:
     """Returns which slices lie on each other: all, or each for itself where sizes differ."""
     step = len(slices) if len({part.shape for part in slices}) == 1 else 1
     return [slice(start, start + step) for start in range(0, len(slices), step)]
+
+
+def marked(probabilities: Iterable[np.ndarray], threshold: float, peak: float) -> list[np.ndarray]:
+    """Returns what is infection in the slices of a volume, (H, W) bool each.
+
+    Args:
+      probabilities: (H, W) each.
+      threshold: what a pixel must exceed.
+      peak: what some pixel of each part must reach.
+    """
+    masks, sure = [], []
+    for probability in probabilities:
+        masks.append(probability > threshold)
+        sure.append(probability >= peak)
+    return holding(masks, sure)
 
 
 def holding(masks: Sequence[np.ndarray], sure: Sequence[np.ndarray]) -> list[np.ndarray]:

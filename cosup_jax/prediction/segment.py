@@ -123,8 +123,7 @@ def segment(
         if not unlimited and kind == "hu" and sides is not None:
             known["find"] = lungs.begun(lungs.find_by_both, true, sides, beside)
         each = segmenter(slices(), kind, len(axial), boxes)
-        marked, sure = zip(*((p > most, p >= least) for p in each), strict=True)
-    masks = hysteresis.holding(marked, sure)
+        masks = hysteresis.marked(each, most, least)
     for limit in () if unlimited else limits.USUAL:
         masks, note = limit(true, masks, **known)
         if note:
