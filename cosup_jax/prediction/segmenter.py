@@ -33,12 +33,12 @@ class Segmenter:
 
     def __init__(self, network: weights.Pretrained, *, tta: bool = False) -> None:
         self._several = models.count_classes(network.model) > 1
-        tta = tta and network.crop != weights.MIRRORED  # which averages over mirror images as it is
+        mirrored = network.crop == weights.MIRRORED
+        self._crop = weights.VOLUME if mirrored else network.crop
         self._predictor = Predictor(
-            network.model, network.variables, tta=tta, by_class=self._several
+            network.model, network.variables, tta=tta or mirrored, by_class=self._several
         )
         self._settings = network.preprocessing
-        self._crop = network.crop
 
     def prepare(self) -> None:
         """Compiles for full batches, which otherwise the first scan waits for."""
@@ -71,7 +71,7 @@ class Segmenter:
         if box is None:
             return None
         if not close:
-            return [(box, box) if self._crop == weights.MIRRORED else (box,)] * len(airs)
+            return [(box,)] * len(airs)
         before = (box,) if self._crop == weights.BOTH else ()
         return [(*before, chest.closer(box, lung)) for _, lungs in found for lung in lungs]
 
@@ -164,8 +164,7 @@ class Segmenter:
     def _turned(self, view: int, part: np.ndarray) -> np.ndarray:
         """Returns a view of a slice as the network is shown it, or what that gives turned back."""
         # Mirror images err elsewhere. Of two views one serves both ends, for no more work.
-        two = self._crop in (weights.BOTH, weights.MIRRORED)
-        return part[:, ::-1] if two and view == 0 else part
+        return part[:, ::-1] if self._crop == weights.BOTH and view == 0 else part
 
     def _own(self, values: np.ndarray, intensity: str) -> Views:
         boxes = self.boxes([values], intensity)

@@ -145,7 +145,7 @@ def test_the_box_of_the_volume_and_its_mirror_image_are_averaged(volume, close):
     mirrored = Segmenter(dataclasses.replace(network, crop=weights.MIRRORED))
     (box,) = Segmenter(network).boxes(volume, "hu")[0]
     boxes = mirrored.boxes(iter(volume), "hu")
-    assert boxes == [(box, box)] * 12
+    assert boxes == [(box,)] * 12
     found = np.stack(list(mirrored(iter(volume), "hu", 12, boxes)))
     wanted = np.stack(list(Segmenter(network, tta=True)(iter(volume), "hu", 12, [(box,)] * 12)))
     np.testing.assert_allclose(found, wanted, atol=1e-6)
