@@ -16,10 +16,10 @@ def run(arguments: argparse.Namespace) -> int:
     for name in weights.names():
         found = weights.load_pretrained(name)
         height, width = found.preprocessing.size
+        peak = f" in parts that reach {found.peak:g}" * (found.peak > 0)
         default = ", taken by default" * (name == weights.DEFAULT)
         print(
             f"{name}: {type(found.model).__name__}, slices of {width} × {height}, infection above "
-            f"{found.threshold:g} in parts that reach {found.peak:g}, "
-            f"SHA-256 {found.digest[:12]}{default}"
+            f"{found.threshold:g}{peak}, SHA-256 {found.digest[:12]}{default}"
         )
     return 0
