@@ -127,7 +127,10 @@ def test_weights_that_come_with_the_package_are_listed(capsys):
     assert cli.main(["weights", "list"]) == 0
     said = capsys.readouterr().out
     assert "c2f-small: CoSupNet, slices of 256 × 192, infection above 0.84, SHA" in said
-    assert "c2f-base: CoSupNet, slices of 352 × 256, infection above 0.66 in parts that reach 0.95" in said
+    assert (
+        "c2f-base: CoSupNet, slices of 352 × 256, infection above 0.66 in parts that reach 0.95"
+        in said
+    )
     assert said.count("taken by default") == 1
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from cosup_jax import weights
 from cosup_jax.prediction import findings, hysteresis, limits, lungs, unlike
 from cosup_jax.prediction.segmenter import Segmenter
-from cosup_jax.scans import kinds, nifti_place
+from cosup_jax.scans import kinds, nifti_place, unmeasured
 from cosup_jax.scans.geometry import Grid, GridError
 from cosup_jax.scans.intensity import judge
 
@@ -58,8 +58,9 @@ def segment(
       bool array of the volume's shape and order.
 
     Raises:
-      ValueError: the volume has not three axes of real numbers, is empty or masked, or holds NaN or
-        infinite values; an argument is none of those that it may be; there is no spacing, and
+      ValueError: the volume has not three axes of real numbers, is empty or masked, or holds
+        infinite values, or NaN elsewhere than around what it shows (there it is air, with a
+        warning); an argument is none of those that it may be; there is no spacing, and
         `min_lesion_ml` needs one.
       IntensityError: the values are no HU, and not surely anything else.
       WeightsError: no such weights.
@@ -98,7 +99,7 @@ def segment(
         raise ValueError(f"min_lesion_ml: {why}")
     if no_size:
         warnings.warn(f"no size of a voxel is known: {no_size}", stacklevel=2)
-    axial = values if grid is None else grid.to_axial(values)
+    axial = _with_air(values if grid is None else grid.to_axial(values))
     kind, added = intensity, 0.0
     if kind is None:
         found = judge(list(axial), offset=hu_offset)
@@ -135,17 +136,28 @@ def segment(
 
 
 def _checked(volume: np.ndarray) -> np.ndarray:
-    """Returns a volume of finite real numbers."""
+    """Returns a volume of real numbers, NaN among them."""
     if isinstance(volume, np.ma.MaskedArray) and volume.mask is not np.ma.nomask:
         raise ValueError("a masked array: fill what is masked, with -1000 HU where it is outside")
     values = np.asarray(volume)
     if values.dtype.kind not in "iuf":
         raise ValueError(f"a volume of {values.dtype}: expected real numbers")
-    if values.ndim != 3 or not values.size or not np.isfinite(values).all():
+    if values.ndim != 3 or np.isinf(values).any() or np.isnan(values).all():
         raise ValueError(
             f"a volume of shape {values.shape}: expected three axes and finite numbers only"
         )
     return values
+
+
+def _with_air(axial: np.ndarray) -> np.ndarray:
+    """Returns a volume in the axial view with its lowest value where it holds NaN."""
+    missing = np.isnan(axial)
+    if not missing.any():
+        return axial
+    if count := unmeasured.enclosed(missing):
+        raise ValueError(f"the volume {unmeasured.refusal(count)}")
+    warnings.warn(unmeasured.note(missing), stacklevel=3)
+    return np.where(missing, np.nanmin(axial), axial)
 
 
 def _numbers(name: str, given: Any, shape: tuple[int, ...]) -> np.ndarray:

@@ -10,7 +10,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -20,7 +20,7 @@ from absl import logging
 from isal import igzip, isal_zlib
 from nibabel.spatialimages import HeaderDataError
 
-from cosup_jax.scans import intensity, nifti_write
+from cosup_jax.scans import intensity, nifti_write, unmeasured
 from cosup_jax.scans.geometry import Grid, GridError
 from cosup_jax.scans.nifti_place import FIELDS, Place, place
 
@@ -82,8 +82,9 @@ class Volume:
 def read_volume(path: Path, *, hu_offset: float | None = None) -> Volume:
     """Reads a CT volume of any axis order, type and scaling.
 
-    Whole numbers are kept exactly, fractions to 1/65,535 of the volume's range. Of two transforms
-    in the header the sform counts, as in nibabel. What is odd is logged too.
+    Whole numbers are kept exactly, fractions to 1/65,535 of the volume's range. NaN around what
+    the slices show is air, the lowest value that there is. Of two transforms in the header the
+    sform counts, as in nibabel. What is odd is logged too.
 
     Args:
       path: a `.nii` or `.nii.gz` file.
@@ -91,11 +92,13 @@ def read_volume(path: Path, *, hu_offset: float | None = None) -> Volume:
 
     Raises:
       VolumeError: not a NIfTI volume, truncated, of an absurd size, empty, or with values that are
-        NaN, infinite or no CT's.
+        NaN within what it shows, infinite or no CT's.
     """
     header = read_header(path)
     where = place_of(header, path)
-    stored, lowest, highest, whole = _read_int16(header, path)
+    stored, lowest, highest, whole, missing = _read_int16(header, path)
+    if missing is not None and (count := unmeasured.enclosed(where.grid.to_axial(missing))):
+        raise VolumeError(f"{path}: {unmeasured.refusal(count)}")
     if highest - lowest > _INT16.max - _INT16.min or max(-lowest, highest) > _LARGEST:
         raise VolumeError(
             f"{path}: values from {lowest:g} to {highest:g}; expected a span of at most 65,535 as "
@@ -108,12 +111,20 @@ def read_volume(path: Path, *, hu_offset: float | None = None) -> Volume:
         slope = (highest - lowest) / (_INT16.max - _INT16.min)
     if not whole or lowest < _INT16.min or highest > _INT16.max:
         intercept = lowest - slope * _INT16.min
-        fill(stored, header, path, lambda slab: np.rint((np.float64(slab) - intercept) / slope))
+        fill(
+            *(stored, header, path),
+            lambda slab: np.rint((np.nan_to_num(np.float64(slab), nan=lowest) - intercept) / slope),
+            gaps=True,
+        )
+    elif missing is not None:
+        stored[missing] = lowest
     slices = list(where.grid.to_axial(stored))
     try:
         found = intensity.judge(slices, slope, intercept, offset=hu_offset)
     except intensity.IntensityError as error:
         raise VolumeError(f"{path}: {error}") from error
+    if missing is not None:
+        found = replace(found, notes=(*found.notes, unmeasured.note(missing)))
     for note in (*where.notes, *found.notes):
         logging.warning("%s: %s", path, note)
     return Volume(path, where, stored, slope, intercept + found.offset, found)
@@ -219,7 +230,9 @@ def place_of(header: nib.Nifti1Header, path: Path) -> Place:
             raise VolumeError(f"{path}: its header has no usable orientation: {error}") from error
 
 
-def _slabs(header: nib.Nifti1Header, path: Path) -> Iterator[tuple[slice, np.ndarray]]:
+def _slabs(
+    header: nib.Nifti1Header, path: Path, *, gaps: bool
+) -> Iterator[tuple[slice, np.ndarray]]:
     """Yields the voxels in the file's order, scaled, a few stored slices at a time."""
     columns, rows, depth = header.get_data_shape()
     step = max(1, _SLAB // (columns * rows))
@@ -229,7 +242,7 @@ def _slabs(header: nib.Nifti1Header, path: Path) -> Iterator[tuple[slice, np.nda
             part = slice(start, start + step)
             with np.errstate(all="ignore"):
                 slab = np.asarray(voxels[..., part])
-            if not np.isfinite(slab).all():
+            if not (np.isfinite(slab) | (gaps & np.isnan(slab))).all():
                 raise VolumeError(f"{path}: holds NaN or infinite values; expected numbers only")
             yield part, slab
         # A gzip stream ends with its checksum, which is checked on getting there.
@@ -238,18 +251,44 @@ def _slabs(header: nib.Nifti1Header, path: Path) -> Iterator[tuple[slice, np.nda
             raise VolumeError(f"{path}: over {_MAX_EXTRA:,} bytes follow its last voxel")
 
 
-def fill(stored: np.ndarray, header: nib.Nifti1Header, path: Path, convert: Callable) -> None:
-    """Fills an array slab by slab with what `convert` makes of a file's scaled voxels."""
-    for part, slab in _slabs(header, path):
+def fill(
+    stored: np.ndarray,
+    header: nib.Nifti1Header,
+    path: Path,
+    convert: Callable,
+    *,
+    gaps: bool = False,
+) -> None:
+    """Fills an array slab by slab with what `convert` makes of a file's scaled voxels.
+
+    NaN is refused unless `gaps`.
+    """
+    for part, slab in _slabs(header, path, gaps=gaps):
         stored[..., part] = convert(slab)
 
 
-def _read_int16(header: nib.Nifti1Header, path: Path) -> tuple[np.ndarray, float, float, bool]:
-    """Reads as if the values were whole numbers of 16 bits, and finds out whether they were."""
+def _read_int16(
+    header: nib.Nifti1Header, path: Path
+) -> tuple[np.ndarray, float, float, bool, np.ndarray | None]:
+    """Reads as if the values were whole numbers of 16 bits, and finds out whether they were.
+
+    Returns:
+      the numbers, 0 where there is none; the lowest and the highest, and whether all are whole;
+      bool of the same shape, where there is none (None: nowhere).
+    """
     stored = np.empty(header.get_data_shape(), np.int16, order="F")
-    lowest, highest, whole = np.inf, -np.inf, True
-    for part, slab in _slabs(header, path):
-        lowest, highest = min(lowest, float(slab.min())), max(highest, float(slab.max()))
-        whole = whole and (slab.dtype.kind in "iu" or bool((slab == np.rint(slab)).all()))
+    lowest, highest, whole, missing = np.inf, -np.inf, True, None
+    for part, slab in _slabs(header, path, gaps=True):
+        known = slab
+        if np.isnan(slab).any():
+            gap = np.isnan(slab)
+            missing = np.zeros(stored.shape, bool, order="F") if missing is None else missing
+            missing[..., part] = gap
+            known, slab = slab[~gap], np.nan_to_num(slab)
+        if known.size:
+            lowest, highest = min(lowest, float(known.min())), max(highest, float(known.max()))
+            whole = whole and (known.dtype.kind in "iu" or bool((known == np.rint(known)).all()))
         stored[..., part] = np.clip(slab, _INT16.min, _INT16.max)
-    return stored, lowest, highest, whole
+    if lowest > highest:
+        raise VolumeError(f"{path}: holds NaN alone; expected a CT volume")
+    return stored, lowest, highest, whole, missing

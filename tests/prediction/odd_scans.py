@@ -110,8 +110,15 @@ def of_four_axes(folder):
     nib.save(nib.Nifti1Image(np.stack([STORED, STORED], -1), AFFINE), folder / "ct.nii")
 
 
-def with_nan(folder):
-    volume(folder, np.where(STORED > 0, np.nan, np.float32(STORED)))
+def lacking_values(where, value=np.nan):
+    """A NIfTI volume of fractions that has no number `where`, (x, y, z) bool."""
+    return lambda folder: volume(folder, np.where(where, value, np.float32(STORED)))
+
+
+def around():
+    """(x, y, z) bool: what lies outside of a circle in each slice, as resampling leaves it."""
+    x, y, _ = np.indices(STORED.shape)
+    return (x - 23.5) ** 2 + (y - 23.5) ** 2 > 23.5**2
 
 
 def in_metres(folder):

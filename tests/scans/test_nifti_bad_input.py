@@ -120,7 +120,7 @@ BAD_IMAGES = {
     "sform of zeros": ("a.nii", forged(affine=np.diag([0, 0, 0, 1])), "no usable orientation"),
     "qform of NaN": ("a.nii", qform(qoffset_x=np.nan), "no usable orientation"),
     "no rotation": ("a.nii", qform(quatern_b=3), "no usable orientation"),
-    "NaN": ("a.nii", with_value(np.nan), "holds NaN or infinite values"),
+    "NaN": ("a.nii", with_value(np.nan), "holds NaN at 1 voxel within what it shows"),
     "infinite": ("a.nii.gz", with_value(-np.inf, np.float64), "holds NaN or infinite values"),
     "infinite once scaled": (
         "a.nii",
