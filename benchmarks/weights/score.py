@@ -28,7 +28,7 @@ class Scored(NamedTuple):
       levels: (slices, 256) each, pixels at the thresholds k / 255.
       patients: whose each slice is.
       semiseg: (slices,) Dice of the protocol `semiseg`, the mean over thresholds of the map
-        stretched to 0..1.
+        stretched to 0..1, whatever peak its parts reach; NaN where it was not asked for.
     """
 
     levels: Counts
@@ -61,19 +61,24 @@ class Tuned(NamedTuple):
 
 def score(segment: Segmenter, pieces: Sequence[Piece], peak: float) -> Scored:
     """Predicts slices, all of one intensity, and counts their pixels in parts that reach a peak."""
-    return counted(holding(_shown(predict(segment, pieces), pieces), pieces, peak), pieces)
+    maps = list(_shown(predict(segment, pieces), pieces))
+    return counted(maps, pieces, peak)._replace(semiseg=_semiseg(maps, pieces))
 
 
-def counted(found: Iterable[np.ndarray], pieces: Sequence[Piece]) -> Scored:
-    """Counts pixels of the probabilities of slices."""
-    counts, dice = [], []
-    for probability, piece in zip(found, pieces, strict=True):
-        prob, truth = probability[None], piece.mask[None]
-        counts.append(metrics.threshold_counts(prob, truth))
-        stretched = metrics.threshold_counts(metrics.min_max(prob), truth)
-        dice.append(metrics.threshold_mean(metrics.dice, stretched)[0])
+def counted(maps: Sequence[np.ndarray], pieces: Sequence[Piece], peak: float) -> Scored:
+    """Counts pixels of the probabilities of slices in parts that reach a peak; not by `semiseg`."""
+    held = zip(holding(maps, pieces, peak), pieces, strict=True)
+    counts = [metrics.threshold_counts(found[None], piece.mask[None]) for found, piece in held]
     levels = Counts(*(np.concatenate(parts) for parts in zip(*counts, strict=True)))
-    return Scored(levels, [piece.patient for piece in pieces], np.array(dice))
+    return Scored(levels, [piece.patient for piece in pieces], np.full(len(pieces), np.nan))
+
+
+def _semiseg(maps: Sequence[np.ndarray], pieces: Sequence[Piece]) -> np.ndarray:
+    dice = []
+    for found, piece in zip(maps, pieces, strict=True):
+        stretched = metrics.threshold_counts(metrics.min_max(found[None]), piece.mask[None])
+        dice.append(metrics.threshold_mean(metrics.dice, stretched)[0])
+    return np.array(dice)
 
 
 def predict(segment: Segmenter, pieces: Sequence[Piece]) -> Iterator[np.ndarray]:
@@ -175,10 +180,7 @@ def tuned(segment: Segmenter, sets: Mapping[str, Sequence[Piece]]) -> Tuned:
     found = {name: list(_shown(predict(segment, pieces), pieces)) for name, pieces in sets.items()}
     tried = []
     for peak in PEAKS:
-        scored = {
-            name: counted(holding(found[name], pieces, peak), pieces)
-            for name, pieces in sets.items()
-        }
+        scored = {name: counted(found[name], pieces, peak) for name, pieces in sets.items()}
         threshold = choose_threshold(scored)
         tried.append(Tuned(threshold, peak, macro_mean(scored, threshold)))
     return max(tried, key=lambda one: one.macro)
