@@ -1,4 +1,4 @@
-"""Writes the weights of a run's best epoch as one file, for `predict --weights`."""
+"""Writes the weights of a run's best epoch, or the last, as one file, for `predict --weights`."""
 
 import argparse
 import json
@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="JSON object to keep in the file: data, licence, scores",
     )
+    parser.add_argument("--last", action="store_true", help="the last epoch, not the best")
     parser.set_defaults(overrides=None)
 
 
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
                 f"{arguments.card}: trained_on is {named!r}; expected a list of patients' ids, all "
                 "texts, without which no training could start from the file"
             )
-    found = runs.open_run(arguments.workdir)
+    found = runs.open_run(arguments.workdir, last=arguments.last)
     weights.save(arguments.out, found, card)
     size = arguments.out.stat().st_size / 2**20
     print(f"{arguments.out}: epoch {found.epoch} of {arguments.workdir}, {size:.1f} MiB")

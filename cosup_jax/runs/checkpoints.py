@@ -234,22 +234,26 @@ def read_best(workdir: Path) -> tuple[dict[str, Any], int]:
     return variables, epoch
 
 
-def find_best(workdir: Path) -> tuple[dict[str, Any], int, str]:
-    """Does what `read_best` does; the word on damaged checkpoints is returned, empty without."""
+def find_best(workdir: Path, *, last: bool = False) -> tuple[dict[str, Any], int, str]:
+    """Does what `read_best` does; the word on damaged checkpoints is returned, empty without.
+
+    With `last` the epoch is the last, however good it is.
+    """
     folder = workdir / FOLDER
     if not folder.is_dir():
         raise CheckpointError(
             f"no checkpoints in {folder}; give the folder of a finished run{such_as(workdir)}"
         )
     found, wrong = stored.whole(folder)
-    for one in _best_first(found):
+    for one in reversed(found) if last else _best_first(found):
         try:
             arrays = stored.read(one, ("params", "batch_stats", "average"))
         except DamagedError as error:
             wrong[one.number] = error
             continue
         told = "; ".join(map(str, wrong.values()))
-        note = f"{told}; the best of the others is taken, epoch {one.number}" if told else ""
+        which = "last" if last else "best"
+        note = f"{told}; the {which} of the others is taken, epoch {one.number}" if told else ""
         return _variables(arrays), one.number, note
     if wrong:
         raise CheckpointError(_none_left(folder, next(iter(wrong.values()))))

@@ -43,8 +43,8 @@ class Run:
       workdir: the run's folder.
       config: its configuration, as overridden.
       model: the network, for one device.
-      variables: `{"params": …, "batch_stats": …}` of the best epoch, NumPy arrays.
-      epoch: that epoch.
+      variables: `{"params": …, "batch_stats": …}` of an epoch, NumPy arrays.
+      epoch: that epoch, the best unless the last was asked for.
       note: what must be said with every figure of it, such as that a better checkpoint is damaged.
     """
 
@@ -66,12 +66,13 @@ class Run:
         return self.config.data.crop
 
 
-def open_run(workdir: str | Path, overrides: Sequence[str] = ()) -> Run:
+def open_run(workdir: str | Path, overrides: Sequence[str] = (), *, last: bool = False) -> Run:
     """Opens a run's folder; one of an earlier version does what it did then.
 
     Args:
       workdir: the folder.
       overrides: `--config.name=value` each, set after the run's own configuration is read.
+      last: take the weights of the last epoch, not of the best.
 
     Raises:
       CheckpointError: no complete checkpoint there.
@@ -94,7 +95,7 @@ def open_run(workdir: str | Path, overrides: Sequence[str] = ()) -> Run:
         configuration.override(config, overrides)
         ranges.check(config, ranges.USED)
         model = build_model(config)
-    variables, epoch, note = checkpoints.find_best(folder)
+    variables, epoch, note = checkpoints.find_best(folder, last=last)
     if note:
         print(note, file=sys.stderr)
     return Run(folder, config, model, variables, epoch, note)

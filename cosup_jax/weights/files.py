@@ -143,7 +143,7 @@ def save(
     target: str = TARGETS[0],
     peak: float = 0.0,
 ) -> None:
-    """Writes the weights of a run's best epoch.
+    """Writes the weights of a run, of the epoch that it was opened at.
 
     Args:
       path: the file to write, `.safetensors`.

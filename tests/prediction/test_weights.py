@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from cosup_jax import cli, runs, weights
 from cosup_jax import config as configuration
-from cosup_jax.runs import initial
+from cosup_jax.runs import checkpoints, initial
 from cosup_jax.runs.state import create_state, make_optimizer
 from cosup_jax.weights import predictor
 from tests.phantoms import CONFIGS
@@ -198,6 +198,8 @@ def test_the_command_writes_a_file_with_its_card(tiny_run, tmp_path, capsys):
     card.write_text('{"licence": "none"}')
     assert cli.main([*command, "--card", str(card)]) == 0
     assert weights.load(out).card["licence"] == "none"
+    assert cli.main([*command, "--last"]) == 0
+    assert weights.load(out).card["epoch"] == len(checkpoints.read_history(tiny_run))
     card.write_text("[]")
     assert cli.main([*command, "--card", str(card)]) == 1
     assert cli.main(["export_weights", "--workdir", str(tiny_run), "--out", "x.bin"]) == 1

@@ -77,6 +77,8 @@ def test_the_last_two_and_the_best_are_kept(three):
     assert stored.listed(three / checkpoints.FOLDER) == [2, 4, 5]
     variables, epoch = checkpoints.read_best(three)
     assert (epoch, kernel(variables["params"])) == (2, 2.0)
+    variables, epoch, _ = checkpoints.find_best(three, last=True)
+    assert (epoch, kernel(variables["params"])) == (5, 5.0)
 
 
 def test_of_equal_epochs_the_first_is_the_best(first, tmp_path):
