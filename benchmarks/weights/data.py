@@ -13,7 +13,9 @@ The case ids name the set, so that each can be given its share (`sampling.groups
   covid_ct_seg_slices, those whose slice is found there for sure (registration.py), with the
   experts' mask of it; in training alone;
 - `semiseg`: COVID-SemiSeg's labelled slices, 45 to train on and 5 to validate on, the same five as
-  in the data set `covid_semiseg`.
+  in the data set `covid_semiseg`;
+- `pool`, with `--pool WEIGHTS` alone: the unlabelled slices of these volumes that were not found,
+  with what the weights mark in them; in training alone.
 
 Only patients of the training splits are trained on; test slices are not read at all.
 """
@@ -30,8 +32,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from cosup_jax import load_pretrained
 from cosup_jax.data import chest, slice_files
+from cosup_jax.prediction import hysteresis
+from cosup_jax.prediction.segmenter import Segmenter
 from cosup_jax.scans import images, names
+from cosup_jax.weights import Pretrained
 from tfds_builders.covid_ct_seg.covid_ct_seg_dataset_builder import patient_id
 from tfds_builders.covid_semiseg import covid_semiseg_dataset_builder as covid_semiseg
 
@@ -71,13 +77,15 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with the five sets")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--pool", help="name or file of weights that label what nobody has")
     arguments = parser.parse_args()
-    assemble(arguments.data, arguments.out)
+    network = load_pretrained(arguments.pool) if arguments.pool else None
+    assemble(arguments.data, arguments.out, network)
 
 
-def assemble(data: Path, out: Path) -> None:
-    """Writes both splits of the weights that mark infection."""
-    write_splits(out, lambda split: slices(data, split))
+def assemble(data: Path, out: Path, network: Pretrained | None = None) -> None:
+    """Writes both splits of the weights that mark infection; a network labels the pool."""
+    write_splits(out, lambda split: slices(data, split, network))
 
 
 def write_splits(out: Path, slices: Callable[[str], Iterable[Slice]]) -> None:
@@ -93,8 +101,8 @@ def write_splits(out: Path, slices: Callable[[str], Iterable[Slice]]) -> None:
         print(f"{split}: {len(rows)} slices ({told})", flush=True)
 
 
-def slices(data: Path, split: str) -> Iterator[Slice]:
-    """Yields all slices of a split, set by set."""
+def slices(data: Path, split: str, network: Pretrained | None = None) -> Iterator[Slice]:
+    """Yields all slices of a split, set by set, with a pool where a network labels it."""
     equalised, medseg = data / "covid_ct_seg_slices" / split, data / "medseg_volumes" / split
     for name, pieces in (
         ("equalised", whole_slices("equalised", equalised, lambda row: patient_id(row["case"]))),
@@ -107,7 +115,10 @@ def slices(data: Path, split: str) -> Iterator[Slice]:
         yield from thinned(crops(found), split, name)
     semiseg = data / "covid_semiseg"
     if split == TRAINING:
-        yield from cuts(semiseg, equalised)
+        found = list(cuts(semiseg, equalised))
+        yield from found
+        if network is not None:
+            yield from pool(semiseg, equalised, found, network)
     yield from labelled(semiseg, split)
 
 
@@ -154,21 +165,11 @@ def crops(pieces: list[Slice]) -> Iterator[Slice]:
 
 def cuts(semiseg: Path, wholes: Path) -> Iterator[Slice]:
     """Yields unlabelled slices that are cut from labelled ones, with the masks of these."""
-    pictures: dict[str, list[tuple[int, Path]]] = {}
-    imgs = semiseg / covid_semiseg.PSEUDO / "Imgs"
-    for stem, path in slice_files.list_slices(imgs, semiseg).items():
-        name = covid_semiseg.volume_name(stem)
-        pictures.setdefault(name.case_id, []).append((name.slice_index, path))
     files: dict[str, list[str]] = {}
     for row in read_index(wholes):
         files.setdefault(row["case"], []).append(row["file"])
-    for case in sorted(files.keys() & pictures.keys()):
-        back = covid_semiseg.is_from_back(case)
-        numbers, paths = zip(*sorted(pictures[case]), strict=True)
-        stored = [
-            np.ascontiguousarray(covid_semiseg.upright(images.read_grey(path), from_back=back))
-            for path in paths
-        ]
+    for case, pictures in unlabelled(semiseg, files):
+        numbers, stored = list(pictures), list(pictures.values())
         known = [images.read_grey(wholes / "image" / file) for file in files[case]]
         size = registration.find_size(stored, known, SIZES)
         for cut in registration.find_cuts(stored, known, size):
@@ -176,6 +177,41 @@ def cuts(semiseg: Path, wholes: Path) -> Iterator[Slice]:
             image = stored[cut.picture]
             truth = registration.cut_out(mask, cut, image.shape, size)
             yield Slice(f"cut.{case}", patient_id(case), numbers[cut.picture], image, truth)
+
+
+def unlabelled(semiseg: Path, cases: Iterable[str]) -> Iterator[tuple[str, dict[int, np.ndarray]]]:
+    """Yields the unlabelled slices of each case, (H, W) uint8 upright, by their number."""
+    paths: dict[str, dict[int, Path]] = {}
+    imgs = semiseg / covid_semiseg.PSEUDO / "Imgs"
+    for stem, path in slice_files.list_slices(imgs, semiseg).items():
+        name = covid_semiseg.volume_name(stem)
+        paths.setdefault(name.case_id, {})[name.slice_index] = path
+    for case in sorted(paths.keys() & set(cases)):
+        back = covid_semiseg.is_from_back(case)
+        yield (
+            case,
+            {
+                number: np.ascontiguousarray(
+                    covid_semiseg.upright(images.read_grey(paths[case][number]), from_back=back)
+                )
+                for number in sorted(paths[case])
+            },
+        )
+
+
+def pool(
+    semiseg: Path, wholes: Path, found: Iterable[Slice], network: Pretrained
+) -> Iterator[Slice]:
+    """Yields the unlabelled slices of which no labelled one is known, as a network marks them."""
+    known = {(piece.case, piece.number) for piece in found}
+    segment = Segmenter(network)
+    for case, pictures in unlabelled(semiseg, {row["case"] for row in read_index(wholes)}):
+        rest = {n: image for n, image in pictures.items() if (f"cut.{case}", n) not in known}
+        grey = (image.astype(np.float32) for image in rest.values())
+        maps = segment(grey, "grey8", len(rest))
+        for (number, image), probability in zip(rest.items(), maps, strict=True):
+            (mask,) = hysteresis.marked([probability], network.threshold, network.peak)
+            yield Slice(f"pool.{case}", patient_id(case), number, image, mask)
 
 
 def labelled(semiseg: Path, split: str) -> Iterator[Slice]:

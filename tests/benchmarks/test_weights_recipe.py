@@ -112,6 +112,33 @@ def test_unlabelled_slices_get_the_mask_of_the_slice_they_were_cut_from(splits):
         assert 2 * (bright & piece.mask).sum() / (bright.sum() + piece.mask.sum()) > 0.9
 
 
+def test_slices_that_nobody_has_labelled_are_a_pool_with_what_a_network_marks(
+    scripts, sources, splits, monkeypatch
+):
+    class Marking:
+        def __init__(self, network):
+            self.sure = np.float32(network.peak)
+
+        def __call__(self, slices, intensity, count):
+            assert intensity == "grey8"
+            for values in slices:
+                found = np.where(values >= 250, self.sure, np.float32(0))
+                found[:9, :9] = 0.8  # which reaches no peak
+                yield found
+
+    monkeypatch.setattr(scripts["data"], "Segmenter", Marking)
+    network = weights.Pretrained("x", None, {}, None, "", {}, threshold=0.7, peak=0.9)
+    places = sources / "covid_semiseg", sources / "covid_ct_seg_slices" / "train"
+    cuts = [piece for piece in splits["train"] if piece.case.startswith("cut.")]
+    assert list(scripts["data"].pool(*places, cuts, network)) == []
+    known, unknown = cuts[:1], cuts[1:]
+    for piece, truth in zip(scripts["data"].pool(*places, known, network), unknown, strict=True):
+        assert (piece.case, piece.number) == ("pool.coronacases_001", truth.number)
+        assert piece.patient == truth.patient
+        np.testing.assert_array_equal(piece.image, truth.image)
+        np.testing.assert_array_equal(piece.mask, truth.image >= 250)
+
+
 def test_crops_are_boxes_around_the_lungs_which_alone_are_validated_on(splits):
     crops = [piece for name in splits for piece in splits[name] if "-crop." in piece.case]
     wholes = {(p.case, p.number): p for p in splits["train"] if "-crop." not in p.case}
