@@ -151,9 +151,9 @@ def _checked(volume: np.ndarray) -> np.ndarray:
 
 def _with_air(axial: np.ndarray) -> np.ndarray:
     """Returns a volume in the axial view with its lowest value where it holds NaN."""
-    missing = np.isnan(axial)
-    if not missing.any():
+    if not np.isnan(axial.min()):  # which it is if any is
         return axial
+    missing = np.isnan(axial)
     if count := unmeasured.enclosed(missing):
         raise ValueError(f"the volume {unmeasured.refusal(count)}")
     warnings.warn(unmeasured.note(missing), stacklevel=3)
