@@ -86,12 +86,20 @@ def predict(segment: Segmenter, pieces: Sequence[Piece]) -> Iterator[np.ndarray]
 
     What touches no lung is not marked, as there, however much it is.
     """
-    for stack in stacks(pieces):
-        images, intensity = [piece.image for piece in stack], stack[0].intensity
-        boxes = segment.boxes(images, intensity) if stack[0].volume else None
+    intensity = pieces[0].intensity
+    for volume, members in itertools.groupby(pieces, lambda piece: piece.volume):
+        part = list(members)
+        images = [piece.image for piece in part]
+        boxes = segment.boxes(images, intensity) if volume else None
         found = segment(iter(images), intensity, len(images), boxes)
-        near = [chest.touching(lung) for lung in lung_network.find_each(images, intensity)]
-        yield from touching(np.stack(list(found)), np.stack(near))
+        # All at once: a few alone would each fill a batch.
+        near = map(chest.touching, lung_network.find_each(images, intensity))
+        for stack in stacks(part):
+            yield from touching(_next(found, len(stack)), _next(near, len(stack)))
+
+
+def _next(slices: Iterator[np.ndarray], count: int) -> np.ndarray:
+    return np.stack(list(itertools.islice(slices, count)))
 
 
 def _shown(found: Iterable[np.ndarray], pieces: Sequence[Piece]) -> Iterable[np.ndarray]:
@@ -104,7 +112,7 @@ def holding(
     """Yields probabilities that exceed a threshold in parts that reach a peak alone."""
     rest = iter(found)
     for stack in stacks(pieces):
-        probability = np.stack(list(itertools.islice(rest, len(stack))))
+        probability = _next(rest, len(stack))
         yield from touching(probability, probability >= peak)
 
 

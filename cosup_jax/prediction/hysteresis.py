@@ -45,13 +45,13 @@ def holding(masks: Sequence[np.ndarray], sure: Sequence[np.ndarray]) -> list[np.
     """
     kept = list(masks)
     for stack in stacks(masks):
-        mask = np.stack(masks[stack])
-        if not mask.any():
+        mask, core = np.stack(masks[stack]), np.stack(sure[stack])
+        if not (mask & ~core).any():  # nothing to leave out, as where there is no peak
             continue
         here = distances.box(mask)
         parts, count = ndimage.label(mask[here], NEIGHBOURS)
         held = np.zeros(count + 1, bool)
-        held[parts[np.stack(sure[stack])[here]]] = True
+        held[parts[core[here]]] = True
         held[0] = False
         mask[here] = held[parts]
         kept[stack] = mask

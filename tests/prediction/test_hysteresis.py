@@ -9,11 +9,9 @@ import pytest
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from cosup_jax import runs, weights
 from cosup_jax.prediction import cohort, hysteresis, segment
 from cosup_jax.prediction.settings import CohortError
 from tests.prediction.scan_files import NETWORK, Brightest, process, scan_file
-from tests.prediction.test_weights import rewrite
 
 
 @hypothesis.given(st.integers(0, 2**32 - 1), st.floats(0.5, 1))
@@ -92,24 +90,3 @@ def test_what_no_part_can_reach_is_refused(peak):
         process([], "out", peak=peak)
     with pytest.raises(ValueError, match=r"peak=.* expected a number from 0 to below 1"):
         segment.segment(np.zeros((2, 8, 8)), peak=peak)
-
-
-@pytest.fixture(scope="module")
-def file(tiny_run, tmp_path_factory):
-    path = tmp_path_factory.mktemp("peak") / "x.safetensors"
-    weights.save(path, runs.open_run(tiny_run), {}, peak=0.95)
-    return path
-
-
-def test_a_file_keeps_it_and_older_files_have_none(file, tiny_run, tmp_path):
-    assert weights.load(file).peak == 0.95
-    assert weights.load_pretrained(tiny_run).peak == 0
-    old = rewrite(file, tmp_path / "old.safetensors", lambda _, about: about.pop("peak"))
-    assert weights.load(old).peak == 0
-
-
-@pytest.mark.parametrize("value", [1.0, -0.5, float("nan"), "0.9", None, [0.9], True])
-def test_what_is_none_is_refused(file, tmp_path, value):
-    path = rewrite(file, tmp_path / "x.safetensors", lambda _, about: about.update({"peak": value}))
-    with pytest.raises(weights.WeightsError, match="peak .*; expected a number from 0 to below 1"):
-        weights.load(path)

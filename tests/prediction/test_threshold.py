@@ -1,4 +1,4 @@
-"""The threshold that weights bring along, and what is taken where they bring none."""
+"""The threshold and the peak that weights bring along, and what is taken where they bring none."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from tests.prediction.test_weights import rewrite
 @pytest.fixture(scope="module")
 def file(tiny_run, tmp_path_factory):
     path = tmp_path_factory.mktemp("threshold") / "x.safetensors"
-    weights.save(path, runs.open_run(tiny_run), {}, threshold=0.3, peak=0.7)
+    weights.save(path, runs.open_run(tiny_run), {}, threshold=0.3, peak=0.95)
     return path
 
 
@@ -31,6 +31,20 @@ def test_what_is_none_is_refused(file, tmp_path, value):
 
     path = rewrite(file, tmp_path / "x.safetensors", change)
     with pytest.raises(weights.WeightsError, match="threshold .*; expected a number between"):
+        weights.load(path)
+
+
+def test_a_file_keeps_its_peak_and_older_files_have_none(file, tiny_run, tmp_path):
+    assert weights.load(file).peak == 0.95
+    assert weights.load_pretrained(tiny_run).peak == 0
+    old = rewrite(file, tmp_path / "old.safetensors", lambda _, about: about.pop("peak"))
+    assert weights.load(old).peak == 0
+
+
+@pytest.mark.parametrize("value", [1.0, -0.5, float("nan"), "0.9", None, [0.9], True])
+def test_what_is_no_peak_is_refused(file, tmp_path, value):
+    path = rewrite(file, tmp_path / "x.safetensors", lambda _, about: about.update({"peak": value}))
+    with pytest.raises(weights.WeightsError, match="peak .*; expected a number from 0 to below 1"):
         weights.load(path)
 
 
@@ -60,4 +74,4 @@ def test_predict_takes_those_of_the_weights_unless_others_are_given(file, tmp_pa
     command = ["predict", str(slices), "--out", str(tmp_path / "out"), "--weights", str(file)]
     assert cli.main(command) == 0
     assert cli.main([*command, "--threshold=0.6", "--peak=0.8"]) == 0
-    assert taken == [(0.3, 0.7), (0.6, 0.8)]
+    assert taken == [(0.3, 0.95), (0.6, 0.8)]
